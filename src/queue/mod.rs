@@ -1,0 +1,3 @@
+//! What is still to be sent: spool, schedule, retry.
+//!
+//! Does not know: SMTP.

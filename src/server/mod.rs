@@ -1,0 +1,1 @@
+//! Wiring, tasks, reload, shutdown, and the command line (`cli/`, one file per subcommand).

@@ -1,0 +1,1 @@
+//! What this server answers over SMTP: binds `proto/smtp` to directory, account and delivery.

@@ -1,0 +1,1 @@
+//! The disk, real and simulated. Being written.

@@ -1,0 +1,1 @@
+//! Expiring facts that may be lost. Being written.
