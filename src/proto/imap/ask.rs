@@ -14,6 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::base::{BlobId, MailboxId, ModSeq, Time, Uid};
+use crate::message::Day;
 use crate::proto::sasl::{SaslAnswer, SaslAsk};
 
 use super::uids::UidSet;
@@ -273,7 +274,7 @@ pub struct FetchWant {
     pub flags: bool,
     pub internal_date: bool,
     pub size: bool,
-    pub envelope: bool,
+    /// [`Row::structure`], for ENVELOPE, BODY and BODYSTRUCTURE.
     pub structure: bool,
     /// Answered one for one by [`Row::sections`].
     pub sections: Vec<Section>,
@@ -288,8 +289,8 @@ pub struct Row {
     pub internal_date: Time,
     /// RFC822.SIZE in bytes: exactly what BODY[] sends.
     pub size: u64,
-    pub envelope: Option<Box<Envelope>>,
-    pub structure: Option<Box<Structure>>,
+    /// The encoded [`Structure`](crate::message::Structure), as it is kept; the machine decodes what it shows.
+    pub structure: Bytes,
     /// One for each wanted section, in that order.
     pub sections: Vec<SectionData>,
 }
@@ -369,13 +370,3 @@ pub enum DayIs {
     /// On that day or later.
     Since,
 }
-
-/// A day: days since 1970-01-01, may be negative.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Day(pub i32);
-
-// Stand-ins until `message` has them.
-#[derive(Clone, Debug, Default)]
-pub struct Envelope;
-#[derive(Clone, Debug, Default)]
-pub struct Structure;
