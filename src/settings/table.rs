@@ -1,0 +1,297 @@
+//! The one list of settings. A row here is all it takes: the file, its checks, its help and the typed struct follow.
+
+use std::collections::BTreeMap;
+
+use super::value::Value;
+use super::{Limits, Listener, Listeners, Settings};
+
+/// What a value may be, and what it is when the file says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Has no default: the file must say it.
+    HostName,
+    Switch {
+        default: bool,
+    },
+    Port {
+        default: u16,
+    },
+    /// How many of something.
+    Count {
+        default: u64,
+        min: u64,
+        max: u64,
+    },
+    /// Bytes; written with a unit, as `"50 MiB"`.
+    Size {
+        default: u64,
+        min: u64,
+        max: u64,
+    },
+    /// Milliseconds; written with a unit, as `"5 min"`.
+    Time {
+        default: u64,
+        min: u64,
+        max: u64,
+    },
+}
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Def {
+    /// With its section, as in `limits.smtp.message_size`.
+    pub key: &'static str,
+    pub kind: Kind,
+    /// One or two sentences for the owner.
+    pub help: &'static str,
+}
+
+impl Def {
+    /// The key within its section.
+    pub fn name(&self) -> &'static str {
+        self.key.rsplit_once('.').map_or(self.key, |(_, name)| name)
+    }
+}
+
+/// Settings that stand together under one heading.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    /// As in `limits.smtp`; empty for what stands at the top of the file.
+    pub path: &'static str,
+    pub about: &'static str,
+    /// Whether a new file says the defaults openly, or as comments.
+    pub shown: bool,
+    pub settings: &'static [Def],
+}
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+const SECOND: u64 = 1000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+
+const fn count(default: u64, min: u64, max: u64) -> Kind {
+    Kind::Count { default, min, max }
+}
+
+const fn size(default: u64, min: u64, max: u64) -> Kind {
+    Kind::Size { default, min, max }
+}
+
+const fn time(default: u64, min: u64, max: u64) -> Kind {
+    Kind::Time { default, min, max }
+}
+
+macro_rules! listener {
+    ($name:literal, $on:literal, $port:literal, $about:literal) => {
+        Section {
+            path: concat!("listeners.", $name),
+            about: $about,
+            shown: true,
+            settings: &[
+                Def {
+                    key: concat!("listeners.", $name, ".on"),
+                    kind: Kind::Switch { default: $on },
+                    help: "Whether it is open.",
+                },
+                Def {
+                    key: concat!("listeners.", $name, ".port"),
+                    kind: Kind::Port { default: $port },
+                    help: "The TCP port.",
+                },
+            ],
+        }
+    };
+}
+
+macro_rules! section {
+    ($struct:ident, $path:literal, $about:literal, $($field:ident: $name:literal = $kind:expr, $help:literal;)*) => {
+        #[doc = $about]
+        #[doc = "\n\nSizes in bytes, times in milliseconds."]
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $struct {
+            $(#[doc = $help] pub $field: u64,)*
+        }
+
+        impl $struct {
+            const SECTION: Section = Section {
+                path: $path,
+                about: $about,
+                shown: false,
+                settings: &[$(Def { key: concat!($path, ".", $name), kind: $kind, help: $help },)*],
+            };
+
+            fn from(values: &Values) -> $struct {
+                $struct { $($field: values.number(concat!($path, ".", $name)),)* }
+            }
+        }
+
+        impl Default for $struct {
+            /// What holds when the file says nothing.
+            fn default() -> $struct {
+                $struct::from(&Values::default())
+            }
+        }
+    };
+}
+
+const TOP: Section = Section {
+    path: "",
+    about: "",
+    shown: true,
+    settings: &[Def {
+        key: "hostname",
+        kind: Kind::HostName,
+        help: "The name this server goes by among other mail servers. Its DNS address record and the MX records of your \
+               domains point to it, and so should the reverse record of its IP address.",
+    }],
+};
+
+section! { SmtpLimits, "limits.smtp", "How much a stranger may ask of the ports that take mail.",
+    message_bytes: "message_size" = size(50 * MIB, 64 * KIB, GIB),
+        "The largest letter that is taken. Attachments grow by a third on their way, so 50 MiB carries files of 36 MiB.";
+    command_line_bytes: "command_line_size" = size(4 * KIB, 512, 64 * KIB), "The longest command line.";
+    header_bytes: "header_size" = size(MIB, 64 * KIB, 16 * MIB), "The longest header section of a letter.";
+    body_line_bytes: "body_line_size" = size(64 * KIB, 1000, MIB), "The longest line within a letter.";
+    parts: "parts" = count(10_000, 100, 100_000), "How many parts (texts, pictures, attachments) a letter may have.";
+    depth: "depth" = count(100, 10, 1000), "How deep parts may lie within parts.";
+    recipients: "recipients" = count(100, 100, 10_000), "How many recipients a letter may have at a time.";
+    received_count: "received_count" = count(100, 30, 1000),
+        "A letter that has passed through more servers than this is going round in circles, and is refused.";
+    errors: "errors" = count(10, 1, 1000), "How many mistakes the other side may make before the connection is closed.";
+    commands: "commands" = count(10_000, 100, 10_000_000), "How many commands a connection may send.";
+    command_ms: "command_timeout" = time(5 * MINUTE, SECOND, HOUR), "How long to wait for the next command.";
+    data_block_ms: "data_timeout" = time(3 * MINUTE, SECOND, HOUR), "How long to wait for the next piece of a letter.";
+    message_ms: "message_timeout" = time(HOUR, MINUTE, 24 * HOUR), "How long one letter may take from its first byte to its last.";
+    handshake_ms: "handshake_timeout" = time(MINUTE, SECOND, 10 * MINUTE), "How long securing the connection may take.";
+    connections: "connections" = count(500, 10, 100_000), "How many connections may be open at once in all.";
+    connections_per_address: "connections_per_address" = count(50, 1, 100_000),
+        "How many of them may come from one IP address (of IPv6, one /64 network).";
+    half_open: "half_open" = count(200, 5, 100_000),
+        "How many of them may be unfinished: not secured yet, or not yet past their greeting.";
+}
+
+section! { ImapLimits, "limits.imap", "How much a mail program may ask of the ports that show mail.",
+    append_bytes: "append_size" = size(50 * MIB, 64 * KIB, GIB), "The largest letter that a mail program may file.";
+    literal_bytes: "literal_size" = size(64 * KIB, KIB, 16 * MIB), "The longest piece of counted text within a command.";
+    line_bytes: "line_size" = size(64 * KIB, 8 * KIB, MIB), "The longest line of a command.";
+    command_bytes: "command_size" = size(MIB, 64 * KIB, 64 * MIB), "The longest command, all its pieces together.";
+    auth_failures: "auth_failures" = count(3, 1, 100), "How many wrong passwords before the connection is closed.";
+    errors: "errors" = count(20, 1, 1000), "How many commands that make no sense before the connection is closed.";
+    idle_ms: "idle_timeout" = time(30 * MINUTE, 30 * MINUTE, 24 * HOUR), "How long a program that has logged in may be silent.";
+    login_ms: "login_timeout" = time(2 * MINUTE, 10 * SECOND, HOUR), "How long it may take to log in.";
+    handshake_ms: "handshake_timeout" = time(MINUTE, SECOND, 10 * MINUTE), "How long securing the connection may take.";
+    connections: "connections" = count(1000, 10, 100_000), "How many connections may be open at once in all.";
+    connections_per_address: "connections_per_address" = count(200, 1, 100_000),
+        "How many of them may come from one IP address (of IPv6, one /64 network).";
+    half_open: "half_open" = count(200, 5, 100_000), "How many of them may be unfinished: not secured yet.";
+}
+
+section! { StoreLimits, "limits.store", "How the disk and the memory are used.",
+    checkpoint_bytes: "checkpoint_size" = size(8 * MIB, MIB, GIB),
+        "How much is written to the journal before it is folded into the database. More spares an SD card and makes the \
+         start after a power cut longer.";
+    body_memory_bytes: "body_memory" = size(32 * MIB, MIB, 16 * GIB),
+        "How much memory all letters that are just coming in may take together; beyond it they wait in files.";
+}
+
+/// Every section, in the order of the file.
+pub const SECTIONS: [Section; 9] = [
+    TOP,
+    listener!("smtp", true, 25, "Mail from other servers. Without it you only get mail from yourself."),
+    listener!("submissions", true, 465, "Mail that your own mail programs send, encrypted from the first byte."),
+    listener!("submission", false, 587, "The same for older mail programs, which begin in the clear and then encrypt."),
+    listener!("imaps", true, 993, "Reading mail with a mail program, encrypted from the first byte."),
+    listener!("imap", false, 143, "The same for older mail programs, which begin in the clear and then encrypt."),
+    SmtpLimits::SECTION,
+    ImapLimits::SECTION,
+    StoreLimits::SECTION,
+];
+
+/// Every setting.
+pub(super) fn defs() -> impl Iterator<Item = &'static Def> {
+    const ALL: &[Section] = &SECTIONS;
+    ALL.iter().flat_map(|section| section.settings.iter())
+}
+
+pub(super) fn find(key: &str) -> Option<&'static Def> {
+    defs().find(|def| def.key == key)
+}
+
+/// What a file said, checked, by key.
+#[derive(Debug, Default)]
+pub(super) struct Values(pub BTreeMap<&'static str, Value>);
+
+impl Values {
+    fn value(&self, key: &str) -> Option<Value> {
+        self.0.get(key).cloned().or_else(|| find(key)?.kind.default())
+    }
+
+    fn number(&self, key: &str) -> u64 {
+        match self.value(key) {
+            Some(Value::Number(number)) => number,
+            _ => 0, // a key of another kind: the tests walk all of them
+        }
+    }
+
+    fn listener(&self, name: &str) -> Listener {
+        Listener {
+            on: self.value(&format!("listeners.{name}.on")) == Some(Value::Switch(true)),
+            port: u16::try_from(self.number(&format!("listeners.{name}.port"))).unwrap_or(0),
+        }
+    }
+
+    /// `None` without a host name.
+    pub fn settings(&self) -> Option<Settings> {
+        let Some(Value::Text(hostname)) = self.value("hostname") else { return None };
+        Some(Settings {
+            hostname,
+            listeners: Listeners {
+                smtp: self.listener("smtp"),
+                submissions: self.listener("submissions"),
+                submission: self.listener("submission"),
+                imaps: self.listener("imaps"),
+                imap: self.listener("imap"),
+            },
+            limits: Limits {
+                smtp: SmtpLimits::from(self),
+                imap: ImapLimits::from(self),
+                store: StoreLimits::from(self),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_key_stands_once_in_its_own_section_with_a_default_within_its_bounds() {
+        let mut seen = std::collections::BTreeSet::new();
+        for section in &SECTIONS {
+            for def in section.settings {
+                assert!(seen.insert(def.key), "{} twice", def.key);
+                let expected = if section.path.is_empty() {
+                    def.name().to_owned()
+                } else {
+                    format!("{}.{}", section.path, def.name())
+                };
+                assert_eq!(def.key, expected);
+                assert!(def.help.ends_with('.'), "{}", def.key);
+                if let Some(value) = def.kind.default() {
+                    assert_eq!(def.kind.read(&def.kind.write(&value)), Ok(value), "{}", def.key);
+                }
+            }
+        }
+    }
+
+    /// The typed fields are read from the keys they say they are: a mistyped kind would come out as 0.
+    #[test]
+    fn no_limit_is_zero_by_default() {
+        let shown = format!("{:?}", Settings::new("mail.example.test").unwrap());
+        assert!(!shown.contains(": 0"), "{shown}");
+        assert!(shown.contains("message_bytes: 52428800"), "{shown}");
+    }
+}
