@@ -21,17 +21,35 @@
 //! - A10: what is shown of a thread can be found by its keys: each email's thread rows are there, and no others.
 
 mod append;
+mod change;
+pub mod changes;
+mod copy;
+mod delete;
+mod expunge;
 mod flags;
 mod letter;
+pub mod mailbox;
+pub mod name;
+pub mod quota;
+mod rename;
+mod rows;
 mod thread;
+pub mod view;
 
 pub use append::{Appended, Place, Placed, append};
-pub use flags::Flags;
+pub use changes::Watcher;
+pub use copy::{Copied, MAX_COPY, copy, move_to};
+pub use delete::{accounts, clear, close, delete, delete_mailbox, remove, remove_account, resume};
+pub use expunge::{Which, expunge};
+pub use flags::{Flagged, Flags, MAX_KEYWORDS, Mode, store};
 pub use letter::Letter;
+pub use mailbox::{Listed, MAX_MAILBOXES, Mailbox, SpecialUse, create, open, subscribe};
+pub use rename::{Renamed, move_all, rename};
+pub use view::{Email, Message, Page};
 
-use crate::base::{AccountId, Family, Fault, MailboxId};
+use crate::base::{Family, Fault, MailboxId};
 use crate::message;
-use crate::store::{self, Txn};
+use crate::store as data;
 
 /// Rows one closure changes at most (DESIGN section 3).
 pub const BATCH: usize = 1000;
@@ -39,10 +57,13 @@ pub const BATCH: usize = 1000;
 /// INBOX of every account (A9).
 pub const INBOX: MailboxId = MailboxId(1);
 
+/// Mailboxes one email may lie in, or times in one.
+pub const MAX_PLACES: usize = 500;
+
 /// Why an account could not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    Store(store::Error),
+    Store(data::Error),
     /// There is no such account, or it is being deleted.
     NoSuchAccount,
     NoSuchMailbox,
@@ -82,15 +103,15 @@ impl std::error::Error for Error {}
 impl Fault for Error {
     fn family(&self) -> Family {
         match self {
-            Error::Store(store::Error::Corrupt(_) | store::Error::Panicked(_)) | Error::Corrupt(_) => Family::Own,
+            Error::Store(data::Error::Corrupt(_) | data::Error::Panicked(_)) | Error::Corrupt(_) => Family::Own,
             Error::Store(_) => Family::World,
             _ => Family::Peer,
         }
     }
 }
 
-impl From<store::Error> for Error {
-    fn from(error: store::Error) -> Error {
+impl From<data::Error> for Error {
+    fn from(error: data::Error) -> Error {
         Error::Store(error)
     }
 }
@@ -99,10 +120,4 @@ impl From<message::Refused> for Error {
     fn from(error: message::Refused) -> Error {
         Error::Refused(error)
     }
-}
-
-/// Makes the account's ledger, INBOX, and the mailboxes of RFC 6154 (Drafts, Sent, Junk, Trash, Archive), in the
-/// transaction in which the directory makes its rows. Does nothing if they are there.
-pub fn open(_txn: &mut Txn<'_>, _account: AccountId) -> Result<(), Error> {
-    todo!()
 }
