@@ -23,6 +23,7 @@
 mod append;
 mod change;
 pub mod changes;
+mod check;
 mod copy;
 mod delete;
 mod expunge;
@@ -33,11 +34,13 @@ pub mod name;
 pub mod quota;
 mod rename;
 mod rows;
+pub mod search;
 mod thread;
 pub mod view;
 
 pub use append::{Appended, Place, Placed, append};
 pub use changes::Watcher;
+pub use check::{check, check_all};
 pub use copy::{Copied, MAX_COPY, copy, move_to};
 pub use delete::{accounts, clear, close, delete, delete_mailbox, remove, remove_account, resume};
 pub use expunge::{Which, expunge};
@@ -49,7 +52,7 @@ pub use view::{Email, Message, Page};
 
 use crate::base::{Family, Fault, MailboxId};
 use crate::message;
-use crate::store as data;
+use crate::store;
 
 /// Rows one closure changes at most (DESIGN section 3).
 pub const BATCH: usize = 1000;
@@ -63,7 +66,7 @@ pub const MAX_PLACES: usize = 500;
 /// Why an account could not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    Store(data::Error),
+    Store(store::Error),
     /// There is no such account, or it is being deleted.
     NoSuchAccount,
     NoSuchMailbox,
@@ -103,15 +106,15 @@ impl std::error::Error for Error {}
 impl Fault for Error {
     fn family(&self) -> Family {
         match self {
-            Error::Store(data::Error::Corrupt(_) | data::Error::Panicked(_)) | Error::Corrupt(_) => Family::Own,
+            Error::Store(store::Error::Corrupt(_) | store::Error::Panicked(_)) | Error::Corrupt(_) => Family::Own,
             Error::Store(_) => Family::World,
             _ => Family::Peer,
         }
     }
 }
 
-impl From<data::Error> for Error {
-    fn from(error: data::Error) -> Error {
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Error {
         Error::Store(error)
     }
 }
