@@ -11,7 +11,12 @@
 //! - I4: each command gets exactly one tagged answer, in the order of the commands, or the connection ends.
 
 pub mod ask;
+mod framing;
+mod grammar;
+mod machine;
+mod response;
 mod uids;
 
 pub use ask::{Answer, Ask, Notice};
+pub use machine::{Config, Imap, Limits, Literals, Tls};
 pub use uids::UidSet;
