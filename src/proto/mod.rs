@@ -46,6 +46,16 @@ pub trait Session: Send {
 
     /// When to call with [`Event::Tick`] if nothing else happens before.
     fn deadline(&self) -> Option<Mono>;
+
+    /// The notice that says the server is going down. It may come at any time, whatever [`Session::wants_notice`] says;
+    /// the machine then takes its leave (SMTP 421, IMAP BYE) and closes, now or after the command in progress. A machine
+    /// without such a notice is closed as soon as it waits for the peer.
+    fn going_down() -> Option<Self::Notice>
+    where
+        Self: Sized,
+    {
+        None
+    }
 }
 
 #[derive(Debug)]

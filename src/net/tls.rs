@@ -1,0 +1,194 @@
+//! TLS on the server's side: one configuration for all listeners, certificates chosen by name and swapped in place.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::{ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, ServerConnection};
+
+use crate::proto::Secured;
+
+/// A certificate chain and its key, both PEM.
+pub struct Pair {
+    pub chain: Vec<u8>,
+    /// Secret.
+    pub key: Vec<u8>,
+}
+
+/// Why a certificate or key cannot be used, as a plain sentence without secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable(pub String);
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unusable {}
+
+/// The certificates in use. A swap touches new handshakes only; connections that stand go on.
+pub struct Certs {
+    kept: ArcSwap<Vec<Arc<CertifiedKey>>>,
+}
+
+impl Certs {
+    /// The first pair serves whoever names no name, or one that none of the others is for.
+    pub fn new(pairs: &[Pair]) -> Result<Arc<Certs>, Unusable> {
+        Ok(Arc::new(Certs { kept: ArcSwap::from_pointee(load(pairs)?) }))
+    }
+
+    /// All or nothing: with an error the old ones stay.
+    pub fn swap(&self, pairs: &[Pair]) -> Result<(), Unusable> {
+        self.kept.store(Arc::new(load(pairs)?));
+        Ok(())
+    }
+
+    /// TLS 1.2 and 1.3 with these certificates. Resumption is by tickets, so that idle peers cost no memory.
+    pub fn config(self: &Arc<Certs>) -> Result<Arc<ServerConfig>, Unusable> {
+        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .map_err(|error| Unusable(format!("TLS cannot be set up: {error}")))?
+            .with_no_client_auth()
+            .with_cert_resolver(self.clone());
+        config.ticketer =
+            aws_lc_rs::Ticketer::new().map_err(|error| Unusable(format!("TLS tickets cannot be set up: {error}")))?;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        Ok(Arc::new(config))
+    }
+
+    fn choose(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
+        let kept = self.kept.load();
+        if kept.len() > 1
+            && let Some(name) = name.and_then(|name| ServerName::try_from(name).ok())
+            && let Some(fit) = kept.iter().find(|key| is_for(key, &name))
+        {
+            return Some(fit.clone());
+        }
+        kept.first().cloned()
+    }
+}
+
+impl ResolvesServerCert for Certs {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.choose(hello.server_name())
+    }
+}
+
+impl fmt::Debug for Certs {
+    // Keys never appear in output (DESIGN section 6).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Certs({})", self.kept.load().len())
+    }
+}
+
+fn is_for(key: &CertifiedKey, name: &ServerName<'_>) -> bool {
+    let parsed = key.end_entity_cert().and_then(ParsedCertificate::try_from);
+    parsed.is_ok_and(|cert| rustls::client::verify_server_name(&cert, name).is_ok())
+}
+
+fn load(pairs: &[Pair]) -> Result<Vec<Arc<CertifiedKey>>, Unusable> {
+    if pairs.is_empty() {
+        return Err(Unusable("there is no certificate".to_owned()));
+    }
+    let provider = aws_lc_rs::default_provider();
+    pairs
+        .iter()
+        .map(|pair| {
+            let chain = CertificateDer::pem_slice_iter(&pair.chain)
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|_| Unusable("the certificate file is not PEM".to_owned()))?;
+            if chain.is_empty() {
+                return Err(Unusable("the certificate file holds no certificate".to_owned()));
+            }
+            let key = PrivateKeyDer::from_pem_slice(&pair.key)
+                .map_err(|_| Unusable("the key file holds no PEM private key".to_owned()))?;
+            // Also compares the key with the certificate's.
+            CertifiedKey::from_der(chain, key, &provider)
+                .map(Arc::new)
+                .map_err(|error| Unusable(format!("the certificate and its key cannot be used: {error}")))
+        })
+        .collect()
+}
+
+/// Makes a key (ECDSA P-256) and a certificate for these names that nobody but itself vouches for. It is valid from 2020,
+/// since a box without a clock chip may start in the past, to the end of 2049 (RFC 5280 4.1.2.5: the last year that
+/// every reader understands as UTCTime).
+pub fn self_signed(names: &[String]) -> Result<Pair, Unusable> {
+    let fault = |error: rcgen::Error| Unusable(format!("a certificate cannot be made: {error}"));
+    let key = rcgen::KeyPair::generate().map_err(fault)?;
+    let mut params = rcgen::CertificateParams::new(names.to_vec()).map_err(fault)?;
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2049, 12, 31);
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    if let Some(name) = names.first() {
+        params.distinguished_name.push(rcgen::DnType::CommonName, name.as_str());
+    }
+    let cert = params.self_signed(&key).map_err(fault)?;
+    Ok(Pair { chain: cert.pem().into_bytes(), key: key.serialize_pem().into_bytes() })
+}
+
+/// What the session machine is told of a finished handshake.
+pub(super) fn describe(connection: &ServerConnection) -> Secured {
+    let version = connection.protocol_version();
+    let exporter = (version == Some(rustls::ProtocolVersion::TLSv1_3))
+        .then(|| {
+            // RFC 9266 2: label EXPORTER-Channel-Binding, an empty context, 32 bytes.
+            connection.export_keying_material([0u8; 32], b"EXPORTER-Channel-Binding", Some(&[])).ok()
+        })
+        .flatten();
+    Secured {
+        version: match version {
+            Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3".to_owned(),
+            Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2".to_owned(),
+            _ => String::new(),
+        },
+        cipher: connection
+            .negotiated_cipher_suite()
+            .and_then(|suite| suite.suite().as_str().map(|name| name.replacen("TLS13_", "TLS_", 1)))
+            .unwrap_or_default(),
+        exporter: exporter.map(|bytes| bytes.to_vec()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_certificate_is_chosen_by_name_and_the_first_serves_the_rest() {
+        let one = self_signed(&["mail.example.test".to_owned()]).unwrap();
+        let two = self_signed(&["other.example.test".to_owned()]).unwrap();
+        let certs = Certs::new(&[one, two]).unwrap();
+        let first = certs.choose(None).unwrap().end_entity_cert().unwrap().to_vec();
+        let other = certs.choose(Some("other.example.test")).unwrap().end_entity_cert().unwrap().to_vec();
+        assert_ne!(first, other);
+        assert_eq!(certs.choose(Some("unknown.test")).unwrap().end_entity_cert().unwrap().to_vec(), first);
+        assert_eq!(certs.choose(Some("mail.example.test")).unwrap().end_entity_cert().unwrap().to_vec(), first);
+    }
+
+    #[test]
+    fn a_bad_swap_leaves_what_is_there() {
+        let certs = Certs::new(&[self_signed(&["a.test".to_owned()]).unwrap()]).unwrap();
+        let before = certs.choose(None).unwrap();
+        let chain = self_signed(&["b.test".to_owned()]).unwrap().chain;
+        let key = self_signed(&["c.test".to_owned()]).unwrap().key;
+        assert!(certs.swap(&[Pair { chain, key }]).is_err(), "a key that is not the certificate's");
+        assert!(certs.swap(&[Pair { chain: b"junk".to_vec(), key: b"junk".to_vec() }]).is_err());
+        assert!(certs.swap(&[]).is_err());
+        assert!(Arc::ptr_eq(&before, &certs.choose(None).unwrap()));
+        certs.swap(&[self_signed(&["b.test".to_owned()]).unwrap()]).unwrap();
+        assert!(!Arc::ptr_eq(&before, &certs.choose(None).unwrap()));
+    }
+
+    #[test]
+    fn keys_do_not_appear_in_debug_output() {
+        let certs = Certs::new(&[self_signed(&["a.test".to_owned()]).unwrap()]).unwrap();
+        assert_eq!(format!("{certs:?}"), "Certs(1)");
+    }
+}
