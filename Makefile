@@ -1,0 +1,71 @@
+# What one does with this tree. `make help` lists it.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format architecture unit transcripts crash deny e2e mail clients staysup kill salvage fuzz bench clean-run
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## start the server on loopback with its data in target/run, and say where everything listens
+	@scripts/run
+
+test: ## everything that has to hold: format, lints, architecture, unit, transcripts, crash, end to end
+	@scripts/test
+
+lint: ## format, clippy without warnings, bans, licences and sources of what we stand on
+	@scripts/need build deny
+	@scripts/test format lint deny
+
+format: ## put the source into its form
+	@cargo fmt
+
+architecture: ## who may name whom
+	@scripts/test architecture
+
+unit: ## the tests inside the source
+	@scripts/test unit
+
+transcripts: ## conversations with the protocols (tests/transcripts/README.md)
+	@scripts/test transcripts
+
+crash: ## power cuts at every disk call, on the simulated disk
+	@scripts/test crash
+
+deny: ## bans, licences and sources (deny.toml)
+	@scripts/need build deny
+	@scripts/test deny
+
+e2e: ## real mail, stock clients, hardship, kills and salvage, all against the real binary
+	@scripts/need build mail python corpus
+	@scripts/test binary mail clients staysup kill salvage
+
+mail: ## thousands of real letters in by SMTP and back by mbsync, byte for byte
+	@scripts/need build mail python corpus
+	@scripts/test binary mail
+
+clients: ## flags, copies, moves, expunges and IDLE from two connections of imapclient
+	@scripts/need build python
+	@scripts/test binary clients
+
+staysup: ## full disk, no file descriptors left, half-open connections, absurd messages
+	@scripts/need build python
+	@scripts/test binary staysup
+
+kill: ## 100 times kill -9 under load (KILLS=n for another number)
+	@scripts/need build python
+	@KILLS=$${KILLS:-100} scripts/test binary kill-many
+
+salvage: ## every letter comes back after the index is deleted
+	@scripts/need build python
+	@scripts/test binary salvage
+
+fuzz: ## ten minutes for each fuzz target (SECONDS_EACH=n for another time)
+	@scripts/need build fuzz
+	@scripts/fuzz
+
+bench: ## homepost beside Postfix and Dovecot, in one run; figures in target/bench
+	@scripts/need build python peers
+	@scripts/bench
+
+clean-run: ## forget what `make run` keeps
+	@rm -rf target/run
