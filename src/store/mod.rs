@@ -36,3 +36,36 @@ pub enum Error {
     /// The closure panicked; its writes were undone.
     Panicked(String),
 }
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Error {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Error::Full,
+            _ => Error::Disk(error.to_string()),
+        }
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Error::Full => f.write_str("the disk is full"),
+            Error::Disk(why) => write!(f, "the disk failed: {why}"),
+            Error::Unknown => f.write_str("the outcome is not known yet"),
+            Error::Closed => f.write_str("the store is closed"),
+            Error::Corrupt(what) => write!(f, "the store is damaged: {what}"),
+            Error::Panicked(what) => write!(f, "a transaction panicked: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl crate::base::Fault for Error {
+    fn family(&self) -> crate::base::Family {
+        match self {
+            Error::Corrupt(_) | Error::Panicked(_) => crate::base::Family::Own,
+            _ => crate::base::Family::World,
+        }
+    }
+}

@@ -42,10 +42,12 @@ pub enum Table {
     Blobs = 16,
     /// segment u64 → `store` bytes alive in it.
     Segments = 17,
+    /// number of a large letter's file u64 → blob u64.
+    LetterFiles = 18,
 }
 
 impl Table {
-    pub const ALL: [Table; 17] = [
+    pub const ALL: [Table; 18] = [
         Table::Meta,
         Table::Domains,
         Table::Accounts,
@@ -63,7 +65,37 @@ impl Table {
         Table::Threads,
         Table::Blobs,
         Table::Segments,
+        Table::LetterFiles,
     ];
+
+    /// The table with this number.
+    pub fn from_number(number: u8) -> Option<Table> {
+        Table::ALL.into_iter().find(|table| *table as u8 == number)
+    }
+
+    /// Its name in the rows' file; as fixed as the number.
+    pub fn name(self) -> &'static str {
+        match self {
+            Table::Meta => "meta",
+            Table::Domains => "domains",
+            Table::Accounts => "accounts",
+            Table::Addresses => "addresses",
+            Table::Credentials => "credentials",
+            Table::Mailboxes => "mailboxes",
+            Table::Messages => "messages",
+            Table::Emails => "emails",
+            Table::Changes => "changes",
+            Table::Ledger => "ledger",
+            Table::Queue => "queue",
+            Table::QueueRecipients => "queue_recipients",
+            Table::QueueDue => "queue_due",
+            Table::Unconfirmed => "unconfirmed",
+            Table::Threads => "threads",
+            Table::Blobs => "blobs",
+            Table::Segments => "segments",
+            Table::LetterFiles => "letter_files",
+        }
+    }
 
     /// Small tables without which letters would be nobody's: each new segment begins with a copy of them, so that
     /// salvage can put the people back when the index is lost.

@@ -1,1 +1,0 @@
-//! The disk, real and simulated. Being written.
