@@ -1,16 +1,32 @@
-//! People, addresses, domains and credentials; `internal` keeps them in the data store, other kinds come later behind the
-//! same trait.
+//! People, addresses, domains and credentials; [`internal`] keeps them in the data store, other kinds come later behind
+//! the same trait.
 //!
 //! Does not know: protocols, mailboxes, messages.
 //!
 //! Invariants, cited by tests:
 //! - U1: whether a user exists cannot be told from a log-in's answer or its time.
 //! - U2: a secret appears in no log, no `--json`, no panic.
+//! - U3: an address is one thing: an account's own, or an alias. Keys are lower case, NFC, with the domain in A-labels.
+//! - U4: an alias points to what exists when it is written, and forgets what is deleted; none leads to itself.
+//! - U5: an account that is being closed takes no mail and lets nobody in, from the transaction that began it.
 
+use std::fmt;
 use std::future::Future;
 
-use crate::base::AccountId;
+use crate::base::{AccountId, Family, Fault};
 use crate::store;
+
+mod address;
+pub mod internal;
+pub mod manage;
+mod password;
+mod resolve;
+mod row;
+
+pub use address::{Address, normal_domain};
+pub use internal::Internal;
+pub use password::{Credential, PASSWORD_RULE};
+pub use resolve::resolve;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
@@ -21,6 +37,36 @@ pub enum Error {
     Exists(String),
     /// Not an address, domain or password that can be used; the sentence says why.
     Unusable(String),
+    /// The domain still has addresses, or is still pointed to; the sentence names one.
+    InUse(String),
+    /// Too many log-ins wait to be checked: the world failed for now.
+    Busy,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Store(error) => write!(f, "the store failed: {error:?}"),
+            Error::NoSuchAccount(address) => write!(f, "there is no account {address}"),
+            Error::NoSuchDomain(domain) => write!(f, "{domain} is not a domain of this server"),
+            Error::NoSuchAlias(address) => write!(f, "there is no alias {address}"),
+            Error::Exists(name) => write!(f, "{name} exists already"),
+            Error::Unusable(sentence) | Error::InUse(sentence) => f.write_str(sentence),
+            Error::Busy => f.write_str("too many log-ins wait to be checked"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Fault for Error {
+    fn family(&self) -> Family {
+        match self {
+            Error::Store(store::Error::Corrupt(_) | store::Error::Panicked(_)) => Family::Own,
+            Error::Store(_) | Error::Busy => Family::World,
+            _ => Family::Peer,
+        }
+    }
 }
 
 impl From<store::Error> for Error {
@@ -34,6 +80,8 @@ impl From<store::Error> for Error {
 pub enum Resolution {
     /// These accounts, each with the subaddress (`alice+shop@` → `shop`) if there is one.
     Local(Vec<LocalRecipient>),
+    /// An alias that (also) points outside: these accounts, which may be none, and these addresses elsewhere, at least one.
+    Forward { local: Vec<LocalRecipient>, outside: Vec<String> },
     /// The domain is ours, the address is nobody's: 550 5.1.1.
     Unknown,
     /// The domain is not ours: only for who has logged in.
@@ -82,6 +130,13 @@ pub trait Directory: Send + Sync + 'static {
     /// The account with this address (or log-in name), if it may log in.
     fn account(&self, user: &str) -> impl Future<Output = Result<Option<Account>, Error>> + Send;
 
-    /// May this account write as `address`? Its own, its aliases, its subaddresses.
+    /// May this account write as `address`? As every address whose mail it gets: its own, its aliases, its subaddresses.
     fn may_send_as(&self, account: AccountId, address: &str) -> impl Future<Output = Result<bool, Error>> + Send;
+}
+
+impl fmt::Debug for StoredScram {
+    // U2: the keys stay inside.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoredScram {{ iterations: {} }}", self.iterations)
+    }
 }

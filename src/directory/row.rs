@@ -1,0 +1,176 @@
+//! The rows of people, as CBOR arrays with numbered fields: an old row is read by new code, its missing fields as `None`
+//! or their default. Field numbers are never given out again.
+
+use std::fmt;
+
+use minicbor::{CborLen, Decode, Encode};
+
+use crate::store;
+
+/// A domain of ours. Key: the domain.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, CborLen)]
+pub struct DomainRow {
+    /// Milliseconds since 1970.
+    #[n(0)]
+    pub created: i64,
+}
+
+/// Key: account u32.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, CborLen)]
+pub struct AccountRow {
+    #[n(0)]
+    pub address: String,
+    #[n(1)]
+    pub name: Option<String>,
+    /// Bytes; `None` is without limit.
+    #[n(2)]
+    pub quota: Option<u64>,
+    /// Bits: see the constants.
+    #[n(3)]
+    pub roles: u32,
+    /// Milliseconds since 1970.
+    #[n(4)]
+    pub created: i64,
+}
+
+impl AccountRow {
+    pub const ADMINISTRATOR: u32 = 1;
+    /// May not log in; still takes mail.
+    pub const DISABLED: u32 = 2;
+    /// Being deleted (U5): takes no mail, may not log in, its rows go step by step.
+    pub const CLOSING: u32 = 4;
+
+    pub fn is(&self, role: u32) -> bool {
+        self.roles & role != 0
+    }
+}
+
+/// What an address is. Key: the address, or `@domain` for the catch-all.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, CborLen)]
+pub enum AddressRow {
+    /// An account's own.
+    #[n(0)]
+    Account(#[n(0)] u32),
+    /// Addresses, ours or outside.
+    #[n(1)]
+    Alias(#[n(0)] Vec<String>),
+}
+
+/// Key: account u32, kind u8. Kind 1 is the account's password.
+#[derive(Clone, PartialEq, Eq, Encode, Decode, CborLen)]
+pub struct CredentialRow {
+    /// argon2id, as a PHC string.
+    #[n(0)]
+    pub argon2: String,
+    /// RFC 5802 3, for SCRAM-SHA-256.
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub salt: Vec<u8>,
+    #[n(2)]
+    pub iterations: u32,
+    #[n(3)]
+    #[cbor(with = "minicbor::bytes")]
+    pub stored_key: [u8; 32],
+    #[n(4)]
+    #[cbor(with = "minicbor::bytes")]
+    pub server_key: [u8; 32],
+    /// Milliseconds since 1970.
+    #[n(5)]
+    pub set: i64,
+}
+
+impl CredentialRow {
+    pub const PASSWORD: u8 = 1;
+}
+
+impl fmt::Debug for CredentialRow {
+    // U2
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CredentialRow {{ set: {} }}", self.set)
+    }
+}
+
+pub fn encode<T: Encode<()>>(row: &T) -> Vec<u8> {
+    let mut out = Vec::new();
+    // A Vec takes everything, so there is no error to have.
+    let _ = minicbor::encode(row, &mut out);
+    out
+}
+
+pub fn decode<T: for<'b> Decode<'b, ()>>(what: &str, bytes: &[u8]) -> Result<T, store::Error> {
+    minicbor::decode(bytes).map_err(|error| store::Error::Corrupt(format!("the row of {what}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unhex(text: &str) -> Vec<u8> {
+        (0..text.len() / 2).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap()).collect()
+    }
+
+    fn check<T: Encode<()> + for<'b> Decode<'b, ()> + PartialEq + fmt::Debug>(row: T, version_1: &str) {
+        let hex: String = encode(&row).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, version_1);
+        assert_eq!(decode::<T>("test", &unhex(version_1)).unwrap(), row);
+        for cut in 0..version_1.len() / 2 {
+            assert!(decode::<T>("test", &unhex(version_1)[..cut]).is_err());
+        }
+    }
+
+    /// Version 1 as it lies on disk since the first release: these bytes must always be readable.
+    #[test]
+    fn rows_of_version_1_are_read() {
+        check(DomainRow { created: 1_700_000_000_000 }, "811b0000018bcfe56800");
+        check(
+            AccountRow {
+                address: "alice@example.test".into(),
+                name: Some("Alice".into()),
+                quota: Some(1 << 30),
+                roles: AccountRow::ADMINISTRATOR,
+                created: 1_700_000_000_000,
+            },
+            "8572616c696365406578616d706c652e7465737465416c6963651a40000000011b0000018bcfe56800",
+        );
+        check(
+            AccountRow { address: "b@example.test".into(), name: None, quota: None, roles: 0, created: 0 },
+            "856e62406578616d706c652e74657374f6f60000",
+        );
+        check(AddressRow::Account(7), "82008107");
+        check(
+            AddressRow::Alias(vec!["a@b.test".into(), "c@d.test".into()]),
+            "8201818268614062 2e7465737468634064 2e74657374".replace(' ', "").as_str(),
+        );
+        check(
+            CredentialRow {
+                argon2: "$argon2id$".into(),
+                salt: vec![1; 4],
+                iterations: 20_000,
+                stored_key: [2; 32],
+                server_key: [3; 32],
+                set: 5,
+            },
+            &format!("866a246172676f6e32696424440101010119 4e205820{}5820{}05", "02".repeat(32), "03".repeat(32))
+                .replace(' ', ""),
+        );
+    }
+
+    /// What a later version adds at the end does not hinder this one (a roll-back of an update).
+    #[test]
+    fn a_field_that_is_not_known_yet_is_passed_over() {
+        assert_eq!(decode::<DomainRow>("test", &[0x82, 0x05, 0x63, b'n', b'e', b'w']), Ok(DomainRow { created: 5 }));
+    }
+
+    #[test]
+    fn a_credential_shows_nothing() {
+        let row = CredentialRow {
+            argon2: "$argon2id$secret".into(),
+            salt: b"salty".to_vec(),
+            iterations: 1,
+            stored_key: [7; 32],
+            server_key: [7; 32],
+            set: 0,
+        };
+        assert_eq!(format!("{row:?}"), "CredentialRow { set: 0 }");
+    }
+}
