@@ -278,7 +278,10 @@ mod tests {
             &long,
         ] {
             match check_new("alice@example.test", weak) {
-                Err(Error::Unusable(why)) => assert!(weak.len() < 2 || !why.contains(weak), "U2: {why}"),
+                Err(Error::Unusable(why)) => {
+                    let why = why.replace(PASSWORD_RULE, "");
+                    assert!(weak.is_empty() || !why.contains(weak), "U2: {why}");
+                }
                 other => panic!("{weak:?}: {other:?}"),
             }
         }
