@@ -23,6 +23,9 @@ impl<D: Directory> Host<D> {
         let (data, account) = (self.shared.data.clone(), self.account()?);
         let limit = self.who.as_ref().and_then(|who| who.quota);
         blocking(move || {
+            if !data.blobs().has_room() {
+                return Err(Error::Store(store::Error::Full));
+            }
             let snapshot = data.read()?;
             mailbox::find(&snapshot, account, &name)?.ok_or(Error::NoSuchMailbox)?;
             quota::check(&snapshot, account, size, limit)?;

@@ -88,7 +88,7 @@ fn row(data: &Data, snapshot: &Snapshot, account: AccountId, message: Message, w
                 SectionData::Blob { blob: email.blob, start: 0, end: email.size }
             } else {
                 let structure = Structure::decode(&structure).map_err(|error| Error::Corrupt(error.0))?;
-                section(data, &email, &structure, wanted)?
+                section(data, snapshot, &email, &structure, wanted)?
             });
         }
     }
@@ -108,7 +108,13 @@ fn is_whole(section: &Section) -> bool {
 }
 
 /// RFC 9051 6.4.5.1.
-fn section(data: &Data, email: &Email, structure: &Structure<'_>, wanted: &Section) -> Result<SectionData, Error> {
+fn section(
+    data: &Data,
+    snapshot: &Snapshot,
+    email: &Email,
+    structure: &Structure<'_>,
+    wanted: &Section,
+) -> Result<SectionData, Error> {
     let of = match &wanted.what {
         SectionWhat::All => message::Section::Whole,
         SectionWhat::Header | SectionWhat::HeaderFields(_) | SectionWhat::HeaderFieldsNot(_) => {
@@ -119,7 +125,7 @@ fn section(data: &Data, email: &Email, structure: &Structure<'_>, wanted: &Secti
     };
     let range = structure.section(&wanted.part, of).map_err(|error| Error::Corrupt(error.0))?;
     let Some(range) = range else { return Ok(SectionData::None) };
-    let bytes = || data.blobs().read(email.blob, range.clone());
+    let bytes = || data.blobs().read_in(snapshot, email.blob, range.clone());
     Ok(match &wanted.what {
         SectionWhat::HeaderFields(names) => SectionData::Bytes(header::only(&bytes()?, names).into()),
         SectionWhat::HeaderFieldsNot(names) => SectionData::Bytes(header::without(&bytes()?, names).into()),
