@@ -7,6 +7,8 @@
 //! visible. What redb lacks after a cut is applied again from the segments (`replay`). `engine` puts these together without
 //! a thread, `writer` is the thread around it.
 
+mod check;
+mod compact;
 mod engine;
 mod journal;
 mod options;
@@ -14,6 +16,7 @@ pub(crate) mod record;
 mod replay;
 mod room;
 mod rows;
+mod salvage;
 mod segment;
 pub(crate) mod shared;
 mod txn;
@@ -38,6 +41,7 @@ use shared::Shared;
 use writer::{Message, Writer};
 
 pub use options::Options;
+pub use salvage::{Recovered, Salvaged, salvage};
 pub use txn::Txn;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,6 +224,26 @@ impl Data {
     /// Makes the rows durable in their own file. Needed before a backup; otherwise it happens by itself, by size.
     pub fn checkpoint(&self) -> Result<(), Error> {
         self.act(Engine::checkpoint)
+    }
+
+    /// One bounded step of getting rid of what nobody wants: forgotten files are removed, and letters still wanted move out of
+    /// a segment that holds little else. True if it moved any, so that another step may be worth it.
+    pub fn compact(&self) -> Result<bool, Error> {
+        self.act(|engine| {
+            engine.reap();
+            engine.sweep()
+        })?;
+        let moves = compact::plan(&self.inner.blobs.shared)?;
+        if moves.is_empty() {
+            return Ok(false);
+        }
+        Ok(self.write_blocking(move |txn| compact::relocate(txn, &moves))?.value > 0)
+    }
+
+    /// Looks for what is not as it was written: the chain of records, the bytes of every letter, the counts. Works on a
+    /// snapshot beside the running store, and reads everything. An empty list is a sound store.
+    pub fn check(&self) -> Result<Vec<String>, Error> {
+        check::check(&self.inner.blobs.shared)
     }
 
     /// Ends the store after what was handed to it, with a checkpoint. Writes after that are refused.

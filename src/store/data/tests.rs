@@ -218,6 +218,131 @@ async fn concurrent_writers_share_flushes_and_announcements_keep_their_order() {
     assert!(data.stats().records < 200, "200 closures that wait together need fewer flushes");
 }
 
+/// Twelve letters, of which two of three are let go; their bytes by id.
+fn thinned(data: &Data) -> BTreeMap<BlobId, Vec<u8>> {
+    let mut left = BTreeMap::new();
+    for round in 0..24u32 {
+        let bytes = if round % 5 == 4 { letter("large ", 40_000) } else { blake3_noise(round) };
+        let staged = data.blobs().stage(header(), &bytes).unwrap();
+        let blob = data.write_blocking(move |txn| txn.attach(&staged)).unwrap().value;
+        if round % 3 == 0 {
+            left.insert(blob, bytes);
+        } else {
+            data.write_blocking(move |txn| txn.release(blob)).unwrap();
+        }
+    }
+    left
+}
+
+#[test]
+fn compaction_moves_what_is_wanted_and_frees_the_rest() {
+    let disk = SimDisk::sound();
+    let data = open(&disk);
+    let left = thinned(&data);
+    let before = disk_files(&disk, "segment-");
+    while data.compact().unwrap() {}
+    data.checkpoint().unwrap();
+    assert!(disk_files(&disk, "segment-") < before);
+    for (blob, bytes) in &left {
+        assert_eq!(data.blobs().read(*blob, 0..u64::MAX).unwrap(), *bytes);
+    }
+    assert_eq!(data.check().unwrap(), [""; 0]);
+}
+
+#[test]
+fn a_check_finds_a_damaged_letter_and_a_damaged_record() {
+    for (what, offset) in [("segment-0000000000000001", 1500), ("letter-", 3000)] {
+        let disk = SimDisk::sound();
+        let data = open(&disk);
+        let blobs: Vec<_> = [blake3_noise(1), letter("large ", 40_000)]
+            .into_iter()
+            .map(|bytes| {
+                let staged = data.blobs().stage(header(), &bytes).unwrap();
+                data.write_blocking(move |txn| txn.attach(&staged)).unwrap().value
+            })
+            .collect();
+        assert_eq!(data.check().unwrap(), [""; 0]);
+        let name = disk.list().unwrap().into_iter().find(|name| name.starts_with(what)).unwrap();
+        disk.damage(&name, if what == "letter-" { 600 } else { offset });
+        let found = data.check().unwrap();
+        assert!(!found.is_empty(), "damage to {name}");
+        assert!(
+            found
+                .iter()
+                .all(|line| blobs.iter().any(|b| line.contains(&format!("letter {b} "))) || line.contains("record"))
+        );
+    }
+}
+
+#[test]
+fn without_the_rows_every_letter_and_the_people_come_back() {
+    let disk = SimDisk::sound();
+    let data = open(&disk);
+    let account = |name: &'static str| {
+        data.write_blocking(move |txn| {
+            txn.put(Table::Accounts, name.as_bytes(), b"row of ".to_vec());
+            Ok::<_, Error>(())
+        })
+        .unwrap();
+    };
+    account("alice");
+    account("bob");
+    let left = thinned(&data);
+    data.write_blocking(|txn| {
+        txn.delete(Table::Accounts, b"bob");
+        Ok::<_, Error>(())
+    })
+    .unwrap();
+    account("carol");
+    data.compact().unwrap();
+    data.close().unwrap();
+    disk.remove("rows.redb").unwrap();
+    assert!(matches!(Data::open(Arc::new(disk.clone()), options()), Err(Error::Corrupt(_))), "it needs salvage");
+    let (mut people, mut letters) = (Vec::new(), Vec::new());
+    let salvaged = salvage(&disk, &mut |found| {
+        match found {
+            Recovered::Row { key, .. } => people.push(String::from_utf8(key).unwrap()),
+            Recovered::Letter { header: found, bytes } => {
+                assert_eq!(found, header());
+                letters.push(bytes.to_vec());
+            }
+        }
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!((people, salvaged.damaged), (vec!["alice".to_string(), "carol".to_string()], vec![]));
+    let mut wanted: Vec<_> = left.into_values().collect();
+    wanted.sort();
+    letters.sort();
+    assert_eq!(letters, wanted);
+}
+
+#[test]
+fn a_bad_last_record_is_a_torn_tail_and_one_with_successors_is_corruption() {
+    let keys: [&[u8]; 3] = [b"a", b"b", b"c"];
+    for (damaged, opens) in [(2, true), (1, false)] {
+        let disk = SimDisk::sound();
+        let data = open(&disk);
+        for key in keys {
+            put(&data, key, b"value");
+        }
+        disk.cut();
+        drop(data);
+        disk.kill();
+        // The header takes one sector, each of these records another.
+        disk.damage("segment-0000000000000001", 512 * (1 + damaged) + 100);
+        match Data::open(Arc::new(disk.clone()), options()) {
+            Ok(data) => {
+                assert!(opens);
+                assert_eq!(all(&data.read().unwrap(), Table::Messages, Order::Forward).len(), damaged);
+            }
+            Err(error) => {
+                assert!(!opens && matches!(error, Error::Corrupt(_)), "{error}");
+            }
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Put(u8, u8),

@@ -14,6 +14,7 @@ use crate::store::blob::{self, Body, Naming, Staged};
 use crate::store::{Error, Table};
 
 /// A letter that the record being made will hold.
+#[derive(Clone)]
 pub(crate) struct NewLetter {
     pub blob: BlobId,
     pub header: Vec<u8>,

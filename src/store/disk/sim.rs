@@ -130,8 +130,8 @@ impl SimDisk {
         self.lock().reboot();
     }
 
-    /// The process died but the machine did not: every handle is dead, and all that was written is still there to be
-    /// read, synced or not.
+    /// After [`SimDisk::cut`], instead of a reboot: only the process died, and all that was written is still there to be read,
+    /// synced or not. (What had the disk open must be dropped between the two, as a process that dies is.)
     pub fn kill(&self) {
         let mut sim = self.lock();
         sim.dead = false;
