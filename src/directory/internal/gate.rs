@@ -35,6 +35,12 @@ impl Gate {
         });
         running.await.map_err(|error| Error::Store(store::Error::Panicked(error.to_string())))
     }
+
+    /// From here on everything is answered [`Error::Busy`].
+    #[cfg(test)]
+    pub fn shut(&self) {
+        self.places.close();
+    }
 }
 
 #[cfg(test)]

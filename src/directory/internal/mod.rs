@@ -269,3 +269,6 @@ fn secret_of(txn: &mut Txn<'_>, fresh: &[u8]) -> Result<Vec<u8>, store::Error> {
     txn.put(Table::Meta, SECRET, fresh.to_vec());
     Ok(fresh.to_vec())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,269 @@
+//! The directory on a data store whose disk is simulated.
+
+use std::sync::Arc;
+
+use crate::base::{ManualClock, SeededRandom, Time};
+use crate::store::data::Options;
+use crate::store::disk::SimDisk;
+
+use super::super::LocalRecipient;
+use super::*;
+
+const PASSWORD: &str = "correct horse battery";
+
+struct House {
+    disk: SimDisk,
+    clock: Arc<ManualClock>,
+    people: Internal,
+}
+
+fn open(disk: &SimDisk, clock: &Arc<ManualClock>, seed: u64) -> Internal {
+    let random = Arc::new(SeededRandom::new(seed));
+    let options = Options { ballast_bytes: 0, random: random.clone(), ..Options::default() };
+    let data = Data::open(Arc::new(disk.clone()), options).unwrap();
+    Internal::open_blocking(data, clock.clone(), random).unwrap()
+}
+
+/// example.test with alice (administrator) and bob.
+async fn house() -> House {
+    let disk = SimDisk::sound();
+    let clock = Arc::new(ManualClock::at(Time::from_seconds(1_700_000_000)));
+    let people = open(&disk, &clock, 1);
+    people.add_domain("Example.TEST").await.unwrap();
+    add(&people, "Alice@example.test", true).await.unwrap();
+    add(&people, "bob@example.test", false).await.unwrap();
+    House { disk, clock, people }
+}
+
+async fn add(people: &Internal, address: &str, administrator: bool) -> Result<AccountId, Error> {
+    let new = NewAccount { address: address.into(), administrator, quota: Some(1000), ..NewAccount::default() };
+    people.add_account(new, PASSWORD).await
+}
+
+async fn alias(people: &Internal, address: &str, targets: &[&str]) -> Result<Alias, Error> {
+    let targets: Vec<String> = targets.iter().map(|target| target.to_string()).collect();
+    people.add_alias(address, &targets).await
+}
+
+/// The resolution in short: `1`, `1+sub`, `>outside`, `none`, `remote`.
+async fn to(people: &Internal, address: &str) -> String {
+    let short = |one: &LocalRecipient| match &one.subaddress {
+        Some(sub) => format!("{}+{sub}", one.account),
+        None => one.account.to_string(),
+    };
+    let (local, outside) = match people.resolve(address).await.unwrap() {
+        Resolution::Local(local) => (local, Vec::new()),
+        Resolution::Forward { local, outside } => (local, outside),
+        Resolution::Unknown => return "none".into(),
+        Resolution::Remote => return "remote".into(),
+    };
+    let parts = local.iter().map(short).chain(outside.iter().map(|address| format!(">{address}")));
+    parts.collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn an_address_is_looked_up_from_the_exact_to_the_catch_all() {
+    let House { people, .. } = house().await;
+    assert_eq!(to(&people, "ALICE@EXAMPLE.TEST").await, "1");
+    assert_eq!(to(&people, "alice+Shop@example.test").await, "1+shop");
+    assert_eq!(to(&people, "nobody@example.test").await, "none");
+    assert_eq!(to(&people, "alice@elsewhere.test").await, "remote");
+    assert_eq!(to(&people, "alice@[192.0.2.1]").await, "remote");
+    assert_eq!(to(&people, "not an address").await, "none");
+
+    alias(&people, "alice+bank@example.test", &["bob@example.test"]).await.unwrap();
+    assert_eq!(to(&people, "alice+bank@example.test").await, "2");
+    alias(&people, "@example.test", &["bob@example.test"]).await.unwrap();
+    assert_eq!(to(&people, "nobody@example.test").await, "2");
+    assert_eq!(to(&people, "nobody+x@example.test").await, "2");
+    assert_eq!(to(&people, "alice+x@example.test").await, "1+x");
+    let Resolution::Local(local) = people.resolve("alice@example.test").await.unwrap() else { panic!() };
+    assert_eq!((local[0].address.as_str(), local[0].quota), ("alice@example.test", Some(1000)));
+}
+
+/// RFC 5321 4.5.1, RFC 2142.
+#[tokio::test]
+async fn postmaster_and_abuse_reach_the_first_administrator_unless_somebody_else_is_named() {
+    let House { people, .. } = house().await;
+    for address in ["postmaster@example.test", "Postmaster", "Abuse@example.test", "postmaster@EXAMPLE.test"] {
+        assert_eq!(to(&people, address).await, "1", "{address}");
+    }
+    alias(&people, "@example.test", &["bob@example.test"]).await.unwrap();
+    assert_eq!(to(&people, "abuse@example.test").await, "1");
+    alias(&people, "postmaster@example.test", &["bob@example.test"]).await.unwrap();
+    assert_eq!(to(&people, "postmaster@example.test").await, "2");
+    people.set_administrator("bob@example.test", true).await.unwrap();
+    people.close_account("alice@example.test").await.unwrap();
+    assert_eq!(to(&people, "abuse@example.test").await, "2");
+}
+
+#[tokio::test]
+async fn an_alias_reaches_all_its_targets_once() {
+    let House { people, .. } = house().await;
+    alias(&people, "family@example.test", &["alice@example.test", "bob@example.test"]).await.unwrap();
+    alias(&people, "all@example.test", &["family@example.test", "bob@example.test", "Carol@Elsewhere.test"])
+        .await
+        .unwrap();
+    assert_eq!(to(&people, "family@example.test").await, "1 2");
+    assert_eq!(to(&people, "family+x@example.test").await, "1+x 2+x");
+    assert_eq!(to(&people, "all@example.test").await, "1 2 >carol@elsewhere.test");
+    assert_eq!(people.aliases().unwrap().len(), 2);
+    let alice = AccountId(1);
+    assert!(people.may_send_as(alice, "family@example.test").await.unwrap());
+    assert!(people.may_send_as(alice, "alice+x@example.test").await.unwrap());
+    for other in ["bob@example.test", "nobody@example.test", "alice@elsewhere.test", ""] {
+        assert!(!people.may_send_as(alice, other).await.unwrap(), "{other}");
+    }
+}
+
+/// U3, U4.
+#[tokio::test]
+async fn an_address_is_one_thing_and_no_alias_leads_to_itself() {
+    let House { people, .. } = house().await;
+    alias(&people, "a@example.test", &["bob@example.test"]).await.unwrap();
+    alias(&people, "b@example.test", &["a@example.test"]).await.unwrap();
+    for (address, targets) in [
+        ("alice@example.test", vec!["bob@example.test"]),
+        ("a@example.test", vec!["b@example.test"]),
+        ("a@example.test", vec!["a+x@example.test"]),
+        ("c@example.test", vec!["nobody@example.test"]),
+        ("c@example.test", vec![]),
+        ("c@elsewhere.test", vec!["bob@example.test"]),
+        ("c d@example.test", vec!["bob@example.test"]),
+    ] {
+        assert!(alias(&people, address, &targets).await.is_err(), "{address} {targets:?}");
+    }
+    assert!(matches!(add(&people, "a@example.test", false).await, Err(Error::Exists(_))));
+    assert!(matches!(add(&people, "BOB@example.test", false).await, Err(Error::Exists(_))));
+    assert!(matches!(add(&people, "c@elsewhere.test", false).await, Err(Error::NoSuchDomain(_))));
+    alias(&people, "@example.test", &["b@example.test"]).await.unwrap();
+    assert!(alias(&people, "a@example.test", &["anything@example.test"]).await.is_err(), "through the catch-all");
+    let many: Vec<String> = (0..101).map(|n| format!("{n}@elsewhere.test")).collect();
+    assert!(people.add_alias("c@example.test", &many).await.is_err());
+    // Adding twice is the same as once.
+    assert_eq!(alias(&people, "a@example.test", &["BOB@example.test"]).await.unwrap().targets, ["bob@example.test"]);
+}
+
+/// U4, U5.
+#[tokio::test]
+async fn a_closed_account_is_nobodys_at_once_and_its_aliases_forget_it() {
+    let House { people, .. } = house().await;
+    alias(&people, "only@example.test", &["bob+x@example.test"]).await.unwrap();
+    alias(&people, "chain@example.test", &["only@example.test"]).await.unwrap();
+    alias(&people, "both@example.test", &["alice@example.test", "bob@example.test"]).await.unwrap();
+    assert!(people.authenticate("bob@example.test", PASSWORD).await.unwrap().is_some());
+
+    let bob = people.close_account("bob@example.test").await.unwrap();
+    assert_eq!(people.authenticate("bob@example.test", PASSWORD).await.unwrap(), None);
+    assert_eq!(people.account("bob@example.test").await.unwrap(), None);
+    for gone in ["bob@example.test", "only@example.test", "chain@example.test"] {
+        assert_eq!(to(&people, gone).await, "none", "{gone}");
+    }
+    assert_eq!(to(&people, "both@example.test").await, "1");
+    assert_eq!(people.closing_accounts().unwrap(), [bob]);
+    assert!(matches!(people.show_account("bob@example.test"), Err(Error::NoSuchAccount(_))));
+    assert!(matches!(people.close_account("bob@example.test").await, Err(Error::NoSuchAccount(_))));
+
+    // A new bob is somebody else, also while the old one's mail is still being removed.
+    let new = add(&people, "bob@example.test", false).await.unwrap();
+    assert!(new > bob);
+    people.remove_account(bob).await.unwrap();
+    people.remove_account(bob).await.unwrap();
+    assert!(people.remove_account(new).await.is_err(), "it is not closing");
+    assert_eq!(people.accounts().unwrap().iter().map(|account| account.id).collect::<Vec<_>>(), [AccountId(1), new]);
+}
+
+#[tokio::test]
+async fn somebody_can_always_administer() {
+    let House { people, .. } = house().await;
+    assert!(people.close_account("alice@example.test").await.is_err());
+    assert!(people.set_disabled("alice@example.test", true).await.is_err());
+    assert!(people.set_administrator("alice@example.test", false).await.is_err());
+    assert!(people.show_account("alice@example.test").unwrap().administrator, "undone with its transaction");
+    people.set_administrator("bob@example.test", true).await.unwrap();
+    people.set_administrator("alice@example.test", false).await.unwrap();
+    people.close_account("alice@example.test").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_domain_goes_when_nothing_is_in_it() {
+    let House { people, .. } = house().await;
+    assert!(matches!(people.add_domain("EXAMPLE.test").await, Err(Error::Exists(_))));
+    assert!(people.add_domain("local").await.is_err());
+    assert_eq!(people.add_domain("Müller.example").await.unwrap(), "xn--mller-kva.example");
+    people.add_domain("other.test").await.unwrap();
+    assert_eq!(people.domains().unwrap(), ["example.test", "other.test", "xn--mller-kva.example"]);
+    assert!(matches!(people.delete_domain("example.test").await, Err(Error::InUse(_))));
+    alias(&people, "@other.test", &["bob@example.test"]).await.unwrap();
+    alias(&people, "x@müller.example", &["any@other.test"]).await.unwrap();
+    assert!(matches!(people.delete_domain("other.test").await, Err(Error::InUse(_))));
+    people.delete_alias("@other.test").await.unwrap();
+    assert!(matches!(people.delete_domain("other.test").await, Err(Error::InUse(_))), "x@ still points into it");
+    people.delete_alias("x@müller.example").await.unwrap();
+    people.delete_domain("other.test").await.unwrap();
+    assert!(matches!(people.delete_domain("other.test").await, Err(Error::NoSuchDomain(_))));
+    assert!(matches!(people.delete_alias("bob@example.test").await, Err(Error::NoSuchAlias(_))));
+    assert_eq!(to(&people, "any@other.test").await, "remote");
+}
+
+#[tokio::test]
+async fn a_log_in_follows_the_password_and_the_switch() {
+    let House { people, clock, .. } = house().await;
+    let who = people.authenticate("ALICE@example.test", PASSWORD).await.unwrap().unwrap();
+    assert_eq!((who.id, who.address.as_str()), (AccountId(1), "alice@example.test"));
+    for (user, password) in [
+        ("alice@example.test", "wrong horse battery"),
+        ("alice@example.test", ""),
+        ("nobody@example.test", PASSWORD),
+        ("alice", PASSWORD),
+        ("", PASSWORD),
+        ("alice+x@example.test", PASSWORD),
+    ] {
+        assert_eq!(people.authenticate(user, password).await.unwrap(), None, "{user} {password}");
+    }
+    assert!(people.set_password("alice@example.test", "short").await.is_err());
+    people.set_password("alice@example.test", "another horse battery").await.unwrap();
+    assert_eq!(people.authenticate("alice@example.test", PASSWORD).await.unwrap(), None, "not from the cache either");
+    assert!(people.authenticate("alice@example.test", "another horse battery").await.unwrap().is_some());
+    people.set_disabled("bob@example.test", true).await.unwrap();
+    assert_eq!(people.authenticate("bob@example.test", PASSWORD).await.unwrap(), None);
+    assert_eq!(to(&people, "bob@example.test").await, "2", "it still takes mail");
+    people.set_disabled("bob@example.test", false).await.unwrap();
+    assert!(people.authenticate("bob@example.test", PASSWORD).await.unwrap().is_some());
+    clock.advance_ms(3 * 3_600_000);
+    assert!(people.authenticate("bob@example.test", PASSWORD).await.unwrap().is_some(), "checked anew");
+    people.set_quota("bob@example.test", None).await.unwrap();
+    assert_eq!(people.show_account("bob@example.test").unwrap().quota, None);
+}
+
+/// A right password is not hashed a second time: with the gate shut only the cache can answer.
+#[tokio::test]
+async fn a_repeated_log_in_does_not_wait_for_argon2() {
+    let House { people, .. } = house().await;
+    assert!(people.authenticate("alice@example.test", PASSWORD).await.unwrap().is_some());
+    people.gate.shut();
+    assert!(people.authenticate("alice@example.test", PASSWORD).await.unwrap().is_some());
+    assert_eq!(people.authenticate("alice@example.test", "wrong horse battery").await, Err(Error::Busy));
+    assert_eq!(people.authenticate("nobody@example.test", PASSWORD).await, Err(Error::Busy), "U1: no shorter way");
+}
+
+/// U1: the keys of a user who is not there look like any, and stay what they are over restarts.
+#[tokio::test]
+async fn scram_keys_do_not_tell_who_exists() {
+    let House { people, disk, clock } = house().await;
+    let alice = people.scram_keys("alice@example.test").await.unwrap();
+    let nobody = people.scram_keys("nobody@example.test").await.unwrap();
+    assert_eq!((alice.iterations, alice.salt.len()), (nobody.iterations, nobody.salt.len()));
+    assert_ne!(nobody.salt, people.scram_keys("nobody2@example.test").await.unwrap().salt);
+    assert!(nobody == people.scram_keys("Nobody@Example.test").await.unwrap());
+    people.scram_keys("not an address\0").await.unwrap();
+    people.set_disabled("bob@example.test", true).await.unwrap();
+    let bob = people.scram_keys("bob@example.test").await.unwrap();
+    assert_eq!(bob.salt.len(), alice.salt.len());
+    drop(people);
+    let people = open(&disk, &clock, 99);
+    assert!(nobody == people.scram_keys("nobody@example.test").await.unwrap());
+    assert!(alice == people.scram_keys("alice@example.test").await.unwrap());
+    assert!(bob == people.scram_keys("bob@example.test").await.unwrap());
+    assert!(people.authenticate("alice@example.test", PASSWORD).await.unwrap().is_some());
+}
