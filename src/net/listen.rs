@@ -53,6 +53,7 @@ pub struct Spec {
     pub port: u16,
     pub implicit_tls: bool,
     pub caps: Caps,
+    pub patience: Patience,
 }
 
 /// A connection that was let in.
@@ -75,7 +76,6 @@ pub type Handler = Arc<dyn Fn(Incoming) -> Session + Send + Sync>;
 pub struct Common {
     pub clock: Arc<dyn Clock>,
     pub tls: Option<Arc<ServerConfig>>,
-    pub patience: Patience,
     stop: watch::Receiver<bool>,
     live: mpsc::Sender<()>,
     ids: Arc<AtomicU64>,
@@ -88,10 +88,10 @@ pub struct Ending {
 }
 
 impl Common {
-    pub fn new(clock: Arc<dyn Clock>, tls: Option<Arc<ServerConfig>>, patience: Patience) -> (Common, Ending) {
+    pub fn new(clock: Arc<dyn Clock>, tls: Option<Arc<ServerConfig>>) -> (Common, Ending) {
         let (stop_tx, stop) = watch::channel(false);
         let (live, live_rx) = mpsc::channel(1);
-        let common = Common { clock, tls, patience, stop, live, ids: Arc::new(AtomicU64::new(1)) };
+        let common = Common { clock, tls, stop, live, ids: Arc::new(AtomicU64::new(1)) };
         (common, Ending { stop: stop_tx, live: live_rx })
     }
 }
@@ -100,6 +100,11 @@ impl Ending {
     /// Tells every session that the server is going down.
     pub fn announce(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// The same, for hosts that want to know.
+    pub fn watch(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
     }
 
     /// Resolves when every session has ended and every [`Common`] and [`Listener`] is dropped.
@@ -306,7 +311,7 @@ fn admit(door: &Arc<Door>, stream: TcpStream, peer: SocketAddr) {
         clock: common.clock.clone(),
         tls: common.tls.clone(),
         implicit_tls: door.spec.implicit_tls,
-        patience: common.patience,
+        patience: door.spec.patience,
         stop: common.stop.clone(),
         awake: Some(awake),
     };

@@ -18,5 +18,10 @@ pub mod tls;
 mod wire;
 
 pub use drive::{Context, End, Patience, drive};
-pub use listen::{Caps, Handler, Incoming, Listener, Spec};
+pub use listen::{Caps, Common, Ending, Handler, Incoming, Listener, Spec};
 pub use tls::{Certs, Pair};
+
+/// The user id of the process at the other end of a Unix socket (SO_PEERCRED).
+pub fn peer_uid(socket: impl std::os::fd::AsFd) -> std::io::Result<u32> {
+    Ok(rustix::net::sockopt::socket_peercred(socket)?.uid.as_raw())
+}

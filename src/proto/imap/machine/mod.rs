@@ -368,6 +368,10 @@ impl Session for Imap {
         matches!(self.doing, Doing::Idling { .. }) && !self.asked
     }
 
+    fn going_down() -> Option<Notice> {
+        Some(Notice::GoingDown)
+    }
+
     /// RFC 9051 5.4: half an hour once logged in; before that much less, and also a limit in all.
     fn deadline(&self) -> Option<Mono> {
         if self.asked || matches!(self.doing, Doing::Closed) {

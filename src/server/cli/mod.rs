@@ -1,0 +1,137 @@
+//! The command line: one file a subcommand. Each turns its arguments into a verb; this file has it run by whoever holds the
+//! folder, and prints the reply.
+
+mod account;
+mod alias;
+mod check;
+mod domain;
+mod init;
+mod listeners;
+mod queue;
+mod reach;
+mod serve;
+
+use std::io::{BufRead, Read, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use super::folder::Folder;
+use super::log;
+use super::verbs::{Reply, Secret};
+
+/// A mail server for one household.
+#[derive(Parser)]
+#[command(name = "homepost", version, arg_required_else_help = true)]
+struct Cli {
+    /// The data folder; without it, what HOMEPOST_DATA says
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Print JSON, for scripts
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    Init(init::Args),
+    Account(account::Args),
+    Alias(alias::Args),
+    Domain(domain::Args),
+    Queue(queue::Args),
+    Listeners(listeners::Args),
+    Check(check::Args),
+}
+
+pub(super) fn main() -> ExitCode {
+    // Files are the owner's only (V2), also those that libraries make.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let cli = Cli::parse();
+    let Some(data) = cli.data.or_else(|| std::env::var_os("HOMEPOST_DATA").map(PathBuf::from)) else {
+        eprintln!("homepost: which data folder? Say --data DIR, or set HOMEPOST_DATA.");
+        return ExitCode::from(2);
+    };
+    let folder = Folder::new(&data);
+    let request = match cli.command {
+        Command::Serve(args) => {
+            log::start("info");
+            return match args.serve(&folder) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => failed(&error),
+            };
+        }
+        Command::Init(args) => args.request(),
+        Command::Account(args) => args.request(),
+        Command::Alias(args) => Ok(args.request()),
+        Command::Domain(args) => Ok(args.request()),
+        Command::Queue(args) => Ok(args.request()),
+        Command::Listeners(args) => Ok(args.request()),
+        Command::Check(args) => Ok(args.request()),
+    };
+    log::start("warn");
+    match request.and_then(|request| reach::reach(&folder, &request)) {
+        Ok(reply) => print(&reply, cli.json),
+        Err(error) => failed(&error),
+    }
+}
+
+fn print(reply: &Reply, json: bool) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    let printed = match (&reply.error, json) {
+        (Some(_), true) if reply.json.is_null() => Ok(()),
+        (_, true) => writeln!(out, "{:#}", reply.json),
+        (_, false) => out.write_all(reply.text.as_bytes()),
+    };
+    drop(printed.and_then(|()| out.flush())); // whoever closed the pipe wants no more
+    match &reply.error {
+        Some(error) => failed(error),
+        None => ExitCode::SUCCESS,
+    }
+}
+
+fn failed(error: &str) -> ExitCode {
+    for line in error.lines() {
+        eprintln!("homepost: {line}");
+    }
+    ExitCode::FAILURE
+}
+
+/// One line of stdin: passwords are in no argument, where others could read them (V2).
+fn password() -> Result<Secret, String> {
+    const LIMIT: u64 = 4096;
+    let mut line = Vec::new();
+    let mut stdin = std::io::stdin().lock().take(LIMIT);
+    stdin.read_until(b'\n', &mut line).map_err(|error| format!("the password cannot be read: {error}"))?;
+    if line.last() == Some(&b'\n') {
+        line.pop();
+    }
+    if line.last() == Some(&b'\r') {
+        line.pop();
+    }
+    if line.is_empty() {
+        return Err("the password is expected as one line on standard input, and there was none".to_owned());
+    }
+    String::from_utf8(line).map(Secret).map_err(|_| "the password is not UTF-8 text".to_owned())
+}
+
+/// The flag that says so; there is no other way, so it has to be there.
+#[derive(clap::Args)]
+struct Stdin {
+    /// Read the password from standard input, one line
+    #[arg(long, required = true)]
+    password_stdin: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

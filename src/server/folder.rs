@@ -1,0 +1,150 @@
+//! The data folder: its lock, its modes, and the files in it that are not a store's.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::net::Pair;
+
+/// The path of a data folder, whoever holds it.
+#[derive(Clone, Debug)]
+pub(super) struct Folder(PathBuf);
+
+/// Who has this may open the stores (V1). Given back when dropped, also by a kill.
+pub(super) struct Lock(#[allow(dead_code)] File);
+
+impl Folder {
+    pub fn new(path: &Path) -> Folder {
+        Folder(path.to_owned())
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.0.join("store")
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.0.join("control.sock")
+    }
+
+    fn ready(&self) -> PathBuf {
+        self.0.join("ready")
+    }
+
+    /// Makes the folder if it is not there, and keeps others out of it (V2).
+    pub fn make(&self) -> io::Result<()> {
+        if !self.0.is_dir() {
+            DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
+        }
+        fs::set_permissions(&self.0, fs::Permissions::from_mode(0o700))
+    }
+
+    /// `None` if another process has it. The file stays; only the lock on it says anything.
+    pub fn lock(&self) -> io::Result<Option<Lock>> {
+        let path = self.0.join("lock");
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Whether `init` was done to its end (V3).
+    pub fn is_set_up(&self) -> bool {
+        self.0.join(crate::settings::FILE).exists()
+    }
+
+    /// The file that says whether mail ports are open (V4).
+    pub fn set_ready(&self, ready: bool) {
+        let done = if ready { write(&self.ready(), b"") } else { remove(&self.ready()) };
+        if let Err(error) = done {
+            tracing::warn!(%error, "cannot say in the data folder that the server is ready");
+        }
+    }
+
+    /// The server's certificate and key. `None` if there is none yet.
+    pub fn pair(&self) -> io::Result<Option<Pair>> {
+        let (chain, key) = (self.0.join("tls/cert.pem"), self.0.join("tls/key.pem"));
+        match (fs::read(&chain), fs::read(&key)) {
+            (Ok(chain), Ok(key)) => Ok(Some(Pair { chain, key })),
+            (Err(error), _) | (_, Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            (Err(error), _) => Err(about(&chain, error)),
+            (_, Err(error)) => Err(about(&key, error)),
+        }
+    }
+
+    pub fn put_pair(&self, pair: &Pair) -> io::Result<()> {
+        let folder = self.0.join("tls");
+        if !folder.is_dir() {
+            DirBuilder::new().mode(0o700).create(&folder)?;
+        }
+        write(&folder.join("key.pem"), &pair.key)?;
+        write(&folder.join("cert.pem"), &pair.chain)
+    }
+}
+
+/// Replaces a file so that after any cut it is the old one or the new one, whole.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    if let Some(folder) = path.parent() {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Removes a file that may not be there.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The same error, with the path in its words.
+pub(super) fn about(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn the_lock_is_one_and_comes_back_when_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(&dir.path().join("data"));
+        folder.make().unwrap();
+        let lock = folder.lock().unwrap();
+        assert!(lock.is_some());
+        assert!(folder.lock().unwrap().is_none(), "V1");
+        drop(lock);
+        assert!(folder.lock().unwrap().is_some());
+        assert_eq!(mode(&dir.path().join("data")), 0o700);
+        assert_eq!(mode(&dir.path().join("data/lock")), 0o600);
+    }
+
+    #[test]
+    fn a_certificate_is_kept_with_its_key_for_the_owner_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path());
+        assert!(folder.pair().unwrap().is_none());
+        folder.put_pair(&Pair { chain: b"chain".to_vec(), key: b"key".to_vec() }).unwrap();
+        let pair = folder.pair().unwrap().unwrap();
+        assert_eq!((pair.chain, pair.key), (b"chain".to_vec(), b"key".to_vec()));
+        assert_eq!(mode(&dir.path().join("tls")), 0o700);
+        assert_eq!(mode(&dir.path().join("tls/key.pem")), 0o600);
+    }
+}

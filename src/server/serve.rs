@@ -1,0 +1,214 @@
+//! `serve`: from the lock to the last checkpoint.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, info, warn};
+
+use crate::settings::Settings;
+
+use super::control;
+use super::doors::{Doors, Shift};
+use super::folder::{Folder, remove};
+use super::house::House;
+use super::tasks;
+use super::verbs::{self, Reply, Request};
+
+/// For sessions to end their command and say goodbye.
+const GRACE: Duration = Duration::from_secs(5);
+/// Between two tries to open a port that was taken.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// What commands tell the main loop; it replies with what did not work.
+enum Told {
+    Opened(oneshot::Sender<Vec<String>>),
+    Changed(oneshot::Sender<Vec<String>>),
+}
+
+/// The opened house, once there is one.
+type Held = Arc<Mutex<Option<Arc<House>>>>;
+
+/// Serves the folder until SIGTERM. Errors: sentences for the owner.
+pub(super) fn serve(folder: &Folder, shift: Shift) -> Result<(), String> {
+    folder.make().map_err(|error| format!("{}: {error}", folder.path().display()))?;
+    let lock = folder.lock().map_err(|error| format!("{}: {error}", folder.path().display()))?;
+    let Some(_lock) = lock else {
+        return Err(format!("another homepost has {} open", folder.path().display()));
+    };
+    folder.set_ready(false);
+    raise_descriptors();
+    let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .max_blocking_threads(32)
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start: {error}"))?;
+    let done = runtime.block_on(run(folder, shift));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    done
+}
+
+async fn run(folder: &Folder, shift: Shift) -> Result<(), String> {
+    // First, so that a signal that comes early is not the default one's.
+    let fault = |error: std::io::Error| format!("cannot start: {error}");
+    let mut term = signal(SignalKind::terminate()).map_err(fault)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(fault)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(fault)?;
+
+    let held: Held = Arc::default();
+    if folder.is_set_up() {
+        let house = House::open(folder)?;
+        *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(house));
+    }
+    let (tell, mut told) = mpsc::unbounded_channel();
+    listen_for_commands(folder, held.clone(), tell)?;
+
+    let mut told_opened = None;
+    if current(&held).is_none() {
+        say(&format!(
+            "{path} is empty, so no mail port is open. Set it up with:\n  homepost init --data {path} --hostname \
+             mail.example.org --domain example.org --admin you@example.org --password-stdin",
+            path = folder.path().display()
+        ));
+        tokio::select! {
+            _ = term.recv() => return end_empty(folder),
+            _ = interrupt.recv() => return end_empty(folder),
+            opened = told.recv() => told_opened = opened,
+        }
+    }
+    let Some(house) = current(&held) else { return Err("the folder was not set up".to_owned()) };
+
+    let mut doors = Doors::new(&house, shift)?;
+    let problems = doors.apply(&house.settings.load()).await;
+    if let Some(Told::Opened(reply) | Told::Changed(reply)) = told_opened {
+        let _ = reply.send(problems.clone());
+    }
+    if !doors.any_open() && !problems.is_empty() {
+        house.close()?;
+        let _ = remove(&folder.socket());
+        return Err(problems.join("\n"));
+    }
+    let chores = tokio::spawn(tasks::run(house.clone()));
+    folder.set_ready(true);
+    say("ready");
+    info!("ready");
+
+    let mut missing = !problems.is_empty();
+    loop {
+        tokio::select! {
+            _ = term.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => missing = !reload(&house, &mut doors).await.is_empty(),
+            Some(Told::Opened(reply) | Told::Changed(reply)) = told.recv() => {
+                let problems = doors.apply(&house.settings.load()).await;
+                missing = !problems.is_empty();
+                let _ = reply.send(problems);
+            }
+            () = tokio::time::sleep(AGAIN), if missing => {
+                missing = !doors.apply(&house.settings.load()).await.is_empty();
+            }
+        }
+    }
+    info!("ending");
+    folder.set_ready(false);
+    if tokio::time::timeout(GRACE, doors.close()).await.is_err() {
+        warn!("some sessions did not end in time");
+    }
+    chores.abort();
+    let _ = chores.await;
+    let closed = tokio::task::spawn_blocking(move || house.close()).await;
+    let _ = remove(&folder.socket());
+    match closed {
+        Ok(closed) => closed,
+        Err(_) => Err("the stores did not close well; nothing acknowledged is lost".to_owned()),
+    }
+}
+
+fn end_empty(folder: &Folder) -> Result<(), String> {
+    let _ = remove(&folder.socket());
+    Ok(())
+}
+
+fn current(held: &Held) -> Option<Arc<House>> {
+    held.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// SIGHUP: settings, certificate, listeners. With a wrong file everything stays as it is.
+async fn reload(house: &House, doors: &mut Doors) -> Vec<String> {
+    match Settings::load(house.folder.path()) {
+        Ok(settings) => house.settings.store(Arc::new(settings)),
+        Err(error) => {
+            error!("the settings stay as they are: {error}");
+        }
+    }
+    let _ = doors.reload(house);
+    let problems = doors.apply(&house.settings.load()).await;
+    info!("reloaded");
+    problems
+}
+
+fn listen_for_commands(folder: &Folder, held: Held, tell: mpsc::UnboundedSender<Told>) -> Result<(), String> {
+    let own = folder.clone();
+    let run = move |request: Request| {
+        let mut guard = held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(house) = guard.clone() {
+            drop(guard);
+            let reply = verbs::run(&house, &request);
+            return match request {
+                Request::ListenersSwitch { .. } if reply.error.is_none() => after(reply, &tell, Told::Changed),
+                _ => reply,
+            };
+        }
+        // One at a time, while there is no house.
+        let Some(reply) = verbs::run_closed(&own, &request) else {
+            return Reply::failed("the server is not set up yet");
+        };
+        if reply.error.is_some() || !matches!(request, Request::Init { .. }) {
+            return reply;
+        }
+        match House::open(&own) {
+            Ok(house) => *guard = Some(Arc::new(house)),
+            Err(error) => return Reply::failed(error),
+        }
+        drop(guard);
+        after(reply, &tell, Told::Opened)
+    };
+    control::listen(&folder.socket(), run)
+        .map_err(|error| format!("the control socket {} cannot be opened: {error}", folder.socket().display()))
+}
+
+/// The reply, after the main loop did its part.
+fn after(
+    mut reply: Reply,
+    tell: &mpsc::UnboundedSender<Told>,
+    what: fn(oneshot::Sender<Vec<String>>) -> Told,
+) -> Reply {
+    let (sender, receiver) = oneshot::channel();
+    if tell.send(what(sender)).is_ok()
+        && let Ok(problems) = receiver.blocking_recv()
+        && !problems.is_empty()
+    {
+        reply.error = Some(problems.join("\n"));
+    }
+    reply
+}
+
+/// A line on stdout, for whoever started us.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}");
+    let _ = out.flush();
+}
+
+/// As many descriptors as the machine lets us have: each connection is one.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        warn!(%error, "the number of open files stays at {:?}", limit.current);
+    }
+}

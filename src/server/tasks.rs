@@ -1,0 +1,59 @@
+//! What goes on beside the sessions: ending what a cut left half done, and sweeping.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{debug, error, info};
+
+use crate::account as mailboxes;
+use crate::directory::manage::account;
+use crate::store::Error as StoreError;
+
+use super::house::House;
+use super::verbs::remove_closed;
+
+/// Between two looks for something to sweep.
+const SWEEP: Duration = Duration::from_secs(60);
+/// Between two steps of a sweep that found something, so that it never stands in anybody's way for long.
+const STEP: Duration = Duration::from_millis(200);
+
+/// Runs until it is dropped.
+pub(super) async fn run(house: Arc<House>) {
+    if let Err(error) = mailboxes::resume(&house.data).await {
+        error!(%error, "what was half deleted cannot be ended now");
+    }
+    let resumed = blocking(&house, |house| {
+        for id in account::closing(&house.data.read()?)? {
+            info!(account = id.0, "going on with deleting an account");
+            remove_closed(house, id)?;
+        }
+        Ok(())
+    });
+    if let Err(error) = resumed.await {
+        error!(error, "an account that was being deleted cannot be ended now");
+    }
+    loop {
+        let moved = blocking(&house, |house| Ok(house.data.compact()?)).await;
+        let pause = match moved {
+            Ok(true) => STEP,
+            Ok(false) => SWEEP,
+            Err(error) => {
+                debug!(error, "compaction has to wait");
+                SWEEP
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn blocking<T, F>(house: &Arc<House>, work: F) -> Result<T, String>
+where
+    F: FnOnce(&House) -> Result<T, super::verbs::Error> + Send + 'static,
+    T: Send + 'static,
+{
+    let house = house.clone();
+    match tokio::task::spawn_blocking(move || work(&house)).await {
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(_) => Err(super::house::store_failed(&StoreError::Panicked("a task".to_owned()))),
+    }
+}

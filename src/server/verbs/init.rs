@@ -1,0 +1,74 @@
+//! `init`: stores, a certificate, the domain, the first account; the settings last (V3). After a cut it can be run again.
+
+use serde_json::json;
+
+use crate::base::{Clock, OsRandom, SystemClock};
+use crate::directory::manage::{account, domain};
+use crate::directory::{self, Address, Credential};
+use crate::net::tls;
+use crate::settings::{Settings, edit};
+use crate::{account as mailboxes, store};
+
+use super::super::folder::Folder;
+use super::super::house::open_data;
+use super::{Done, Error, Reply, Secret};
+
+pub(super) fn init(folder: &Folder, hostname: &str, domain: &str, admin: &str, password: &Secret) -> Done {
+    if folder.is_set_up() {
+        return Err(Error::Words(format!("{} is set up already", folder.path().display())));
+    }
+    // Everything that can be wrong is looked at before anything is made.
+    let settings = Settings::new(hostname).map_err(|problems| {
+        Error::Words(problems.iter().map(|problem| problem.what.as_str()).collect::<Vec<_>>().join("\n"))
+    })?;
+    let domain = directory::normal_domain(domain)?;
+    let address = Address::parse_new(admin)?;
+    if address.domain() != domain {
+        return Err(Error::Words(format!("the first account's address has to be in the domain {domain}")));
+    }
+    let clock = SystemClock::new();
+    let credential = Credential::new(&address.key(), &password.0, &OsRandom, clock.now())?;
+
+    if folder.pair().map_err(|error| error.to_string())?.is_none() {
+        let pair = tls::self_signed(&[settings.hostname.clone()]).map_err(|error| error.to_string())?;
+        folder.put_pair(&pair).map_err(|error| format!("the certificate cannot be kept: {error}"))?;
+    }
+    let data = open_data(folder, &settings)?;
+    let people = people(&data, &domain, &address, credential, &clock);
+    data.close()?;
+    people?;
+    edit::create(folder.path(), &settings.hostname)?;
+    let words = format!(
+        "{} is set up: {} takes mail for {domain}, {} is its administrator.\n",
+        folder.path().display(),
+        settings.hostname,
+        address.key()
+    );
+    Ok(Reply::done(words, json!({ "hostname": settings.hostname, "domain": domain, "admin": address.key() })))
+}
+
+/// The domain and its administrator in one transaction.
+fn people(
+    data: &store::Data,
+    domain_name: &str,
+    address: &Address,
+    credential: Credential,
+    clock: &SystemClock,
+) -> Result<(), Error> {
+    let (domain_name, key, now) = (domain_name.to_owned(), address.key(), clock.now());
+    let made = data.write_blocking(move |txn| {
+        match domain::add(txn, &domain_name, now) {
+            Ok(_) | Err(directory::Error::Exists(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let new = account::NewAccount { address: key.clone(), administrator: true, ..Default::default() };
+        match account::add(txn, &new, &credential, now) {
+            Ok(id) => mailboxes::open(txn, id)?,
+            // A set-up that was cut off got this far: the password of this one counts.
+            Err(directory::Error::Exists(_)) => drop(account::set_password(txn, &key, &credential)?),
+            Err(error) => return Err(error.into()),
+        }
+        Ok::<(), Error>(())
+    });
+    made.map(|_| ())
+}

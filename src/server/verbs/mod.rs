@@ -1,0 +1,172 @@
+//! What the command line can do to a data folder: one verb a file, the same on either side of the control socket.
+//!
+//! A reply has words for people and JSON for scripts; neither holds a secret (V2).
+
+mod account;
+mod alias;
+mod check;
+mod domain;
+mod init;
+mod listeners;
+mod queue;
+mod salvage;
+
+pub(super) use account::remove_closed;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::account as mailboxes;
+use crate::directory;
+use crate::settings;
+use crate::store;
+
+use super::folder::Folder;
+use super::house::{House, store_failed};
+
+/// A password on its way from stdin to its hash. It has no `Debug`.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Secret(pub String);
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) enum Request {
+    Init { hostname: String, domain: String, admin: String, password: Secret },
+    AccountAdd { address: String, name: Option<String>, quota: Option<u64>, password: Secret },
+    AccountList,
+    AccountShow { address: String },
+    AccountPassword { address: String, password: Secret },
+    AccountQuota { address: String, quota: Option<u64> },
+    AccountDelete { address: String },
+    AliasAdd { alias: String, targets: Vec<String> },
+    AliasList,
+    AliasDelete { alias: String },
+    DomainAdd { domain: String },
+    DomainList,
+    DomainDelete { domain: String },
+    QueueList,
+    Listeners,
+    ListenersSwitch { name: String, on: bool },
+    Check,
+    CheckSalvage,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Reply {
+    /// For people: whole lines, or nothing.
+    pub text: String,
+    /// For scripts.
+    pub json: Value,
+    /// Why it was not done, or what does not hold: exit status 1.
+    pub error: Option<String>,
+}
+
+impl Reply {
+    fn done(text: impl Into<String>, json: Value) -> Reply {
+        Reply { text: text.into(), json, error: None }
+    }
+
+    pub fn failed(error: impl Into<String>) -> Reply {
+        Reply { text: String::new(), json: Value::Null, error: Some(error.into()) }
+    }
+}
+
+impl From<Error> for Reply {
+    fn from(error: Error) -> Reply {
+        Reply::failed(error.to_string())
+    }
+}
+
+/// Why a verb was not done.
+#[derive(Debug)]
+pub(super) enum Error {
+    Directory(directory::Error),
+    Mailboxes(mailboxes::Error),
+    Words(String),
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Error::Directory(directory::Error::Store(error)) | Error::Mailboxes(mailboxes::Error::Store(error)) => {
+                f.write_str(&store_failed(error))
+            }
+            Error::Directory(error) => error.fmt(f),
+            Error::Mailboxes(error) => error.fmt(f),
+            Error::Words(words) => f.write_str(words),
+        }
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Error {
+        Error::Words(store_failed(&error))
+    }
+}
+
+impl From<directory::Error> for Error {
+    fn from(error: directory::Error) -> Error {
+        Error::Directory(error)
+    }
+}
+
+impl From<mailboxes::Error> for Error {
+    fn from(error: mailboxes::Error) -> Error {
+        Error::Mailboxes(error)
+    }
+}
+
+impl From<settings::Error> for Error {
+    fn from(error: settings::Error) -> Error {
+        Error::Words(error.to_string())
+    }
+}
+
+impl From<String> for Error {
+    fn from(words: String) -> Error {
+        Error::Words(words)
+    }
+}
+
+type Done = Result<Reply, Error>;
+
+/// The verbs that run on a folder whose stores are closed; `None` for the others.
+pub(super) fn run_closed(folder: &Folder, request: &Request) -> Option<Reply> {
+    let done = match request {
+        Request::Init { hostname, domain, admin, password } => init::init(folder, hostname, domain, admin, password),
+        Request::CheckSalvage => salvage::salvage(folder),
+        _ if !folder.is_set_up() => {
+            let path = folder.path().display();
+            Err(Error::Words(format!("{path} is not set up yet; `homepost init` does it")))
+        }
+        _ => return None,
+    };
+    Some(done.unwrap_or_else(Reply::from))
+}
+
+/// Runs a verb on an open house.
+pub(super) fn run(house: &House, request: &Request) -> Reply {
+    let done = match request {
+        Request::Init { .. } => Err(Error::Words(format!("{} is set up already", house.folder.path().display()))),
+        Request::AccountAdd { address, name, quota, password } => {
+            account::add(house, address, name.as_deref(), *quota, password)
+        }
+        Request::AccountList => account::list(house),
+        Request::AccountShow { address } => account::show(house, address),
+        Request::AccountPassword { address, password } => account::password(house, address, password),
+        Request::AccountQuota { address, quota } => account::quota(house, address, *quota),
+        Request::AccountDelete { address } => account::delete(house, address),
+        Request::AliasAdd { alias, targets } => alias::add(house, alias, targets),
+        Request::AliasList => alias::list(house),
+        Request::AliasDelete { alias } => alias::delete(house, alias),
+        Request::DomainAdd { domain } => domain::add(house, domain),
+        Request::DomainList => domain::list(house),
+        Request::DomainDelete { domain } => domain::delete(house, domain),
+        Request::QueueList => queue::list(house),
+        Request::Listeners => listeners::list(house),
+        Request::ListenersSwitch { name, on } => listeners::switch(house, name, *on),
+        Request::Check => check::check(house),
+        Request::CheckSalvage => Err(Error::Words("salvage works on closed stores: stop the server first".to_owned())),
+    };
+    done.unwrap_or_else(Reply::from)
+}
