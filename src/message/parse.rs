@@ -10,7 +10,7 @@ use super::mime;
 use super::structure::{Address, Content, Disposition, Envelope, Message, Param, Part, Summary, Text, find_param};
 
 /// Nesting that is refused whatever the limits say: trees are walked by recursion when they are stored and shown.
-pub(super) const MAX_DEPTH: usize = 200;
+pub(super) const MAX_DEPTH: usize = 128;
 /// Of a boundary only so many bytes are compared; RFC 2046 5.1.1 allows 70.
 const MAX_BOUNDARY: usize = 256;
 /// Addresses kept of one message, in all its envelopes.
@@ -51,7 +51,7 @@ enum Holds<'a> {
         digest: bool,
     },
     Message {
-        envelope: Envelope<'a>,
+        envelope: Box<Envelope<'a>>,
         root: Option<Part<'a>>,
     },
 }
@@ -89,7 +89,7 @@ impl<'a> Reader<'a, '_> {
                 let inner = self.open_part(true, false)?.unwrap_or_default();
                 let holder = self.open.len().checked_sub(2).and_then(|at| self.open.get_mut(at));
                 if let Some(Open { holds: Holds::Message { envelope, .. }, .. }) = holder {
-                    *envelope = inner;
+                    **envelope = inner;
                 }
             }
             let Some(delimiter) = self.seek() else {
@@ -147,7 +147,7 @@ impl<'a> Reader<'a, '_> {
             let boundary = find_boundary(&part.params);
             Holds::Parts { boundary, children: Vec::new(), digest: part.subtype.eq_ignore_ascii_case(b"digest") }
         } else if part.is("message", "rfc822") || part.is("message", "global") {
-            Holds::Message { envelope: Envelope::default(), root: None }
+            Holds::Message { envelope: Box::default(), root: None }
         } else {
             Holds::Nothing
         };
@@ -239,11 +239,13 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// Closes all open parts from `index` on, which end at `end`, or with their header if that goes further.
-    fn close_above(&mut self, index: usize, end: usize, newlines: u64) -> Result<(), Refused> {
+    fn close_above(&mut self, index: usize, end: usize, mut newlines: u64) -> Result<(), Refused> {
         let mut end = end as u64;
         while self.open.len() > index {
             let Some(Open { mut part, newlines: before, holds }) = self.open.pop() else { break };
-            end = end.max(part.body_start);
+            if part.body_start > end {
+                (end, newlines) = (part.body_start, before);
+            }
             part.end = end;
             part.lines = newlines.saturating_sub(before);
             part.content = match holds {
@@ -258,7 +260,7 @@ impl<'a> Reader<'a, '_> {
                     Content::Multipart(children)
                 }
                 Holds::Message { envelope, root } => match root {
-                    Some(root) => Content::Message(Box::new((envelope, root))),
+                    Some(root) => Content::Message(Box::new((*envelope, root))),
                     None => Content::Leaf,
                 },
             };

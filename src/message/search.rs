@@ -1,11 +1,12 @@
 //! Substrings as IMAP SEARCH looks for them: decoded on both sides, in any case (RFC 9051 6.4.4).
 
+use unicode_normalization::UnicodeNormalization;
+
 use super::decode;
 use super::header;
 use super::structure::{Content, Part};
 
-/// A string to look for, folded once. Folding is Unicode's upper case, then lower case, of each character: near to
-/// i;unicode-casemap (RFC 5051), without its decomposition.
+/// A string to look for, folded once: decomposed and without case, as i;unicode-casemap asks (RFC 5051 2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Needle(String);
 
@@ -55,15 +56,11 @@ impl Needle {
 }
 
 fn fold(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_ascii() {
-            out.push(c.to_ascii_lowercase());
-        } else {
-            out.extend(c.to_uppercase().flat_map(char::to_lowercase));
-        }
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
     }
-    out
+    // By way of upper case, so that ß is ss and both forms of sigma are one.
+    text.nfkd().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
 #[cfg(test)]
@@ -90,6 +87,16 @@ mod tests {
         }
         let text = |needle: &str| Needle::new(needle).in_text(LETTER, &message.body);
         assert!(text("grüsse aus köln") && text("subject: GR") && text("schön") && !text("binary secret"));
+    }
+
+    #[test]
+    fn composed_or_not_and_in_any_case_it_is_the_same_word() {
+        for (needle, text) in
+            [("CAF\u{c9}", "cafe\u{301}s"), ("STRASSE", "die Straße"), ("ΟΔΟΣ", "οδος"), ("ﬁsh", "FISH")]
+        {
+            assert!(Needle::new(needle).is_in(text), "{needle} in {text}");
+        }
+        assert!(!Needle::new("stra\u{df}e").is_in("strae"));
     }
 
     #[test]

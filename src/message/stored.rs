@@ -92,7 +92,7 @@ impl<'b> Structure<'b> {
 
     /// The root of the part tree.
     pub fn body(&self) -> Result<Part<'b>, Corrupt> {
-        Ok(read_part(&mut Decoder::new(self.body), 0)?)
+        Ok(read_part(&mut Decoder::new(self.body))?)
     }
 
     /// Where a section lies in the letter; `Ok(None)` if there is no such section. `BODY[]`, `BODY[HEADER]` and
@@ -377,25 +377,48 @@ fn read_params<'b>(reader: &mut Decoder<'b>, length: usize) -> Read<Vec<Param<'b
     Ok(out)
 }
 
-fn read_part<'b>(reader: &mut Decoder<'b>, depth: usize) -> Read<Part<'b>> {
+fn read_part<'b>(reader: &mut Decoder<'b>) -> Read<Part<'b>> {
+    let mut part = part_of(Vec::new());
+    read_part_into(&mut part, reader, 0)?;
+    Ok(part)
+}
+
+/// Fills `part`, going down into its children: the functions on that way keep little on the stack.
+fn read_part_into<'b>(part: &mut Part<'b>, reader: &mut Decoder<'b>, depth: usize) -> Read<()> {
     if depth > MAX_DEPTH {
         return Err(decode::Error::message("parts nested too deep"));
     }
-    let mut part = part_of(Vec::new());
-    let mut typed = false;
-    let (mut header, mut body) = (0u64, 0u64);
-    read_map(reader, |key, reader| {
+    let mut read = PartRead { part, typed: false, header: 0, body: 0 };
+    read_map(reader, |key, reader| match key {
+        12 => read.children(reader, depth),
+        13 => read.message(reader, depth),
+        _ => read.field(key, reader),
+    })?;
+    read.finish();
+    Ok(())
+}
+
+struct PartRead<'p, 'b> {
+    part: &'p mut Part<'b>,
+    typed: bool,
+    header: u64,
+    body: u64,
+}
+
+impl<'b> PartRead<'_, 'b> {
+    fn field(&mut self, key: u8, reader: &mut Decoder<'b>) -> Read<()> {
+        let part = &mut *self.part;
         match key {
             0 => part.start = reader.u64()?,
-            1 => header = reader.u64()?,
-            2 => body = reader.u64()?,
+            1 => self.header = reader.u64()?,
+            2 => self.body = reader.u64()?,
             3 => part.lines = reader.u64()?,
             4 => {
                 let length = read_length(reader)?;
                 part.kind = read_text(reader)?;
                 part.subtype = read_text(reader)?;
                 part.params = read_params(reader, length.saturating_sub(2))?;
-                typed = true;
+                self.typed = true;
             }
             5 => part.id = Some(read_text(reader)?),
             6 => part.description = Some(read_text(reader)?),
@@ -414,28 +437,41 @@ fn read_part<'b>(reader: &mut Decoder<'b>, depth: usize) -> Read<Part<'b>> {
                 }
             }
             11 => part.location = Some(read_text(reader)?),
-            12 => {
-                let length = read_length(reader)?;
-                let mut children = room(length);
-                for _ in 0..length {
-                    children.push(read_part(reader, depth + 1)?);
-                }
-                part.content = Content::Multipart(children);
-            }
-            13 => {
-                if read_length(reader)? != 2 {
-                    return Err(decode::Error::message("a message within is an envelope and a part"));
-                }
-                part.content = Content::Message(Box::new((read_envelope(reader)?, read_part(reader, depth + 1)?)));
-            }
             _ => reader.skip()?,
         }
         Ok(())
-    })?;
-    if !typed {
-        part.params = default_params();
     }
-    part.body_start = part.start.saturating_add(header);
-    part.end = part.body_start.saturating_add(body);
-    Ok(part)
+
+    fn children(&mut self, reader: &mut Decoder<'b>, depth: usize) -> Read<()> {
+        let length = read_length(reader)?;
+        // Room for few: a part is large, and so would be what a lying length takes at each of many levels.
+        let mut children = Vec::with_capacity(length.min(4));
+        for at in 0..length {
+            children.push(part_of(Vec::new()));
+            if let Some(child) = children.get_mut(at) {
+                read_part_into(child, reader, depth + 1)?;
+            }
+        }
+        self.part.content = Content::Multipart(children);
+        Ok(())
+    }
+
+    fn message(&mut self, reader: &mut Decoder<'b>, depth: usize) -> Read<()> {
+        if read_length(reader)? != 2 {
+            return Err(decode::Error::message("a message within is an envelope and a part"));
+        }
+        let mut inner = Box::new((read_envelope(reader)?, part_of(Vec::new())));
+        read_part_into(&mut inner.1, reader, depth + 1)?;
+        self.part.content = Content::Message(inner);
+        Ok(())
+    }
+
+    fn finish(self) {
+        let part = self.part;
+        if !self.typed {
+            part.params = default_params();
+        }
+        part.body_start = part.start.saturating_add(self.header);
+        part.end = part.body_start.saturating_add(self.body);
+    }
 }

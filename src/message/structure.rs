@@ -50,6 +50,17 @@ pub struct Envelope<'a> {
     pub message_id: Option<Text<'a>>,
 }
 
+impl Message<'_> {
+    /// Whether all places fit together (M3), and with the summary.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let root = &self.body;
+        if root.start != 0 || root.end != self.summary.size || root.body_start != self.summary.header_bytes {
+            return Err("the root part is not the letter");
+        }
+        root.check()
+    }
+}
+
 impl<'a> Envelope<'a> {
     /// RFC 9051 7.5.2: an absent or empty Sender is the same as From.
     pub fn sender(&self) -> &[Address<'a>] {
@@ -224,6 +235,34 @@ impl<'a> Part<'a> {
             (Section::Text, Content::Message(inner)) => Some(inner.1.body_range()),
             _ => None,
         }
+    }
+
+    /// Whether the places of this part and all below it fit together (M3).
+    pub fn check(&self) -> Result<(), &'static str> {
+        for (_, part) in self.walk() {
+            if part.start > part.body_start || part.body_start > part.end {
+                return Err("a part's header, body and end are out of order");
+            }
+            if part.lines > part.octets() {
+                return Err("a part has more lines than bytes");
+            }
+            let mut free = part.body_start;
+            let children = match &part.content {
+                Content::Leaf => continue,
+                Content::Multipart(children) => children.as_slice(),
+                Content::Message(inner) => std::slice::from_ref(&inner.1),
+            };
+            if children.is_empty() {
+                return Err("a multipart without parts");
+            }
+            for child in children {
+                if child.start < free || child.end > part.end {
+                    return Err("a part lies outside its parent or over its neighbour");
+                }
+                free = child.end;
+            }
+        }
+        Ok(())
     }
 
     /// This part and all below it, in the order of their bytes, with how deep each lies (0 for this one).
