@@ -34,6 +34,11 @@ impl Letter {
         Letter { size: parsed.summary.size, structure: parsed.encode().into(), keys: keys.into(), staged }
     }
 
+    /// Its bytes, for whoever else they go to in the same transaction.
+    pub fn staged(&self) -> &Staged {
+        &self.staged
+    }
+
     /// Bytes of the letter.
     pub fn size(&self) -> u64 {
         self.size

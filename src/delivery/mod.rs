@@ -1,3 +1,23 @@
-//! `intake` (accept or refuse), `local` (into accounts), `remote` (later).
+//! A letter's way in: [`Intake`] accepts or refuses it, `local` puts it into accounts, what is for elsewhere goes to the
+//! queue; all of it in one transaction, before anybody is told that it was taken (P1, P2, P3).
 //!
-//! Does not know: by which protocol a letter was handed in.
+//! Does not know: by which protocol a letter was handed in, and in whose words its refusal is said.
+//!
+//! Invariants, cited by tests:
+//! - L1: [`Outcome::Taken`] can be made only from a [`Durable`](crate::store::Durable).
+//! - L2: one transaction holds all that a letter leads to: every recipient's copy and every row of the queue, or nothing.
+//! - L3: the same peer, envelope and bytes, presented again within a day after an unconfirmed acceptance, are accepted
+//!   and not delivered twice.
+//! - L4: mail of someone who has not logged in never leaves for an address that none of our aliases names.
+
+mod envelope;
+mod intake;
+mod local;
+mod seen;
+mod trace;
+
+#[cfg(test)]
+mod tests;
+
+pub use envelope::{Dsn, Envelope, Origin, Recipient, Target};
+pub use intake::{Intake, Limits, Outcome, Refusal, Ticket};

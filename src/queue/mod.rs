@@ -1,3 +1,13 @@
-//! What is still to be sent: spool, schedule, retry.
+//! What is still to be sent: the spool of letters for elsewhere, and what each recipient waits for.
 //!
-//! Does not know: SMTP.
+//! Does not know: SMTP, who may send, where a domain's mail goes.
+//!
+//! Invariants, cited by tests:
+//! - Q1: a recipient is in exactly one state of [`State`], and each function names the one it leaves and the one it reaches.
+//! - Q2: a letter is in the queue as long as it has a recipient there, and holds its bytes as long.
+//! - Q3: the queue has a limit; past it a letter is refused before it is acknowledged (P7).
+
+mod row;
+mod spool;
+
+pub use spool::{Entry, Error, Limits, NewLetter, NewRecipient, Notify, Recipient, State, enqueue, find, list};

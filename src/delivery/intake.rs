@@ -1,0 +1,259 @@
+//! Accept or refuse a letter: the one door, whoever hands it in.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::account::{self, Letter};
+use crate::base::{Clock, Family, Fault, Random};
+use crate::message::{self, header};
+use crate::queue::{self, NewLetter, NewRecipient};
+use crate::store::blob::LetterHeader;
+use crate::store::{self, Data, Durable, Sink};
+
+use super::envelope::Envelope;
+use super::seen::{self, Confirmed};
+use super::{local, trace};
+
+/// Letters above this many bytes are parsed one at a time: each is in memory whole while it is.
+const LARGE_BYTES: u64 = 1 << 20;
+
+#[derive(Clone, Debug)]
+pub struct Limits {
+    pub message: message::Limits,
+    /// Received fields (RFC 5321 6.3).
+    pub received: usize,
+    pub queue: queue::Limits,
+    /// How long our own store may take before the answer is "try again" (DESIGN section 4).
+    pub store_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { message: message::Limits::default(), received: 100, queue: queue::Limits::default(), store_ms: 60_000 }
+    }
+}
+
+/// Why a letter is not taken. The family says whether to try again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It has been round too often.
+    Loop,
+    /// It goes past a limit of [`message::Limits`].
+    Message(message::Refused),
+    /// No room on the disk, or in the queue.
+    Full,
+    /// Our store failed, or took too long.
+    Failed(String),
+    /// A recipient went away since it was accepted: asked again, the sender will hear of it at RCPT.
+    Changed,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Loop => f.write_str("the message has been passed on too often"),
+            Refusal::Message(why) => why.fmt(f),
+            Refusal::Full => f.write_str("there is no room for the message now"),
+            Refusal::Failed(_) => f.write_str("the message could not be stored now"),
+            Refusal::Changed => f.write_str("a recipient has changed just now"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl Fault for Refusal {
+    fn family(&self) -> Family {
+        match self {
+            Refusal::Loop | Refusal::Message(_) => Family::Peer,
+            Refusal::Full | Refusal::Changed => Family::World,
+            Refusal::Failed(_) => Family::Own,
+        }
+    }
+}
+
+/// Given with an acceptance; handed back to [`Intake::confirm`] when the peer has read of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ticket([u8; 32]);
+
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is in every mailbox and in the queue, durable (P1). `id` is what the trace calls it.
+    Taken {
+        durable: Durable,
+        ticket: Ticket,
+        id: String,
+    },
+    Refused(Refusal),
+    /// It is durable or it is not, and that is not known yet: close without a word, the peer will present it again.
+    Unknown,
+}
+
+/// The door. Clones share it.
+#[derive(Clone)]
+pub struct Intake {
+    data: Data,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    confirmed: Confirmed,
+    large: Arc<Semaphore>,
+}
+
+/// Why the transaction was given up.
+enum Stop {
+    Store(store::Error),
+    Account(account::Error),
+    Queue(queue::Error),
+}
+
+impl From<store::Error> for Stop {
+    fn from(error: store::Error) -> Stop {
+        Stop::Store(error)
+    }
+}
+
+impl Intake {
+    pub fn new(data: Data, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Intake {
+        Intake { data, clock, random, confirmed: Confirmed::default(), large: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Takes or refuses the letter whose bytes are in `sink`.
+    pub async fn take(&self, envelope: Envelope, sink: Sink, hostname: &str, limits: &Limits) -> Outcome {
+        let wait = Duration::from_millis(limits.store_ms);
+        match tokio::time::timeout(wait, self.try_take(envelope, sink, hostname, limits)).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(refusal)) => Outcome::Refused(refusal),
+            // Presented again it is recognised, should it have been stored after all (L3).
+            Err(_) => Outcome::Refused(Refusal::Failed("the store took too long".into())),
+        }
+    }
+
+    async fn try_take(
+        &self,
+        envelope: Envelope,
+        sink: Sink,
+        hostname: &str,
+        limits: &Limits,
+    ) -> Result<Outcome, Refusal> {
+        let _one_at_a_time = match sink.len() > LARGE_BYTES {
+            true => Some(self.large.acquire().await.map_err(|_| Refusal::Failed("closing".into()))?),
+            false => None,
+        };
+        let now = self.clock.now();
+        let id = format!("{:016x}", self.random.u64());
+        let accounts = local::accounts(&envelope);
+        let prepare = {
+            let (envelope, accounts, limits) = (envelope.clone(), accounts.clone(), limits.clone());
+            let (hostname, id) = (hostname.to_owned(), id.clone());
+            move || prepare(&envelope, &accounts, sink, &hostname, &id, now, &limits)
+        };
+        let prepared = tokio::task::spawn_blocking(prepare).await;
+        let (letter, digest) = prepared.map_err(|_| Refusal::Failed("the letter could not be read".into()))??;
+
+        let outgoing = outgoing(&envelope, letter.staged());
+        let queue_limits = limits.queue;
+        let forget = self.confirmed.drain();
+        let written = self
+            .data
+            .write(move |txn| {
+                for digest in &forget {
+                    txn.delete(store::Table::Unconfirmed, digest);
+                }
+                if seen::was_taken(txn, &digest, now)? {
+                    return Ok(());
+                }
+                local::put(txn, &accounts, &letter, now).map_err(Stop::Account)?;
+                if let Some((new, recipients)) = &outgoing {
+                    queue::enqueue(txn, new, recipients, now, queue_limits).map_err(Stop::Queue)?;
+                }
+                seen::take(txn, &digest, now);
+                Ok(())
+            })
+            .await;
+        match written {
+            Ok(committed) => Ok(Outcome::Taken { durable: committed.durable, ticket: Ticket(digest), id }),
+            Err(
+                Stop::Store(error)
+                | Stop::Account(account::Error::Store(error))
+                | Stop::Queue(queue::Error::Store(error)),
+            ) => match store_refusal(error) {
+                Some(refusal) => Err(refusal),
+                None => Ok(Outcome::Unknown),
+            },
+            Err(Stop::Account(account::Error::NoSuchAccount | account::Error::NoSuchMailbox)) => Err(Refusal::Changed),
+            Err(Stop::Account(error)) => Err(Refusal::Failed(error.to_string())),
+            Err(Stop::Queue(queue::Error::Full)) => Err(Refusal::Full),
+            Err(Stop::Queue(error)) => Err(Refusal::Failed(error.to_string())),
+        }
+    }
+
+    /// The peer has read that the letter was taken.
+    pub fn confirm(&self, ticket: Ticket) {
+        self.confirmed.add(ticket.0);
+    }
+}
+
+/// Reads the letter, puts its trace on top and stages it. Blocks.
+fn prepare(
+    envelope: &Envelope,
+    accounts: &[(crate::base::AccountId, String)],
+    sink: Sink,
+    hostname: &str,
+    id: &str,
+    now: crate::base::Time,
+    limits: &Limits,
+) -> Result<(Letter, [u8; 32]), Refusal> {
+    let failed = |error| store_refusal(error).unwrap_or_else(|| Refusal::Failed("the store failed".into()));
+    let body = sink.bytes().map_err(failed)?;
+    let head = body.get(..header::end(&body)).unwrap_or_default();
+    if trace::loops(envelope, head, limits.received) {
+        return Err(Refusal::Loop);
+    }
+    let digest = seen::digest(envelope, &body);
+    drop(body);
+    let header =
+        LetterHeader { accounts: accounts.iter().map(|(_, address)| address.clone()).collect(), received: now };
+    let staged = sink.finish(header, &trace::fields(envelope, hostname, id, now)).map_err(failed)?;
+    match Letter::read(staged, &limits.message) {
+        Ok(letter) => Ok((letter, digest)),
+        Err(account::Error::Refused(why)) => Err(Refusal::Message(why)),
+        Err(account::Error::Store(error)) => Err(failed(error)),
+        Err(error) => Err(Refusal::Failed(error.to_string())),
+    }
+}
+
+/// `None`: the outcome is not known.
+fn store_refusal(error: store::Error) -> Option<Refusal> {
+    match error {
+        store::Error::Full => Some(Refusal::Full),
+        store::Error::Unknown => None,
+        other => Some(Refusal::Failed(format!("{other:?}"))),
+    }
+}
+
+/// What leaves: recipients elsewhere of who has logged in, and what an alias sends on.
+fn outgoing(envelope: &Envelope, staged: &store::Staged) -> Option<(NewLetter, Vec<NewRecipient>)> {
+    let mut recipients: Vec<NewRecipient> = Vec::new();
+    for recipient in &envelope.recipients {
+        for address in &recipient.target.outside {
+            if recipients.iter().any(|other| other.address.eq_ignore_ascii_case(address)) {
+                continue;
+            }
+            let (notify, orcpt) = (recipient.dsn.notify, recipient.dsn.orcpt.clone());
+            recipients.push(NewRecipient { address: address.clone(), notify, orcpt });
+        }
+    }
+    let letter = NewLetter {
+        staged: staged.clone(),
+        from: envelope.from.clone(),
+        account: envelope.origin.account,
+        utf8: envelope.utf8,
+        eight_bit: envelope.eight_bit,
+        ret_full: envelope.ret_full,
+        envid: envelope.envid.clone(),
+    };
+    (!recipients.is_empty()).then_some((letter, recipients))
+}

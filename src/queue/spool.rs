@@ -1,0 +1,332 @@
+//! The spool: letters and their recipients, and the one durable act that moves each.
+//!
+//! | state | on disk | leaves by |
+//! |---|---|---|
+//! | nothing | - | [`enqueue`] → waiting |
+//! | waiting | rows in Queue, QueueRecipients and QueueDue | sending (a later issue) → nothing, or waiting with a later due time |
+
+use std::ops::ControlFlow;
+
+use crate::base::{AccountId, BlobId, Family, Fault, QueueId, Time};
+use crate::store::schema::Key;
+use crate::store::{self, Order, Read, Staged, Table, Txn};
+
+use super::row::{LetterRow, RecipientRow};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    Store(store::Error),
+    /// The queue holds as much as it may (Q3).
+    Full,
+    Corrupt(String),
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Error::Store(error) => write!(f, "the store failed: {error:?}"),
+            Error::Full => f.write_str("the queue of outgoing mail is full"),
+            Error::Corrupt(what) => write!(f, "a row of the queue cannot be read: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Fault for Error {
+    fn family(&self) -> Family {
+        match self {
+            Error::Store(store::Error::Corrupt(_) | store::Error::Panicked(_)) | Error::Corrupt(_) => Family::Own,
+            Error::Store(_) | Error::Full => Family::World,
+        }
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Error {
+        Error::Store(error)
+    }
+}
+
+/// What the queue may hold (P7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub letters: u64,
+    pub bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { letters: 10_000, bytes: 4 << 30 }
+    }
+}
+
+/// RFC 3461 4.1. All three false is NEVER.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Notify {
+    pub success: bool,
+    pub failure: bool,
+    pub delay: bool,
+}
+
+/// A letter for elsewhere.
+#[derive(Clone)]
+pub struct NewLetter {
+    pub staged: Staged,
+    /// `None` is the null path.
+    pub from: Option<String>,
+    /// Who handed it in; `None` for what an alias sends on.
+    pub account: Option<AccountId>,
+    pub utf8: bool,
+    pub eight_bit: bool,
+    /// RFC 3461 4.3: true is FULL, false is HDRS.
+    pub ret_full: Option<bool>,
+    pub envid: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRecipient {
+    pub address: String,
+    pub notify: Option<Notify>,
+    /// Kind and address.
+    pub orcpt: Option<(String, String)>,
+}
+
+/// What a recipient waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// For its next attempt.
+    Waiting,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    pub address: String,
+    pub notify: Option<Notify>,
+    pub orcpt: Option<(String, String)>,
+    pub state: State,
+    pub due: Time,
+    pub attempts: u32,
+    pub last: Option<String>,
+}
+
+/// A letter in the queue, as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub id: QueueId,
+    pub from: Option<String>,
+    pub account: Option<AccountId>,
+    pub size: u64,
+    pub queued: Time,
+    pub blob: BlobId,
+    pub recipients: Vec<Recipient>,
+}
+
+/// How much the queue holds: kept beside it, so that the limit costs one look-up.
+const TOTALS: &[u8] = b"queue/totals";
+
+/// Nothing → waiting, due at once. Errors: [`Error::Full`].
+pub fn enqueue(
+    txn: &mut Txn<'_>,
+    letter: &NewLetter,
+    recipients: &[NewRecipient],
+    now: Time,
+    limits: Limits,
+) -> Result<QueueId, Error> {
+    let (letters, bytes) = totals(txn)?;
+    let size = letter.staged.len();
+    if letters >= limits.letters || bytes.saturating_add(size) > limits.bytes {
+        return Err(Error::Full);
+    }
+    put_totals(txn, letters + 1, bytes + size)?;
+    let id = QueueId(txn.next("queue")?);
+    let blob = txn.attach(&letter.staged)?;
+    let count = u32::try_from(recipients.len()).map_err(|_| Error::Full)?;
+    let row = LetterRow {
+        blob: blob.0,
+        size,
+        queued: now.0,
+        from: letter.from.clone(),
+        account: letter.account.map(|account| account.0),
+        utf8: letter.utf8,
+        eight_bit: letter.eight_bit,
+        ret_full: letter.ret_full,
+        envid: letter.envid.clone(),
+        recipients: count,
+    };
+    txn.put(Table::Queue, Key::new().u64(id.0).as_ref(), encode(&row)?);
+    for (n, recipient) in (0u32..).zip(recipients) {
+        let row = RecipientRow {
+            address: recipient.address.clone(),
+            notify: recipient.notify.map(notify_bits),
+            orcpt: recipient.orcpt.clone(),
+            state: 0,
+            due: now.0,
+            attempts: 0,
+            last: None,
+        };
+        txn.put(Table::QueueRecipients, Key::new().u64(id.0).u32(n).as_ref(), encode(&row)?);
+        txn.put(Table::QueueDue, due_key(now, id, n).as_ref(), Vec::new());
+    }
+    Ok(id)
+}
+
+/// Up to `most` letters from `from` on, oldest first.
+pub fn list(read: &dyn Read, from: QueueId, most: usize) -> Result<Vec<Entry>, Error> {
+    let mut rows = Vec::new();
+    let lo = Key::new().u64(from.0);
+    read.scan(Table::Queue, lo.as_ref(), &[0xff; 9], Order::Forward, &mut |key, value| {
+        rows.push((number(key), value.to_vec()));
+        if rows.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    rows.into_iter().map(|(id, value)| entry(read, QueueId(id), &value)).collect()
+}
+
+/// One letter, if it is there.
+pub fn find(read: &dyn Read, id: QueueId) -> Result<Option<Entry>, Error> {
+    let row = read.get(Table::Queue, Key::new().u64(id.0).as_ref())?;
+    row.map(|value| entry(read, id, &value)).transpose()
+}
+
+fn entry(read: &dyn Read, id: QueueId, value: &[u8]) -> Result<Entry, Error> {
+    let row: LetterRow = decode(value)?;
+    let prefix = Key::new().u64(id.0);
+    let mut values = Vec::new();
+    read.scan(Table::QueueRecipients, prefix.as_ref(), &prefix.clone().after(), Order::Forward, &mut |_, value| {
+        values.push(value.to_vec());
+        ControlFlow::Continue(())
+    })?;
+    let recipients = values
+        .iter()
+        .map(|value| {
+            let row: RecipientRow = decode(value)?;
+            let state = match row.state {
+                0 => State::Waiting,
+                other => return Err(Error::Corrupt(format!("a recipient in state {other}"))),
+            };
+            Ok(Recipient {
+                address: row.address,
+                notify: row.notify.map(notify_from),
+                orcpt: row.orcpt,
+                state,
+                due: Time(row.due),
+                attempts: row.attempts,
+                last: row.last,
+            })
+        })
+        .collect::<Result<_, Error>>()?;
+    Ok(Entry {
+        id,
+        from: row.from,
+        account: row.account.map(AccountId),
+        size: row.size,
+        queued: Time(row.queued),
+        blob: BlobId(row.blob),
+        recipients,
+    })
+}
+
+/// Due times may lie before 1970 on a box without a clock chip: shifted, so that byte order is time order.
+fn due_key(due: Time, id: QueueId, recipient: u32) -> Key {
+    let shifted = (due.0 as u64) ^ (1 << 63);
+    Key::new().u64(shifted).u64(id.0).u32(recipient)
+}
+
+fn notify_bits(notify: Notify) -> u8 {
+    u8::from(notify.success) | u8::from(notify.failure) << 1 | u8::from(notify.delay) << 2
+}
+
+fn notify_from(bits: u8) -> Notify {
+    Notify { success: bits & 1 != 0, failure: bits & 2 != 0, delay: bits & 4 != 0 }
+}
+
+fn totals(read: &dyn Read) -> Result<(u64, u64), Error> {
+    match read.get(Table::Meta, TOTALS)? {
+        None => Ok((0, 0)),
+        Some(value) => decode(&value),
+    }
+}
+
+fn put_totals(txn: &mut Txn<'_>, letters: u64, bytes: u64) -> Result<(), Error> {
+    let value = encode(&(letters, bytes))?;
+    txn.put(Table::Meta, TOTALS, value);
+    Ok(())
+}
+
+fn number(key: &[u8]) -> u64 {
+    key.iter().take(8).fold(0, |n, byte| n << 8 | u64::from(*byte))
+}
+
+fn encode<T: minicbor::Encode<()>>(row: &T) -> Result<Vec<u8>, Error> {
+    minicbor::to_vec(row).map_err(|error| Error::Corrupt(error.to_string()))
+}
+
+fn decode<'b, T: minicbor::Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, Error> {
+    minicbor::decode(bytes).map_err(|error| Error::Corrupt(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::data::Options;
+    use crate::store::disk::{SimDisk, SimOptions};
+    use crate::store::{Data, blob::LetterHeader};
+
+    fn letter(data: &Data, text: &[u8]) -> NewLetter {
+        NewLetter {
+            staged: data.blobs().stage(LetterHeader::default(), text).unwrap(),
+            from: Some("alice@example.test".into()),
+            account: Some(AccountId(1)),
+            utf8: false,
+            eight_bit: true,
+            ret_full: None,
+            envid: Some("x".into()),
+        }
+    }
+
+    fn to(address: &str) -> NewRecipient {
+        let notify = Some(Notify { failure: true, delay: true, ..Notify::default() });
+        NewRecipient { address: address.into(), notify, orcpt: Some(("rfc822".into(), address.into())) }
+    }
+
+    #[test]
+    fn what_is_queued_is_listed_as_it_was_given() {
+        let data = Data::open(Arc::new(SimDisk::new(SimOptions::default())), Options::default()).unwrap();
+        let new = letter(&data, b"Subject: x\r\n\r\ny\r\n");
+        let recipients = [to("b@out.test"), to("c@out.test")];
+        let given = recipients.clone();
+        let id = data.write_blocking(move |txn| enqueue(txn, &new, &given, Time(5), Limits::default())).unwrap().value;
+        let read = data.read().unwrap();
+        let entries = list(&read, QueueId(0), 100).unwrap();
+        assert_eq!(entries.len(), 1);
+        assert_eq!(entries[0].id, id);
+        assert_eq!(entries[0].size, 17);
+        assert_eq!(entries[0].recipients.len(), 2);
+        assert_eq!(entries[0].recipients[1].address, "c@out.test");
+        assert_eq!(entries[0].recipients[1].notify, recipients[1].notify);
+        assert_eq!(find(&read, id).unwrap().unwrap(), entries[0]);
+        assert_eq!(find(&read, QueueId(99)).unwrap(), None);
+        let bytes = data.blobs().read(entries[0].blob, 0..100).unwrap();
+        assert_eq!(&bytes[..], b"Subject: x\r\n\r\ny\r\n");
+    }
+
+    #[test]
+    fn a_full_queue_takes_no_more_and_loses_nothing() {
+        let data = Data::open(Arc::new(SimDisk::new(SimOptions::default())), Options::default()).unwrap();
+        let limits = Limits { letters: 2, bytes: 1 << 20 };
+        for n in 0..4 {
+            let new = letter(&data, b"Subject: x\r\n\r\ny\r\n");
+            let outcome = data.write_blocking(move |txn| enqueue(txn, &new, &[to("b@out.test")], Time(n), limits));
+            assert_eq!(outcome.is_ok(), n < 2, "{n}");
+        }
+        assert_eq!(list(&data.read().unwrap(), QueueId(0), 100).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn due_keys_sort_as_times_do() {
+        let key = |ms| due_key(Time(ms), QueueId(1), 0).build();
+        assert!(key(-5) < key(0) && key(0) < key(1) && key(i64::MIN) < key(-5) && key(1) < key(i64::MAX));
+    }
+}
