@@ -95,7 +95,7 @@ fn without_any_one_of_the_syncs_a_loss_is_found() {
         let mut runs = 0;
         let found = (1..=calls).rev().chain(1..=calls).enumerate().any(|(round, n)| {
             runs += 1;
-            let fault = if round as u64 % 2 == 0 { Fault::Cut } else { Fault::Eio };
+            let fault = if round % 2 == 0 { Fault::Cut } else { Fault::Eio };
             let cut_when_refused = round % 3 != 2;
             let mut faults = vec![(n, fault)];
             if !cut_when_refused {

@@ -114,14 +114,17 @@ pub fn all_uids(read: &dyn Read, account: AccountId, mailbox: MailboxId, limit: 
     uids(read, account, mailbox, &[(1, u32::MAX)], limit)
 }
 
-/// All UIDs of a mailbox as ascending ranges, both ends in, and the first message without `\Seen`: what SELECT needs.
-/// 10,000 messages are a few milliseconds.
-pub fn overview(
-    read: &dyn Read,
-    account: AccountId,
-    mailbox: MailboxId,
-    unseen: bool,
-) -> Result<(Vec<(u32, u32)>, Option<Uid>), Error> {
+/// What SELECT needs to know of all messages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overview {
+    /// All UIDs, as ascending ranges, both ends in.
+    pub ranges: Vec<(u32, u32)>,
+    /// The first message without `\Seen`, if that was asked for.
+    pub first_unseen: Option<Uid>,
+}
+
+/// Goes over a mailbox once. 10,000 messages are a few milliseconds.
+pub fn overview(read: &dyn Read, account: AccountId, mailbox: MailboxId, unseen: bool) -> Result<Overview, Error> {
     let mut ranges: Vec<(u32, u32)> = Vec::new();
     let mut first = None;
     walk(read, account, mailbox, &[(1, u32::MAX)], Uid(0), &mut |uid, value| {
@@ -135,7 +138,7 @@ pub fn overview(
         }
         ControlFlow::Continue(())
     })?;
-    Ok((ranges, first))
+    Ok(Overview { ranges, first_unseen: first })
 }
 
 /// The messages in `ranges` that have `\Deleted`, at most `limit`.

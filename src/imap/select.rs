@@ -40,14 +40,14 @@ impl<D: Directory> Host<D> {
         let selected = blocking(move || {
             let snapshot = data.read()?;
             let mailbox = mailbox::find(&snapshot, account, &name)?.ok_or(Error::NoSuchMailbox)?;
-            let (ranges, first_unseen) = view::overview(&snapshot, account, mailbox.id, mailbox.unseen > 0)?;
+            let overview = view::overview(&snapshot, account, mailbox.id, mailbox.unseen > 0)?;
             Ok(Selected {
                 mailbox: mailbox.id,
                 uid_validity: mailbox.uid_validity,
                 uid_next: mailbox.uid_next,
                 upto: changes::modseq(&snapshot, account)?,
-                uids: UidSet::from_ranges(ranges),
-                first_unseen,
+                uids: UidSet::from_ranges(overview.ranges),
+                first_unseen: overview.first_unseen,
                 new_keywords: mailbox.keywords.len() < account::MAX_KEYWORDS,
                 keywords: mailbox.keywords,
                 read_only: false,
