@@ -28,6 +28,7 @@ pub fn parse<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Message<'a>, Refuse
         header_bytes: 0,
         addresses: MAX_ADDRESSES,
         open: Vec::new(),
+        waiting: Vec::new(),
         sent: None,
         done: None,
     };
@@ -52,7 +53,7 @@ enum Holds<'a> {
     },
     Message {
         envelope: Box<Envelope<'a>>,
-        root: Option<Part<'a>>,
+        root: Option<Box<Part<'a>>>,
     },
 }
 
@@ -76,6 +77,8 @@ struct Reader<'a, 'l> {
     header_bytes: u64,
     addresses: usize,
     open: Vec<Open<'a>>,
+    /// Those of the open parts that wait for a boundary, in the order of their boundaries, then from outer to inner.
+    waiting: Vec<(Text<'a>, usize)>,
     sent: Option<date::Date>,
     done: Option<Part<'a>>,
 }
@@ -103,6 +106,7 @@ impl<'a> Reader<'a, '_> {
             {
                 if delimiter.closes {
                     *boundary = Cow::Borrowed(b"");
+                    self.sort_boundaries();
                 } else {
                     let digest = *digest;
                     self.open_part(false, digest)?;
@@ -154,7 +158,11 @@ impl<'a> Reader<'a, '_> {
         if self.open.len() >= MAX_DEPTH.min(self.limits.depth as usize) {
             return Err(Refused::TooDeep);
         }
+        let waits = matches!(&holds, Holds::Parts { boundary, .. } if !boundary.is_empty());
         self.open.push(Open { part, newlines: self.newlines, holds });
+        if waits {
+            self.sort_boundaries();
+        }
         Ok(envelope)
     }
 
@@ -213,19 +221,32 @@ impl<'a> Reader<'a, '_> {
     /// the RFC asks. When boundaries of several open multiparts fit, the longest is meant, then the innermost.
     fn delimiter(&self, line: &[u8], next: usize) -> Option<Delimiter> {
         let line = line.strip_prefix(b"--")?;
-        let mut best: Option<(usize, &[u8])> = None;
+        // The last boundary that does not sort behind `rest` is the longest that fits; or else no other that fits is longer
+        // than what both have in common. Each round takes something off the line, so that short lines have few of them.
+        let mut rest = line;
+        loop {
+            let after = self.waiting.partition_point(|(boundary, _)| **boundary <= *rest);
+            let (boundary, index) = self.waiting.get(after.checked_sub(1)?)?;
+            if line.starts_with(boundary) {
+                let closes = line[boundary.len()..].starts_with(b"--");
+                return Some(Delimiter { index: *index, closes, line: self.at, next });
+            }
+            let common = boundary.iter().zip(rest).take_while(|(a, b)| a == b).count();
+            rest = &rest[..common];
+        }
+    }
+
+    /// To be called when boundaries came or went; that happens at most twice for each part.
+    fn sort_boundaries(&mut self) {
+        self.waiting.clear();
         for (index, open) in self.open.iter().enumerate() {
             if let Holds::Parts { boundary, .. } = &open.holds
                 && !boundary.is_empty()
-                && best.is_none_or(|(_, before)| boundary.len() >= before.len())
-                && line.starts_with(boundary)
             {
-                best = Some((index, boundary));
+                self.waiting.push((boundary.clone(), index));
             }
         }
-        let (index, boundary) = best?;
-        let closes = line[boundary.len()..].starts_with(b"--");
-        Some(Delimiter { index, closes, line: self.at, next })
+        self.waiting.sort_unstable();
     }
 
     /// RFC 2046 5.1.1: the line end before a delimiter belongs to it. The place before it, and the line ends up to there;
@@ -260,15 +281,18 @@ impl<'a> Reader<'a, '_> {
                     Content::Multipart(children)
                 }
                 Holds::Message { envelope, root } => match root {
-                    Some(root) => Content::Message(Box::new((*envelope, root))),
+                    Some(root) => Content::Message(Box::new((*envelope, *root))),
                     None => Content::Leaf,
                 },
             };
             match self.open.last_mut() {
                 Some(Open { holds: Holds::Parts { children, .. }, .. }) => children.push(part),
-                Some(Open { holds: Holds::Message { root, .. }, .. }) => *root = Some(part),
+                Some(Open { holds: Holds::Message { root, .. }, .. }) => *root = Some(Box::new(part)),
                 _ => self.done = Some(part),
             }
+        }
+        if self.waiting.iter().any(|(_, waiting)| *waiting >= index) {
+            self.sort_boundaries();
         }
         Ok(())
     }
