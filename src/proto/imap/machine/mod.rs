@@ -360,7 +360,8 @@ impl Session for Imap {
         !self.asked
             && !self.eof
             && !matches!(self.doing, Doing::Handshake { .. } | Doing::Closed)
-            && self.framing.waiting() < MAX_WAITING.max(self.framing.max)
+            // What lies there is not whole yet, or longer than may be and about to be refused.
+            && self.framing.waiting() <= self.framing.max
             && self.out.waiting() < MAX_WAITING
     }
 

@@ -91,6 +91,8 @@ impl Wire {
             if self.closed {
                 return;
             }
+            // Nothing is with the host here: a machine that then does not read waits for ever.
+            assert!(self.imap.wants_input() || matches!(self.imap.doing, super::Doing::Handshake { .. }));
             self.event(Event::Bytes(Bytes::copy_from_slice(part)));
         }
     }
