@@ -185,9 +185,7 @@ where
             match output {
                 Output::Write(bytes) => {
                     self.out.extend_from_slice(&bytes);
-                    if self.out.len() >= GATHER {
-                        self.flush().await?;
-                    }
+                    self.spill().await?;
                 }
                 Output::Ask(ask) => {
                     // Boxed: what an answer needs while it is made must not be kept while the connection is idle.
@@ -343,6 +341,17 @@ where
                     write_out(&mut self.wire, piece, self.context.patience).await?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Writes what is too much to gather, in whole pieces; the rest may still be joined by more.
+    async fn spill(&mut self) -> Result<(), End> {
+        let whole = self.out.len() - self.out.len() % GATHER;
+        if whole > 0 {
+            let rest = self.out.split_off(whole);
+            self.flush().await?;
+            self.out = rest;
         }
         Ok(())
     }

@@ -352,3 +352,64 @@ async fn guarded(session: impl Future<Output = End>) -> Option<End> {
     });
     end.await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::SystemClock;
+
+    fn door(caps: Caps) -> Arc<Door> {
+        let (common, _ending) = Common::new(Arc::new(SystemClock::new()), None);
+        let spec = Spec {
+            name: "toy".to_owned(),
+            bind: None,
+            port: 0,
+            implicit_tls: false,
+            caps,
+            patience: Patience::default(),
+        };
+        let handler: Handler = Arc::new(|_| Box::pin(std::future::ready(End::Closed)));
+        Arc::new(Door { spec, common, handler, held: Mutex::default() })
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn one_address_or_one_network_of_ipv6_has_its_cap_and_we_have_none() {
+        let door = door(Caps { total: 100, per_address: 2, silent: 100 });
+        let one = door.enter(1, ip("192.0.2.1")).unwrap();
+        let _two = door.enter(2, ip("192.0.2.1")).unwrap();
+        assert!(door.enter(3, ip("192.0.2.1")).is_err());
+        let _other = door.enter(4, ip("192.0.2.2")).unwrap();
+        drop(one);
+        let _again = door.enter(5, ip("192.0.2.1")).unwrap();
+        let _six = [door.enter(6, ip("2001:db8::1")).unwrap(), door.enter(7, ip("2001:db8::2")).unwrap()];
+        assert!(door.enter(8, ip("2001:db8::3")).is_err(), "the same /64");
+        let _next = door.enter(9, ip("2001:db8:0:1::3")).unwrap();
+        let _own: Vec<_> = (10..20).map(|id| door.enter(id, ip("127.0.0.1")).unwrap()).collect();
+    }
+
+    #[test]
+    fn a_full_house_lets_nobody_in_but_in_place_of_a_silent_one() {
+        let door = door(Caps { total: 2, per_address: 10, silent: 5 });
+        let (_one, _) = door.enter(1, ip("192.0.2.1")).unwrap();
+        let (two, mut told) = door.enter(2, ip("192.0.2.2")).unwrap();
+        door.held().silent.remove(&1); // it spoke
+        let (_three, _) = door.enter(3, ip("192.0.2.3")).unwrap();
+        assert_eq!(told.try_recv(), Ok(()), "the silent one is asked to go");
+        drop(two);
+        door.held().silent.remove(&3);
+        assert!(door.enter(4, ip("192.0.2.4")).is_err());
+        assert_eq!(door.held().total, 2);
+    }
+
+    #[test]
+    fn nothing_is_left_of_who_has_gone() {
+        let door = door(Caps::default());
+        drop(door.enter(1, ip("192.0.2.1")).unwrap());
+        let held = door.held();
+        assert_eq!((held.total, held.by_address.len(), held.silent.len()), (0, 0, 0));
+    }
+}

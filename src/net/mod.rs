@@ -17,6 +17,9 @@ pub mod listen;
 pub mod tls;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use drive::{Context, End, Patience, drive};
 pub use listen::{Caps, Common, Ending, Handler, Incoming, Listener, Spec};
 pub use tls::{Certs, Pair};
