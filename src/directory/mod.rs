@@ -18,6 +18,7 @@ use crate::store;
 
 mod address;
 pub mod internal;
+pub mod login;
 pub mod manage;
 mod password;
 mod resolve;

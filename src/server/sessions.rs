@@ -5,12 +5,16 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use crate::delivery::{self, Intake};
 use crate::directory::Internal;
 use crate::imap;
 use crate::message::Limits;
 use crate::net::{Handler, drive};
+use crate::proto;
 use crate::proto::imap::{Config as ImapConfig, Imap, Tls};
+use crate::proto::smtp::{Config as SmtpConfig, Machine as Smtp, Port};
 use crate::settings::{Name, Settings};
+use crate::smtp;
 
 use super::house::House;
 
@@ -20,17 +24,25 @@ const REFUSAL_MS: u64 = 1000;
 /// What sessions share, made anew when the settings change; those that stand keep what they began with.
 pub(super) struct Sessions {
     imap: ArcSwap<(ImapConfig, Arc<imap::Shared<Internal>>)>,
+    smtp: ArcSwap<(SmtpConfig, Arc<smtp::Shared<Internal>>)>,
+    intake: Intake,
 }
 
 impl Sessions {
     pub fn new(house: &House, stop: &watch::Receiver<bool>) -> Arc<Sessions> {
         let settings = house.settings.load();
-        Arc::new(Sessions { imap: ArcSwap::from_pointee(imap_parts(house, &settings, stop)) })
+        let intake = Intake::new(house.data.clone(), house.clock.clone(), house.random.clone());
+        Arc::new(Sessions {
+            imap: ArcSwap::from_pointee(imap_parts(house, &settings, stop)),
+            smtp: ArcSwap::from_pointee(smtp_parts(house, &settings, &intake, stop)),
+            intake,
+        })
     }
 
     pub fn reload(&self, house: &House, stop: &watch::Receiver<bool>) {
         let settings = house.settings.load();
         self.imap.store(Arc::new(imap_parts(house, &settings, stop)));
+        self.smtp.store(Arc::new(smtp_parts(house, &settings, &self.intake, stop)));
     }
 
     /// `None`: nothing answers there yet.
@@ -45,8 +57,22 @@ impl Sessions {
                 let host = imap::Host::new(shared.clone());
                 Box::pin(drive(incoming.stream, machine, host, incoming.context))
             })),
-            Name::Smtp | Name::Submissions | Name::Submission => None,
+            Name::Smtp => Some(sessions.smtp_handler(Port::Smtp)),
+            Name::Submissions => Some(sessions.smtp_handler(Port::Submissions)),
+            Name::Submission => Some(sessions.smtp_handler(Port::Submission)),
         }
+    }
+
+    fn smtp_handler(self: Arc<Sessions>, port: Port) -> Handler {
+        Arc::new(move |incoming| {
+            let (config, shared) = &**self.smtp.load();
+            let mut config = config.clone();
+            config.port = port;
+            config.starttls = incoming.context.tls.is_some();
+            let machine = Smtp::new(config, incoming.context.clock.mono());
+            let host = smtp::Host::new(shared.clone(), incoming.peer.ip());
+            Box::pin(drive(incoming.stream, machine, host, incoming.context))
+        })
     }
 }
 
@@ -82,6 +108,44 @@ fn imap_parts(
         limits: letter_limits(settings),
         append_bytes: limits.append_bytes,
         refusal_ms: REFUSAL_MS,
+        going_down: stop.clone(),
+    };
+    (config, Arc::new(shared))
+}
+
+fn smtp_parts(
+    house: &House,
+    settings: &Settings,
+    intake: &Intake,
+    stop: &watch::Receiver<bool>,
+) -> (SmtpConfig, Arc<smtp::Shared<Internal>>) {
+    let ours = &settings.limits.smtp;
+    let limits = proto::smtp::Limits {
+        message_bytes: ours.message_bytes,
+        command_line_bytes: usize::try_from(ours.command_line_bytes).unwrap_or(usize::MAX),
+        header_bytes: ours.header_bytes,
+        body_line_bytes: ours.body_line_bytes,
+        recipients: ours.recipients,
+        errors: ours.errors,
+        commands: ours.commands,
+        auth_delay_ms: REFUSAL_MS,
+        command_ms: ours.command_ms,
+        data_block_ms: ours.data_block_ms,
+        message_ms: ours.message_ms,
+        ..proto::smtp::Limits::default()
+    };
+    let config = SmtpConfig { port: Port::Smtp, hostname: settings.hostname.as_str().into(), starttls: true, limits };
+    let shared = smtp::Shared {
+        data: house.data.clone(),
+        directory: house.directory.clone(),
+        intake: intake.clone(),
+        random: house.random.clone(),
+        hostname: settings.hostname.clone(),
+        limits: delivery::Limits {
+            message: letter_limits(settings),
+            received: usize::try_from(ours.received_count).unwrap_or(usize::MAX),
+            ..delivery::Limits::default()
+        },
         going_down: stop.clone(),
     };
     (config, Arc::new(shared))

@@ -1,1 +1,154 @@
-//! What this server answers over SMTP: binds `proto/smtp` to directory, account and delivery.
+//! What this server answers over SMTP: binds the machine of `proto/smtp` to directory, account and delivery.
+//!
+//! Does not know: lines, dots, the order of commands, sockets; what becomes of a letter is `delivery`'s.
+//!
+//! Invariants, cited by tests:
+//! - M1: a letter is answered 2xx only after delivery said that it is durable (P1); when that is not known, nothing is
+//!   answered and the connection ends.
+//! - M2: on port 25 only addresses of ours are taken; nobody relays through us.
+//! - M3: who has logged in writes only as an address of their own.
+
+mod accept;
+mod body;
+mod mail;
+mod rcpt;
+
+use std::net::IpAddr;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::base::{BlobId, Random};
+use crate::delivery::{self, Intake, Recipient, Ticket};
+use crate::directory::{self, Directory, login};
+use crate::proto::smtp::{Answer, Ask, Machine, Mail, Notice, Reply};
+use crate::proto::{self, BodyFault, Part, Secured};
+use crate::store::Data;
+
+use body::Body;
+
+/// What all sessions share.
+pub struct Shared<D> {
+    pub data: Data,
+    pub directory: Arc<D>,
+    pub intake: Intake,
+    pub random: Arc<dyn Random>,
+    pub hostname: String,
+    pub limits: delivery::Limits,
+    /// Becomes true when the server is going down.
+    pub going_down: watch::Receiver<bool>,
+}
+
+/// One session's side of the questions.
+pub struct Host<D> {
+    shared: Arc<Shared<D>>,
+    peer: IpAddr,
+    helo: String,
+    secured: Option<Secured>,
+    who: Option<directory::Account>,
+    /// The envelope being built: what MAIL said, and each recipient that was accepted.
+    mail: Option<Mail>,
+    recipients: Vec<Recipient>,
+    body: Body,
+    /// Of the letter taken last, until the peer is known to have read so.
+    ticket: Option<Ticket>,
+}
+
+impl<D: Directory> Host<D> {
+    pub fn new(shared: Arc<Shared<D>>, peer: IpAddr) -> Host<D> {
+        Host {
+            shared,
+            peer,
+            helo: String::new(),
+            secured: None,
+            who: None,
+            mail: None,
+            recipients: Vec::new(),
+            body: Body::None,
+            ticket: None,
+        }
+    }
+
+    async fn answer(&mut self, ask: Ask) -> Answer {
+        match ask {
+            Ask::Connect { secured } => {
+                self.secured = secured;
+                Answer::Reply(Reply::plain(220, "welcome"))
+            }
+            Ask::Hello { name, secured, .. } => {
+                (self.helo, self.secured) = (name, secured);
+                self.forget_envelope();
+                Answer::Reply(Reply::plain(250, "hello"))
+            }
+            Ask::Sasl(question) => {
+                let (answer, account) = login::answer(&*self.shared.directory, &*self.shared.random, question).await;
+                if account.is_some() {
+                    self.who = account;
+                }
+                Answer::Sasl(answer)
+            }
+            Ask::Mail(mail) => Answer::Reply(self.mail(mail).await),
+            Ask::Rcpt(rcpt) => Answer::Reply(self.rcpt(rcpt).await),
+            Ask::Accept { with } => self.accept(with).await,
+            Ask::Confirmed => {
+                if let Some(ticket) = self.ticket.take() {
+                    self.shared.intake.confirm(ticket);
+                }
+                Answer::Done
+            }
+        }
+    }
+
+    fn forget_envelope(&mut self) {
+        self.mail = None;
+        self.recipients.clear();
+        self.body = Body::None;
+    }
+}
+
+impl<D: Directory> proto::Host<Machine> for Host<D> {
+    async fn ask(&mut self, ask: Ask) -> (Answer, Part) {
+        (self.answer(ask).await, Part::Last)
+    }
+
+    async fn more(&mut self) -> (Answer, Part) {
+        // No answer of ours has a second page.
+        (Answer::Hangup, Part::Last)
+    }
+
+    async fn notice(&mut self) -> Notice {
+        // The sender is gone when the server is.
+        let _ = self.shared.going_down.clone().wait_for(|down| *down).await;
+        Notice::Closing
+    }
+
+    async fn body_chunk(&mut self, chunk: Bytes) {
+        self.body.take(&self.shared.data, chunk).await;
+    }
+
+    async fn body_end(&mut self) -> Result<(), BodyFault> {
+        // A letter without any octet is one, too.
+        self.body.take(&self.shared.data, Bytes::new()).await;
+        match self.body {
+            Body::Coming(_) => Ok(()),
+            Body::None | Body::Failed(_) => Err(BodyFault::NotStored),
+        }
+    }
+
+    fn body_abort(&mut self) {
+        self.body = Body::None;
+    }
+
+    async fn blob(&mut self, _: BlobId, _: Range<u64>) -> Result<Bytes, BodyFault> {
+        // SMTP sends no letters here.
+        Err(BodyFault::NotStored)
+    }
+}
+
+/// The answer when the directory or the store cannot be asked now.
+fn try_later(error: &dyn std::fmt::Display) -> Reply {
+    tracing::warn!(%error, "an SMTP command could not be answered");
+    Reply::new(451, (4, 3, 0), "This cannot be answered now; please try again later")
+}

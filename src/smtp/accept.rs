@@ -1,0 +1,71 @@
+//! The end of a letter's text: is it taken?
+
+use super::{Body, Host};
+use crate::base::{Family, Fault};
+use crate::delivery::{Envelope, Origin, Outcome, Refusal};
+use crate::directory::Directory;
+use crate::proto::smtp::{Answer, BodyType, Reply, Ret};
+use crate::store;
+
+impl<D: Directory> Host<D> {
+    pub(super) async fn accept(&mut self, with: &'static str) -> Answer {
+        let (mail, recipients) = (self.mail.take(), std::mem::take(&mut self.recipients));
+        let sink = match (mail.is_some(), std::mem::take(&mut self.body)) {
+            (true, Body::Coming(sink)) => sink,
+            (_, Body::Failed(error)) => return Answer::Reply(not_stored(&error)),
+            _ => return Answer::Reply(Reply::new(451, (4, 3, 0), "The message got lost here; please send it again")),
+        };
+        let mail = mail.unwrap_or_default();
+        let envelope = Envelope {
+            origin: Origin {
+                peer: self.peer,
+                helo: self.helo.clone(),
+                with,
+                tls: self.secured.as_ref().map(|secured| format!("{} {}", secured.version, secured.cipher)),
+                account: self.who.as_ref().map(|who| who.id),
+            },
+            from: mail.from.map(|from| from.to_string()),
+            recipients,
+            utf8: mail.utf8,
+            eight_bit: mail.body == Some(BodyType::EightBitMime),
+            ret_full: mail.ret.map(|ret| ret == Ret::Full),
+            envid: mail.envid,
+        };
+        let shared = &self.shared;
+        match shared.intake.take(envelope, sink, &shared.hostname, &shared.limits).await {
+            Outcome::Taken { ticket, id, durable: _ } => {
+                self.ticket = Some(ticket);
+                Answer::Reply(Reply::new(250, (2, 0, 0), format!("Stored as {id}")))
+            }
+            // M1
+            Outcome::Unknown => Answer::Hangup,
+            Outcome::Refused(why) => Answer::Reply(refusal(&why)),
+        }
+    }
+}
+
+fn not_stored(error: &store::Error) -> Reply {
+    match error {
+        store::Error::Full => refusal(&Refusal::Full),
+        other => refusal(&Refusal::Failed(format!("{other:?}"))),
+    }
+}
+
+fn refusal(why: &Refusal) -> Reply {
+    if why.family() == Family::Own {
+        tracing::error!(?why, "a letter could not be taken");
+    }
+    let (code, enhanced) = match why {
+        // RFC 3463 3.5: routing loop detected.
+        Refusal::Loop => (554, (5, 4, 6)),
+        Refusal::Message(_) => (554, (5, 6, 0)),
+        Refusal::Full => (452, (4, 3, 1)),
+        Refusal::Failed(_) => (451, (4, 3, 0)),
+        Refusal::Changed => (451, (4, 2, 1)),
+    };
+    let mut words = why.to_string();
+    if let Some(first) = words.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    Reply::new(code, enhanced, words)
+}

@@ -1,0 +1,68 @@
+//! RCPT: whose address it is, and whether they have room.
+
+use super::{Host, try_later};
+use crate::account::{self, quota};
+use crate::delivery::{Dsn, Recipient, Target};
+use crate::directory::{Directory, LocalRecipient, Resolution};
+use crate::proto::smtp::{Rcpt, Reply};
+use crate::queue;
+
+impl<D: Directory> Host<D> {
+    pub(super) async fn rcpt(&mut self, rcpt: Rcpt) -> Reply {
+        let address = rcpt.to.to_string();
+        let target = match self.shared.directory.resolve(&address).await {
+            Ok(Resolution::Local(local)) => Target { local, outside: Vec::new() },
+            Ok(Resolution::Forward { local, outside }) => Target { local, outside },
+            Ok(Resolution::Remote) if self.who.is_some() => {
+                Target { local: Vec::new(), outside: vec![address.clone()] }
+            }
+            // M2
+            Ok(Resolution::Remote) => {
+                return Reply::new(
+                    550,
+                    (5, 7, 1),
+                    format!("{address} is not an address of this server, and it passes nothing on"),
+                );
+            }
+            Ok(Resolution::Unknown) => return Reply::new(550, (5, 1, 1), format!("There is no {address} here")),
+            Err(error) => return try_later(&error),
+        };
+        let announced = self.mail.as_ref().and_then(|mail| mail.size).unwrap_or_default();
+        match self.room(&target.local, announced) {
+            Ok(()) => {}
+            Err(account::Error::OverQuota) => {
+                return Reply::new(452, (4, 2, 2), format!("The mailbox of {address} is full; please try again later"));
+            }
+            // Deleted between the two look-ups.
+            Err(account::Error::NoSuchAccount) => {
+                return Reply::new(550, (5, 1, 1), format!("There is no {address} here"));
+            }
+            Err(error) => return try_later(&error),
+        }
+        let dsn = Dsn {
+            notify: rcpt.notify.map(|notify| queue::Notify {
+                success: notify.success,
+                failure: notify.failure,
+                delay: notify.delay,
+            }),
+            orcpt: rcpt.orcpt.map(|orcpt| (orcpt.kind, orcpt.address)),
+        };
+        self.recipients.push(Recipient { address, target, dsn });
+        Reply::new(250, (2, 1, 5), "Recipient noted")
+    }
+
+    /// A letter of `size` octets (0: not announced) fits into one of the accounts at least. A full account is refused here
+    /// and not later: once a letter is there it is welcome, even if it is one too much (DESIGN section 4).
+    fn room(&self, local: &[LocalRecipient], size: u64) -> Result<(), account::Error> {
+        let Some(first) = local.first() else { return Ok(()) };
+        let read = self.shared.data.read()?;
+        let mut outcome = quota::check(&read, first.account, size.max(1), first.quota);
+        for other in local.iter().skip(1) {
+            if outcome.is_ok() {
+                break;
+            }
+            outcome = quota::check(&read, other.account, size.max(1), other.quota);
+        }
+        outcome
+    }
+}
