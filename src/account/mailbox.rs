@@ -125,6 +125,29 @@ pub fn open(txn: &mut Txn<'_>, account: AccountId) -> Result<(), Error> {
     Ok(())
 }
 
+/// The same after the index was lost: with the mailboxes that rows kept elsewhere tell of, all of them empty and under
+/// new ids and new UIDVALIDITY values.
+pub(super) fn reopen(txn: &mut Txn<'_>, account: AccountId, kept: &[MailboxRow]) -> Result<(), Error> {
+    if !kept.iter().any(|row| row.kind == Kind::Mailbox) {
+        return open(txn, account);
+    }
+    let mut change = Change::with(txn, account, LedgerRow::default());
+    add(&mut change, "INBOX".to_owned(), None, true)?;
+    let mut names = BTreeSet::from(["INBOX"]);
+    for row in kept.iter().filter(|row| row.kind != Kind::Leaving) {
+        if !names.insert(&row.name) {
+            continue;
+        }
+        if row.kind == Kind::Mailbox {
+            add(&mut change, row.name.clone(), SpecialUse::from_code(row.special), row.subscribed)?;
+        } else {
+            remember(&mut change, row.name.clone())?;
+        }
+    }
+    change.finish()?;
+    Ok(())
+}
+
 /// The mailbox of that id. Errors: [`Error::NoSuchMailbox`].
 pub fn get(read: &dyn Read, account: AccountId, id: MailboxId) -> Result<Mailbox, Error> {
     let row = change::mailbox(read, account, id)?.filter(|row| row.kind == Kind::Mailbox);

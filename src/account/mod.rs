@@ -34,6 +34,7 @@ pub mod name;
 pub mod quota;
 mod rename;
 mod rows;
+mod salvage;
 pub mod search;
 mod thread;
 pub mod view;
@@ -48,6 +49,7 @@ pub use flags::{Flagged, Flags, MAX_KEYWORDS, Mode, store};
 pub use letter::Letter;
 pub use mailbox::{Listed, MAX_MAILBOXES, Mailbox, SpecialUse, create, open, subscribe};
 pub use rename::{Renamed, move_all, rename};
+pub use salvage::{RECOVERED, Salvaged, salvage};
 pub use view::{Email, Message, Page};
 
 use crate::base::{Family, Fault, MailboxId};
