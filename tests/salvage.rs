@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use homepost::account::{self, Flags, INBOX, RECOVERED, Which, mailbox, view};
 use homepost::base::{AccountId, SeededRandom, Time, Uid};
-use homepost::directory::manage::{self, account::NewAccount};
 use homepost::directory::Credential;
+use homepost::directory::manage::{self, account::NewAccount};
 use homepost::store::Data;
 use homepost::store::disk::{Disk, SimDisk};
 use household::*;
