@@ -116,6 +116,12 @@ impl Engine {
             group.run(&mut self.floors, &mut |txn| job.run(txn));
         }
         Counts::add(&self.shared.counts.closures, jobs.len() as u64);
+        if self.shared.rows.has_failed() {
+            // Some closure may have missed rows. Nothing was written yet, so nothing of the group is there.
+            self.state = State::Reopen;
+            let _ = self.recover();
+            return finish(jobs, &Err(Error::Disk("the rows could not be read".into())));
+        }
         if group.writes.is_empty() {
             return finish(jobs, &Ok(()));
         }
@@ -264,7 +270,10 @@ impl Engine {
     }
 
     /// Leads a fenced store back to serving.
-    fn recover(&mut self) -> Result<(), Error> {
+    pub fn recover(&mut self) -> Result<(), Error> {
+        if self.state == State::Open && self.shared.rows.has_failed() {
+            self.state = State::Reopen;
+        }
         if self.state == State::Open {
             return Ok(());
         }

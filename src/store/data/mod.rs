@@ -77,6 +77,11 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub(crate) fn new(shared: &Arc<Shared>) -> Result<Snapshot, Error> {
+        if shared.rows.has_failed()
+            && let Some(heal) = shared.heal.get()
+        {
+            heal();
+        }
         // Pinned first: what is committed between the two lines is seen, and the pin is only older than need be.
         let pinned = shared.pins.pin();
         match shared.rows.view() {
@@ -158,7 +163,16 @@ impl Data {
     pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Data, Error> {
         let engine = Engine::open(disk, options)?;
         let blobs = Blobs { shared: engine.shared.clone() };
-        Ok(Data { inner: Arc::new(Inner { blobs, writer: Writer::start(engine)? }) })
+        let data = Data { inner: Arc::new(Inner { blobs, writer: Writer::start(engine)? }) };
+        let inner = Arc::downgrade(&data.inner);
+        let _ = data.inner.blobs.shared.heal.set(Box::new(move || {
+            if let Some(inner) = inner.upgrade()
+                && !inner.writer.is_this_thread()
+            {
+                let _ = Data { inner }.act(Engine::recover);
+            }
+        }));
+        Ok(data)
     }
 
     /// Runs the closure on the writer thread, and resolves after the flush. It may be run more than once. It is on its way
@@ -326,5 +340,7 @@ fn words(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a word".into())
 }
 
+#[cfg(test)]
+mod crash;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::io;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use redb::{
@@ -34,11 +34,18 @@ fn definition(table: Table) -> Definition {
 pub(crate) struct Rows {
     db: Mutex<Option<Arc<Database>>>,
     pub written: Arc<AtomicU64>,
+    /// Set by any failure: redb refuses everything after one, until it is opened again.
+    failed: Arc<AtomicBool>,
 }
 
 impl Rows {
     pub fn closed() -> Rows {
-        Rows { db: Mutex::new(None), written: Arc::default() }
+        Rows { db: Mutex::new(None), written: Arc::default(), failed: Arc::default() }
+    }
+
+    /// Whether something failed since the database was opened.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Arc<Database>>> {
@@ -47,7 +54,8 @@ impl Rows {
 
     /// Opens the file, or makes a database of an empty one.
     pub fn open(&self, file: Arc<dyn DiskFile>, cache_bytes: usize) -> Result<(), Error> {
-        let backend = Backend { file, written: self.written.clone() };
+        self.failed.store(false, Ordering::Relaxed);
+        let backend = Backend { file, written: self.written.clone(), failed: self.failed.clone() };
         // redb may panic on a file that was altered behind its back; that is one more way of not opening.
         let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)
@@ -236,6 +244,16 @@ impl View {
 struct Backend {
     file: Arc<dyn DiskFile>,
     written: Arc<AtomicU64>,
+    failed: Arc<AtomicBool>,
+}
+
+impl Backend {
+    fn note<T>(&self, done: io::Result<T>) -> io::Result<T> {
+        if done.is_err() {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        done
+    }
 }
 
 impl std::fmt::Debug for Backend {
@@ -246,23 +264,23 @@ impl std::fmt::Debug for Backend {
 
 impl StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        self.file.len()
+        self.note(self.file.len())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.file.read_at(offset, out)
+        self.note(self.file.read_at(offset, out))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
+        self.note(self.file.set_len(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.file.sync(Site::Rows)
+        self.note(self.file.sync(Site::Rows))
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.written.fetch_add(data.len() as u64, Ordering::Relaxed);
-        self.file.write_at(offset, data)
+        self.note(self.file.write_at(offset, data))
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     pub staged_bytes: AtomicUsize,
     /// Numbers of letter files that somebody still may name.
     pub live_files: Mutex<HashSet<u64>>,
+    /// Leads the rows back after a failure; set once the writer runs.
+    pub heal: OnceLock<Box<dyn Fn() + Send + Sync>>,
     pub announce: tokio::sync::broadcast::Sender<(AccountId, ModSeq)>,
 }
 
@@ -43,6 +45,7 @@ impl Shared {
             low: AtomicBool::new(false),
             staged_bytes: AtomicUsize::new(0),
             live_files: Mutex::default(),
+            heal: OnceLock::new(),
             announce: tokio::sync::broadcast::channel(1024).0,
         }
     }

@@ -38,6 +38,11 @@ impl Writer {
         }
     }
 
+    /// Whether the caller runs on the writer thread, which must not wait for itself.
+    pub fn is_this_thread(&self) -> bool {
+        lock(&self.thread).as_ref().is_some_and(|thread| thread.thread().id() == std::thread::current().id())
+    }
+
     /// Ends the thread after what was handed to it, and waits for that.
     pub fn stop(&self) {
         lock(&self.sender).take();
