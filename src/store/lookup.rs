@@ -1,1 +1,0 @@
-//! Expiring facts that may be lost. Being written.
