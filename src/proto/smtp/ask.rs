@@ -43,6 +43,6 @@ pub enum Answer {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// The server is going down: 421 to who is between two commands.
+    /// The server is going down: 421 as soon as no command is in progress.
     Closing,
 }

@@ -48,6 +48,8 @@ pub struct Machine {
     receipt: Receipt,
     /// The peer will send nothing more.
     eof: bool,
+    /// The server is going down: 421 as soon as no command is in progress.
+    closing: bool,
     deadline: Option<Mono>,
     commands: u64,
     errors: u64,
@@ -120,6 +122,7 @@ impl Machine {
             letter: None,
             receipt: Receipt::None,
             eof: false,
+            closing: false,
             deadline: Some(now.plus_ms(command_ms)),
             commands: 0,
             errors: 0,
@@ -138,6 +141,13 @@ impl Machine {
     /// Does what can be done with the input at hand.
     fn run(&mut self) {
         loop {
+            if self.closing && matches!(self.stage, Stage::Handshake | Stage::Command | Stage::Login(_)) {
+                self.part(Reply::new(
+                    421,
+                    (4, 3, 2),
+                    format!("{} is going down, come back soon", self.config.hostname),
+                ));
+            }
             let going = match &self.stage {
                 Stage::Command => self.next_command(),
                 Stage::Login(_) => self.next_response(),
@@ -387,13 +397,7 @@ impl Session for Machine {
             Event::Bytes(bytes) => self.received(&bytes),
             Event::Answer(answer, Part::Last) => self.answered(answer),
             Event::Answer(_, Part::More) => {}
-            Event::Notice(Notice::Closing) => {
-                if matches!(self.stage, Stage::Command | Stage::Login(_)) {
-                    let reply =
-                        Reply::new(421, (4, 3, 2), format!("{} is going down, come back soon", self.config.hostname));
-                    self.part(reply);
-                }
-            }
+            Event::Notice(Notice::Closing) => self.closing = true,
             Event::BodyStored(stored) => self.stored(stored),
             Event::Tick => self.ticked(),
             Event::Secured(secured) => self.is_secured(secured),
@@ -416,8 +420,8 @@ impl Session for Machine {
         matches!(self.stage, Stage::Command | Stage::Login(_) | Stage::Data(_) | Stage::Bdat(_)) && !self.eof
     }
 
-    fn wants_notice(&self) -> bool {
-        matches!(self.stage, Stage::Command | Stage::Login(_))
+    fn going_down() -> Option<Notice> {
+        Some(Notice::Closing)
     }
 
     fn deadline(&self) -> Option<Mono> {

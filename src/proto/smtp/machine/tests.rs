@@ -372,6 +372,13 @@ fn the_end_of_a_session() {
     let mut bench = Bench::greeted();
     bench.event(Event::Notice(Notice::Closing));
     assert_eq!(bench.codes(), [421]);
+    // A letter that is coming is taken first.
+    let mut bench = Bench::greeted();
+    bench.feed(format!("{HEAD}DATA\r\nx").as_bytes(), 100);
+    bench.event(Event::Notice(Notice::Closing));
+    assert_eq!(bench.codes(), [250, 250, 354]);
+    bench.feed(b"\r\n.\r\n", 100);
+    assert_eq!(bench.codes(), [250, 421]);
     let mut bench = Bench::greeted();
     bench.feed(b"QUIT\r\nNOOP\r\n", 100);
     assert_eq!(bench.codes(), [221]);
