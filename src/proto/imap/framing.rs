@@ -227,6 +227,7 @@ impl Framing {
         let fresh = self.input.get(self.scanned..)?;
         let Some(at) = fresh.iter().position(|byte| *byte == b'\n') else {
             self.scanned = self.input.len();
+            self.let_go();
             return None;
         };
         let mut line = self.input.split_to(self.scanned + at + 1);
@@ -241,7 +242,15 @@ impl Framing {
     fn split(&mut self, left: u64, most: usize) -> Option<BytesMut> {
         let n = usize::try_from(left).unwrap_or(usize::MAX).min(self.input.len()).min(most);
         self.scanned = 0;
+        self.let_go();
         (n > 0).then(|| self.input.split_to(n))
+    }
+
+    /// A connection that waits keeps no buffer.
+    fn let_go(&mut self) {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
     }
 }
 

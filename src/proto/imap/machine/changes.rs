@@ -59,9 +59,8 @@ impl Imap {
 
     pub(super) fn tell(&mut self, changes: &Changes, part: Part, expunge: bool) {
         let State::Selected(view) = &mut self.state else { return };
-        let known = view.numbers.uids();
         if !changes.expunged.is_empty() {
-            view.gone = view.gone.union(&changes.expunged.intersect(&known));
+            view.gone = view.gone.union(&view.numbers.among(&changes.expunged));
         }
         if expunge && !view.gone.is_empty() {
             self.tell_expunged(&UidSet::new());
@@ -98,7 +97,7 @@ impl Imap {
     /// Tells that these messages, and those whose end could not be told before, are gone.
     pub(super) fn tell_expunged(&mut self, uids: &UidSet) {
         let State::Selected(view) = &mut self.state else { return };
-        let going = view.gone.union(uids).intersect(&view.numbers.uids());
+        let going = view.numbers.among(&view.gone.union(uids));
         view.gone = UidSet::new();
         for (told, uid) in going.iter().enumerate() {
             let Some(seq) = view.numbers.seq(uid) else { continue };

@@ -29,7 +29,9 @@ impl Imap {
     pub(super) fn search_answered(&mut self, tag: Vec<u8>, mut job: SearchJob, answer: Answer, part: Part) {
         let line = match answer {
             Answer::Found(found) => {
-                job.found = job.found.union(&found);
+                for &(first, last) in found.ranges() {
+                    job.found.push_range(first, last);
+                }
                 if part == Part::More {
                     self.doing = Doing::Asked { tag, job: Job::Search(job) };
                     return;
@@ -47,7 +49,7 @@ impl Imap {
     fn write_found(&mut self, tag: &[u8], job: &SearchJob) {
         let State::Selected(view) = &self.state else { return };
         // What came since is not numbered yet, and told later.
-        let mut found = job.found.intersect(&view.numbers.uids());
+        let mut found = view.numbers.among(&job.found);
         if !job.uid {
             found = found.iter().filter_map(|uid| view.numbers.seq(uid)).map(Uid).collect();
         }

@@ -121,7 +121,20 @@ impl Numbering {
     pub fn known(&self, set: &SeqSet) -> UidSet {
         let largest = self.last_uid();
         let ranges = set.0.iter().map(|(a, b)| (a.or(largest), b.or(largest))).collect();
-        UidSet::from_ranges(ranges).intersect(&self.uids())
+        self.among(&UidSet::from_ranges(ranges))
+    }
+
+    /// Those of these UIDs that there are. Looks only at where they are, not at the whole mailbox.
+    pub fn among(&self, uids: &UidSet) -> UidSet {
+        let mut out = UidSet::new();
+        for &(first, last) in uids.ranges() {
+            let from = self.spans.partition_point(|span| span.last < first);
+            let spans = self.spans.get(from..).unwrap_or_default().iter();
+            for span in spans.take_while(|span| span.first <= last) {
+                out.push_range(span.first.max(first), span.last.min(last));
+            }
+        }
+        out
     }
 
     /// The UIDs behind sequence numbers; `None` if one is larger than the number of messages (RFC 9051 9, seq-number:
@@ -190,6 +203,8 @@ mod tests {
             for (i, uid) in list.iter().enumerate() {
                 prop_assert_eq!(numbers.seq(Uid(*uid)), Some(i as u32 + 1));
             }
+            let some = set(&[a, b, a + 7]).union(&UidSet::range(a, b));
+            prop_assert_eq!(numbers.among(&some), some.intersect(&numbers.uids()));
             let (first, last) = (a.min(b) as usize, a.max(b) as usize);
             let want = list.get(first - 1..last).map(set);
             prop_assert_eq!(numbers.numbered(&SeqSet(vec![(Seq::N(a), Seq::N(b))])), want);
