@@ -1,0 +1,231 @@
+"""Real letters in by stock clients, out by a stock client, equal byte for byte.
+
+2,500 letters of SpamAssassin's easy-ham-1 and the .eml files of the mail-parser crate go in by Python's smtplib over
+STARTTLS from several connections; mbsync (isync) fetches them over TLS into a Maildir. What comes back is what went in,
+with nothing but trace header fields on top. What the policy refuses is counted, named and bounded, and must have what it
+is refused for.
+"""
+
+import collections
+import glob
+import json
+import pathlib
+import queue
+import re
+import smtplib
+import ssl
+import subprocess
+import sys
+import threading
+
+from house import ALICE, BINARY, PASSWORD, ROOT, TARGET, Checks, House, without_trace
+
+CONNECTIONS = 6
+
+
+def normal(raw):
+    """CRLF at every line end, as a sending client makes it; nothing else changes."""
+    if raw.startswith(b"From "):
+        raw = raw.partition(b"\n")[2]
+    raw = raw.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    return raw if raw.endswith(b"\r\n") else raw + b"\r\n"
+
+
+def ham():
+    files = sorted(glob.glob(str(TARGET / "corpus/package/data/easy-ham-1/*.txt")))
+    return [(pathlib.Path(name).name, normal(pathlib.Path(name).read_bytes())) for name in files]
+
+
+def eml():
+    text = subprocess.run(["cargo", "metadata", "--locked", "--format-version=1"], cwd=ROOT, capture_output=True,
+                          text=True, check=True).stdout
+    package = next(p for p in json.loads(text)["packages"] if p["name"] == "mail-parser")
+    folder = pathlib.Path(package["manifest_path"]).parent
+    files = sorted(folder.rglob("*.eml"))
+    return [(str(name.relative_to(folder)), normal(name.read_bytes())) for name in files]
+
+
+def forbidden(message):
+    """Why the policy may refuse it: what RFC 5321 does not let a client send, and our limits."""
+    if re.search(rb"\r(?!\n)", message):
+        return "bare CR"
+    if b"\0" in message:
+        return "NUL"
+    if max(len(line) for line in message.split(b"\r\n")) > 64 * 1024:
+        return "long line"
+    return None
+
+
+def send(house, letters):
+    """Gives those that were answered 250, and the refusals by name."""
+    work = queue.Queue()
+    for letter in letters:
+        work.put(letter)
+    taken, refused, broken = [], {}, []
+
+    def one():
+        client = house.smtp()
+        while True:
+            try:
+                name, message = work.get_nowait()
+            except queue.Empty:
+                break
+            try:
+                client.sendmail("sender@example.net", [ALICE], message, mail_options=["BODY=8BITMIME"])
+                taken.append((name, message))
+            except smtplib.SMTPDataError as error:
+                refused[name] = (message, error.smtp_code, error.smtp_error.decode(errors="replace"))
+            except Exception as error:  # noqa: BLE001: anything else is a failure of the server
+                broken.append(f"{name}: {error!r}")
+                client = house.smtp()
+        client.quit()
+
+    threads = [threading.Thread(target=one) for _ in range(CONNECTIONS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not broken, f"{len(broken)} broke, first {broken[0]}"
+    return taken, refused
+
+
+def judge_refusals(refused, most):
+    reasons = collections.Counter()
+    for name, (message, code, words) in sorted(refused.items()):
+        why = forbidden(message)
+        print(f"       refused {name}: {code} {words} ({why})")
+        assert why, f"{name} was refused without having done anything: {code} {words}"
+        assert 500 <= code < 600, f"{name}: {code} would be sent again for ever"
+        reasons[why] += 1
+    assert sum(reasons.values()) <= most, f"{sum(reasons.values())} refused, at most {most} expected"
+    return dict(reasons)
+
+
+def mbsync(house, into):
+    cert = house.folder / "cert.pem"
+    cert.write_text(ssl.get_server_certificate(("127.0.0.1", house.port(993))))
+    into.mkdir()
+    config = house.folder / "mbsyncrc"
+    config.write_text(f"""
+IMAPAccount home
+Host 127.0.0.1
+Port {house.port(993)}
+User {ALICE}
+Pass "{PASSWORD}"
+SSLType IMAPS
+CertificateFile {cert}
+Timeout 120
+
+IMAPStore far
+Account home
+
+MaildirStore near
+Path {into}/
+Inbox {into}/INBOX
+SubFolders Verbatim
+
+Channel all
+Far :far:
+Near :near:
+Patterns *
+Create Near
+Sync Pull
+SyncState *
+""")
+    done = subprocess.run(["mbsync", "-c", str(config), "all"], capture_output=True, text=True)
+    assert done.returncode == 0, f"mbsync: {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+    return [path.read_bytes() for kind in ("new", "cur") for path in sorted((into / "INBOX" / kind).iterdir())]
+
+
+def compare(got, want):
+    """Every one exactly once, with trace fields on top and nothing else different."""
+    missing = collections.Counter(want)
+    strange = []
+    for letter in got:
+        original = without_trace(letter, missing)
+        if original is None or missing[original] == 0:
+            strange.append(letter)
+        else:
+            missing[original] -= 1
+    missing = +missing
+    assert not strange, f"{len(strange)} letters that nobody sent, or that were changed; one begins {strange[0][:300]!r}"
+    assert not missing, f"{sum(missing.values())} letters are missing; one begins {next(iter(missing))[:200]!r}"
+
+
+def swaks(house, *words):
+    return subprocess.run(["swaks", "--server", "127.0.0.1", "--from", "sender@example.net", "--h-Subject", "by swaks",
+                           *words], capture_output=True, text=True)
+
+
+def main():
+    checks = Checks()
+    house = House("mail")
+    sent = []
+    try:
+        house.init()
+        house.serve()
+        with checks("2,500 letters of easy-ham-1 go in"):
+            letters = ham()
+            assert len(letters) >= 2500, f"only {len(letters)} letters in the corpus"
+            taken, refused = send(house, letters)
+            sent += taken
+            print(f"       {len(taken)} taken, refused: {judge_refusals(refused, 25)}")
+            assert len(taken) >= 2475
+        with checks("the .eml files of mail-parser go in"):
+            letters = eml()
+            assert len(letters) >= 300, f"only {len(letters)} .eml files"
+            taken, refused = send(house, letters)
+            sent += taken
+            print(f"       {len(taken)} taken, refused: {judge_refusals(refused, 20)}")
+        with checks("swaks holds the dialogue: STARTTLS, and a letter"):
+            done = swaks(house, "--port", str(house.port(25)), "--tls", "--to", ALICE, "--body", ".a line with a dot\n")
+            assert done.returncode == 0, done.stdout[-1500:] + done.stderr
+            assert "<~  250" in done.stdout and "TLS started" in done.stdout, done.stdout
+        with checks("swaks is told 550 5.1.1 for who is not here, and that nothing is relayed"):
+            done = swaks(house, "--port", str(house.port(25)), "--to", "nobody@example.test")
+            assert done.returncode == 24 and "550 5.1.1" in done.stdout, done.stdout[-800:]
+            done = swaks(house, "--port", str(house.port(25)), "--to", "someone@elsewhere.example")
+            assert done.returncode == 24 and re.search(r"<\*\* +55\d ", done.stdout), done.stdout[-800:]
+        with checks("swaks submits on 465 with AUTH, to here and to the outside"):
+            for mechanism in ("PLAIN", "LOGIN"):
+                done = swaks(house, "--port", str(house.port(465)), "--tlsc", "--auth", mechanism, "--auth-user", ALICE,
+                             "--auth-password", PASSWORD, "--from", ALICE, "--to", f"{ALICE},someone@elsewhere.example")
+                assert done.returncode == 0, done.stdout[-1500:] + done.stderr
+            queue_list = house.run("queue", "list").stdout
+            assert "someone@elsewhere.example" in queue_list, queue_list
+        with checks("swaks is never offered AUTH on 25"):
+            done = swaks(house, "--port", str(house.port(25)), "--tls", "--to", ALICE, "--quit-after", "EHLO")
+            assert "AUTH" not in done.stdout, done.stdout
+        fetched = []
+        with checks("mbsync fetches all of it over TLS"):
+            fetched = mbsync(house, house.folder / "maildir")
+            print(f"       {len(fetched)} letters")
+        with checks("every letter is the one that was sent, byte for byte, once"):
+            # Maildir has LF at line ends; those of swaks are its own.
+            mine = [letter for letter in fetched if b"Subject: by swaks" not in letter]
+            same_ends = [letter.replace(b"\r\n", b"\n") for letter in mine]
+            compare(same_ends, [message.replace(b"\r\n", b"\n") for _, message in sent])
+            assert len(fetched) - len(mine) == 3, f"{len(fetched) - len(mine)} letters from swaks"
+        with checks("FETCH BODY[] gives the bytes themselves"):
+            letters = [letter for letter in house.letters().values() if b"Subject: by swaks" not in letter]
+            compare(letters, [message for _, message in sent])
+        with checks("every structure can be asked for"):
+            client = house.imap()
+            client.select_folder("INBOX", readonly=True)
+            rows = client.fetch("1:*", ["ENVELOPE", "RFC822.SIZE", "INTERNALDATE", "FLAGS"])
+            assert len(rows) == len(sent) + 3, len(rows)
+            client.fetch("1:*", ["BODYSTRUCTURE"])
+            client.logout()
+        with checks("the stores are sound, while serving and after"):
+            assert not house.check(), house.check()
+            house.stop()
+            assert not house.check(), house.check()
+    finally:
+        house.end(keep=checks.failed > 0)
+    checks.end()
+
+
+if __name__ == "__main__":
+    if not pathlib.Path(BINARY).exists():
+        sys.exit(f"{BINARY} is not built: make e2e")
+    main()
