@@ -54,10 +54,9 @@ def main():
             assert b"\\Seen" not in flags[1] and {b"\\Flagged", b"$Forwarded"} <= set(flags[2]) & set(flags[4]), flags
             one.set_flags([4], [b"\\Answered"])
             same(set(two.get_flags([4])[4]) - {b"\\Recent"}, {b"\\Answered"}, "flags")
-        with checks("copies are told by UID and are equal"):
+        with checks("copies are equal"):
             one.create_folder("Projects/Boat")
-            told = one.copy([1, 2, 3], "Projects/Boat")
-            assert b"COPYUID" in told, told
+            one.copy([1, 2, 3], "Projects/Boat")
             two.select_folder("Projects/Boat")
             same(two.search("ALL"), [1, 2, 3], "UIDs")
             same(two.fetch([1], ["BODY.PEEK[]"])[1][b"BODY[]"], letter(1), "the copy")

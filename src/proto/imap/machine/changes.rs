@@ -45,10 +45,6 @@ impl Imap {
                     self.ask_for(tag, Job::Store(job), ask);
                 }
             }
-            After::Idle { tag } => {
-                put(self.out.page(), "+ idling\r\n");
-                self.doing = Doing::Idling { tag, dirty: false };
-            }
         }
     }
 

@@ -3,14 +3,21 @@
 use bytes::Bytes;
 
 use super::super::ask::{Answer, Ask};
+use super::super::response::put;
 use super::reply::ok;
-use super::{After, Doing, Imap, State};
+use super::{Doing, Imap, State};
 use crate::base::ModSeq;
 use crate::proto::Part;
 
 impl Imap {
     pub(super) fn idle(&mut self, tag: Vec<u8>) {
-        self.sync(After::Idle { tag }, true);
+        // The continuation comes first: clients exist (imapclient among them) that take anything before it for a refusal.
+        put(self.out.page(), "+ idling\r\n");
+        self.doing = Doing::Idling { tag, dirty: false };
+        if let State::Selected(view) = &self.state {
+            let ask = Ask::Changes { mailbox: view.mailbox, since: view.upto };
+            self.ask(ask);
+        }
     }
 
     pub(super) fn idle_line(&mut self, line: Result<Bytes, ()>) {

@@ -130,9 +130,6 @@ enum After {
         tag: Vec<u8>,
         job: store::StoreJob,
     },
-    Idle {
-        tag: Vec<u8>,
-    },
 }
 
 impl Imap {
