@@ -213,10 +213,15 @@ fn prepare(
         return Err(Refusal::Loop);
     }
     let digest = seen::digest(envelope, &body);
-    drop(body);
     let header =
         LetterHeader { accounts: accounts.iter().map(|(_, address)| address.clone()).collect(), received: now };
-    let staged = sink.finish(header, &trace::fields(envelope, hostname, id, now)).map_err(failed)?;
+    let mut fields = trace::fields(envelope, hostname, id, now);
+    if !header::begins_with_field(&body) {
+        // RFC 5322 2.1: the letter has no header section of its own; ours must not swallow its text.
+        fields.extend_from_slice(b"\r\n");
+    }
+    drop(body);
+    let staged = sink.finish(header, &fields).map_err(failed)?;
     match Letter::read(staged, &limits.message) {
         Ok(letter) => Ok((letter, digest)),
         Err(account::Error::Refused(why)) => Err(Refusal::Message(why)),

@@ -187,3 +187,11 @@ async fn too_many_parts_are_the_senders_fault() {
     assert_eq!(why.family(), Family::Peer);
     assert_eq!(house.messages(1), 0);
 }
+
+#[tokio::test]
+async fn a_text_without_a_header_stays_text() {
+    let house = house();
+    ticket(house.take(envelope(vec![to(&[1], &[])]), b"just words, no header\r\n").await);
+    let stored = String::from_utf8(house.newest()).unwrap();
+    assert!(stored.ends_with("\r\n\r\njust words, no header\r\n"), "{stored}");
+}

@@ -125,7 +125,7 @@ fn time(n: u64) -> String {
 
 /// In the largest unit that divides it.
 fn in_unit(n: u64, units: &[(&str, u64)]) -> String {
-    let (name, scale) = units.iter().rev().find(|(_, scale)| n % scale == 0).copied().unwrap_or(("", 1));
+    let (name, scale) = units.iter().rev().find(|(_, scale)| n.is_multiple_of(*scale)).copied().unwrap_or(("", 1));
     format!("{} {name}", n / scale)
 }
 

@@ -30,7 +30,7 @@ pub(super) fn init(folder: &Folder, hostname: &str, domain: &str, admin: &str, p
     let credential = Credential::new(&address.key(), &password.0, &OsRandom, clock.now())?;
 
     if folder.pair().map_err(|error| error.to_string())?.is_none() {
-        let pair = tls::self_signed(&[settings.hostname.clone()]).map_err(|error| error.to_string())?;
+        let pair = tls::self_signed(std::slice::from_ref(&settings.hostname)).map_err(|error| error.to_string())?;
         folder.put_pair(&pair).map_err(|error| format!("the certificate cannot be kept: {error}"))?;
     }
     let data = open_data(folder, &settings)?;

@@ -402,6 +402,7 @@ impl Engine {
         self.shared.rows.close()
     }
 
+    #[cfg(test)]
     pub fn position(&self) -> Position {
         self.journal.position
     }

@@ -409,7 +409,7 @@ proptest! {
                 model = after;
             }
             // Every other time the group goes out, so that rows, group and closure all hold some.
-            if model.len() % 2 == 0 {
+            if model.len().is_multiple_of(2) {
                 let rows = std::mem::take(&mut group.writes.rows);
                 engine.shared.rows.apply(&rows, &engine.position(), false).unwrap();
                 group = txn::Group::new(engine.shared.rows.view().unwrap());
