@@ -1,0 +1,402 @@
+//! The command line, as an owner or a script sees it: exit status, words, files and their modes, with a server and without.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const PASSWORD: &str = "correct horse 7";
+
+struct Home {
+    dir: TempDir,
+}
+
+impl Home {
+    fn empty() -> Home {
+        Home { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn set_up() -> Home {
+        let home = Home::empty();
+        let out = home.init();
+        assert!(out.status.success(), "{}", err(&out));
+        home
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    fn init(&self) -> Output {
+        let args =
+            "init --hostname mail.example.test --domain example.test --admin alice@example.test --password-stdin";
+        self.run_with(args, PASSWORD)
+    }
+
+    fn run(&self, args: &str) -> Output {
+        self.run_with(args, "")
+    }
+
+    /// Runs `homepost`, its arguments split at spaces, and says `input` on its stdin.
+    fn run_with(&self, args: &str, input: &str) -> Output {
+        let mut command = self.command(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let _ = writeln!(child.stdin.take().unwrap(), "{input}"); // who does not read it has said why
+        child.wait_with_output().unwrap()
+    }
+
+    fn command(&self, args: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_homepost"));
+        command.args(args.split(' ')).arg("--data").arg(self.data()).env_remove("HOMEPOST_DATA");
+        command
+    }
+
+    fn json(&self, args: &str) -> Value {
+        let out = self.run(&format!("{args} --json"));
+        assert!(out.status.success(), "{args}: {}", err(&out));
+        serde_json::from_slice(&out.stdout).unwrap()
+    }
+
+    fn ok(&self, args: &str) -> String {
+        let out = self.run(args);
+        assert!(out.status.success(), "{args}: {}", err(&out));
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    fn fails(&self, args: &str) -> String {
+        let out = self.run_with(args, "another good one 8");
+        assert_eq!(out.status.code(), Some(1), "{args}: {out:?}");
+        err(&out)
+    }
+
+    fn serve(&self) -> Server {
+        Server::start(self, free_offset())
+    }
+}
+
+/// Ends with the test, whatever happens to it.
+struct Server {
+    child: Child,
+    lines: BufReader<std::process::ChildStdout>,
+    offset: u16,
+}
+
+impl Server {
+    fn start(home: &Home, offset: u16) -> Server {
+        let mut command = home.command(&format!("serve --bind 127.0.0.1 --port-offset {offset}"));
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Server { child, lines, offset }
+    }
+
+    fn ready(mut self) -> Server {
+        let line = self.line();
+        if line != "ready\n" {
+            let mut log = String::new();
+            let _ = self.child.kill();
+            let _ = self.child.stderr.take().unwrap().read_to_string(&mut log);
+            panic!("{line}{log}");
+        }
+        self
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        line
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// SIGTERM; gives the exit status.
+    fn end(mut self) -> Option<i32> {
+        self.signal("-TERM");
+        self.child.wait().unwrap().code()
+    }
+
+    fn connect(&self, port: u16) -> std::io::Result<TcpStream> {
+        TcpStream::connect(("127.0.0.1", port + self.offset))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Ports of ours that nobody else uses now, in this process or beside it.
+fn free_offset() -> u16 {
+    use std::sync::atomic::{AtomicU16, Ordering};
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let n = NEXT.fetch_add(1, Ordering::SeqCst);
+        let offset = 20_000 + (std::process::id() % 97) as u16 * 400 + n % 50 * 8;
+        let all = [25, 143, 465, 587, 993];
+        if all.iter().all(|port| TcpListener::bind(("127.0.0.1", port + offset)).is_ok()) {
+            return offset;
+        }
+    }
+}
+
+fn err(out: &Output) -> String {
+    String::from_utf8_lossy(&out.stderr).into_owned()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn usage_that_is_not_understood_is_status_2() {
+    let home = Home::empty();
+    for args in ["", "fly", "account add a@example.test", "init --hostname x", "listeners up imap"] {
+        let out = home.run(args);
+        assert_eq!(out.status.code(), Some(2), "{args}: {out:?}");
+        assert!(out.stdout.is_empty());
+    }
+    let none = Command::new(env!("CARGO_BIN_EXE_homepost")).arg("check").env_remove("HOMEPOST_DATA").output().unwrap();
+    assert_eq!(none.status.code(), Some(2));
+    assert!(err(&none).contains("--data"));
+    let version = Command::new(env!("CARGO_BIN_EXE_homepost")).arg("--version").output().unwrap();
+    assert_eq!(String::from_utf8(version.stdout).unwrap(), format!("homepost {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn what_is_not_set_up_says_so() {
+    let home = Home::empty();
+    assert!(home.fails("account list").contains("does not exist"));
+    fs::create_dir(home.data()).unwrap();
+    assert!(home.fails("account list").contains("homepost init"));
+}
+
+#[test]
+fn init_looks_at_everything_before_it_makes_anything() {
+    let home = Home::empty();
+    let init = |args: &str, password: &str| {
+        let out = home.run_with(&format!("init --password-stdin {args}"), password);
+        assert_eq!(out.status.code(), Some(1), "{args}: {out:?}");
+        assert!(!home.data().join("settings.toml").exists());
+        assert!(!home.data().join("store").exists());
+        err(&out)
+    };
+    init("--hostname mail --domain example.test --admin alice@example.test", PASSWORD);
+    init("--hostname mail.example.test --domain ex..test --admin alice@example.test", PASSWORD);
+    init("--hostname mail.example.test --domain example.test --admin alice", PASSWORD);
+    let other = init("--hostname mail.example.test --domain example.test --admin alice@other.test", PASSWORD);
+    assert!(other.contains("example.test"), "{other}");
+    init("--hostname mail.example.test --domain example.test --admin alice@example.test", "short");
+    init("--hostname mail.example.test --domain example.test --admin alice@example.test", "");
+    let out = home.init();
+    assert!(out.status.success(), "{}", err(&out));
+    assert!(err(&home.init()).contains("already"));
+}
+
+/// V2: everything in the folder is the owner's alone, whatever the umask was.
+#[test]
+fn nobody_else_can_read_the_folder() {
+    let home = Home::set_up();
+    let server = home.serve().ready();
+    assert_eq!(mode(&home.data()), 0o700);
+    let mut folders = vec![home.data()];
+    let mut seen = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let is_dir = path.is_dir();
+            assert_eq!(mode(&path), if is_dir { 0o700 } else { 0o600 }, "{}", path.display());
+            seen += 1;
+            if is_dir {
+                folders.push(path);
+            }
+        }
+    }
+    assert!(seen > 7, "{seen}");
+    assert_eq!(server.end(), Some(0));
+}
+
+/// Every verb does the same through the socket of a server and by itself.
+#[test]
+fn verbs_work_with_a_server_and_without() {
+    let home = Home::set_up();
+    verbs(&home);
+    let server = home.serve().ready();
+    verbs(&home);
+    assert_eq!(server.end(), Some(0));
+    assert!(!home.data().join("control.sock").exists());
+    assert!(home.ok("check").contains("well"));
+}
+
+fn verbs(home: &Home) {
+    home.ok("domain add other.test");
+    assert_eq!(home.ok("domain list"), "example.test\nother.test\n");
+    assert!(home.fails("domain add other.test").contains("exists already"));
+
+    let added = home.run_with("account add bob@other.test --password-stdin --name Bob --quota 5GiB", "tr0ub4dor & 3");
+    assert!(added.status.success(), "{}", err(&added));
+    assert!(home.fails("account add bob@other.test --password-stdin").contains("exists already"));
+    assert!(home.fails("account add bob@nowhere.test --password-stdin").contains("nowhere.test"));
+    let all = home.json("account list");
+    assert_eq!(all[0]["address"], "alice@example.test");
+    assert_eq!(all[0]["administrator"], true);
+    assert_eq!(all[1]["quota"], 5_u64 << 30);
+    assert!(home.ok("account list").contains("bob@other.test"));
+    let bob = home.json("account show bob@other.test");
+    assert_eq!((&bob["name"], &bob["messages"]), (&Value::from("Bob"), &Value::from(0)));
+    assert!(!bob.to_string().contains("argon2"), "V2");
+    home.ok("account quota bob@other.test none");
+    assert_eq!(home.json("account show bob@other.test")["quota"], Value::Null);
+    let changed = home.run_with("account password bob@other.test --password-stdin", "a new and good one");
+    assert!(changed.status.success(), "{}", err(&changed));
+    assert!(home.fails("account password carol@other.test --password-stdin").contains("carol@other.test"));
+
+    home.ok("alias add sales@other.test bob@other.test alice@example.test");
+    let aliases = home.json("alias list");
+    assert_eq!(aliases[0]["alias"], "sales@other.test");
+    assert_eq!(aliases[0]["targets"].as_array().unwrap().len(), 2);
+    assert!(home.fails("domain delete other.test").contains("other.test"));
+    home.ok("alias delete sales@other.test");
+    assert!(home.fails("alias delete sales@other.test").contains("sales@other.test"));
+
+    assert!(home.ok("check").contains("2 accounts"));
+    assert_eq!(home.json("check")["findings"], Value::Array(Vec::new()));
+    home.ok("account delete bob@other.test");
+    assert!(home.fails("account show bob@other.test").contains("bob@other.test"));
+    home.ok("domain delete other.test");
+    assert_eq!(home.ok("domain list"), "example.test\n");
+    assert!(home.fails("listeners on imapz").contains("imaps"));
+}
+
+#[test]
+fn the_folder_may_come_from_the_environment() {
+    let home = Home::set_up();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_homepost"));
+    let out = command.args(["domain", "list"]).env("HOMEPOST_DATA", home.data()).output().unwrap();
+    assert_eq!(String::from_utf8(out.stdout).unwrap(), "example.test\n");
+}
+
+/// V4, and the switch of a listener while others' connections stand.
+#[test]
+fn ports_open_and_close_while_the_server_runs() {
+    let home = Home::set_up();
+    let ready = home.data().join("ready");
+    let server = home.serve().ready();
+    assert!(ready.exists());
+    server.connect(993).unwrap();
+    assert!(server.connect(143).is_err());
+    home.ok("listeners on imap");
+    let stands = server.connect(143).unwrap();
+    let mut greeting = String::new();
+    let mut stands = BufReader::new(stands);
+    stands.read_line(&mut greeting).unwrap();
+    assert!(greeting.starts_with("* OK"), "{greeting}");
+    home.ok("listeners off imap");
+    assert!(server.connect(143).is_err());
+    let imap = home.json("listeners").as_array().unwrap().iter().find(|one| one["name"] == "imap").cloned().unwrap();
+    assert_eq!(imap["on"], false);
+    // The connection that stands is none of its business.
+    stands.get_mut().write_all(b"a noop\r\n").unwrap();
+    let mut reply = String::new();
+    stands.read_line(&mut reply).unwrap();
+    assert!(reply.starts_with("a OK"), "{reply}");
+    server.signal("-TERM");
+    let mut rest = String::new();
+    stands.read_to_string(&mut rest).unwrap();
+    assert!(rest.starts_with("* BYE"), "{rest}");
+    assert_eq!(server.end(), Some(0));
+    assert!(!ready.exists());
+}
+
+/// SIGHUP reads the file again; one with a mistake changes nothing.
+#[test]
+fn a_hangup_reloads() {
+    let home = Home::set_up();
+    let server = home.serve().ready();
+    let file = home.data().join("settings.toml");
+    let before = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{before}\nnonsense = 1\n")).unwrap();
+    server.signal("-HUP");
+    home.ok("domain list"); // still there
+    fs::write(&file, before.replacen("port = 993", "port = 994", 1)).unwrap();
+    server.signal("-HUP");
+    // The signal has no reply, so what it does is waited for; a server that does nothing ends this by its test's time-out.
+    while server.connect(994).is_err() {
+        std::thread::yield_now();
+    }
+    assert!(server.connect(993).is_err());
+    assert_eq!(server.end(), Some(0));
+}
+
+#[test]
+fn an_empty_folder_opens_no_port_and_waits_for_its_set_up() {
+    let home = Home::empty();
+    let mut server = home.serve();
+    assert!(server.line().contains("no mail port is open"));
+    assert!(server.line().contains("homepost init"));
+    assert!(server.connect(993).is_err());
+    assert!(!home.data().join("ready").exists());
+    assert!(home.fails("account list").contains("homepost init"));
+    let out = home.init();
+    assert!(out.status.success(), "{}", err(&out));
+    let server = server.ready();
+    server.connect(993).unwrap();
+    assert_eq!(home.json("account list").as_array().unwrap().len(), 1);
+    assert!(err(&home.init()).contains("already"));
+    assert_eq!(server.end(), Some(0));
+
+    let home = Home::empty();
+    let mut waiting = home.serve();
+    waiting.line();
+    assert_eq!(waiting.end(), Some(0), "it ends cleanly before its set-up too");
+}
+
+/// V1.
+#[test]
+fn a_second_server_is_turned_away_and_a_killed_one_leaves_no_lock() {
+    let home = Home::set_up();
+    let mut first = home.serve().ready();
+    let second = home.run(&format!("serve --bind 127.0.0.1 --port-offset {}", free_offset()));
+    assert_eq!(second.status.code(), Some(1));
+    assert!(err(&second).contains("another homepost"), "{}", err(&second));
+    first.child.kill().unwrap();
+    first.child.wait().unwrap();
+    assert_eq!(home.ok("domain list"), "example.test\n");
+    let again = home.serve().ready();
+    assert_eq!(again.end(), Some(0));
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let home = Home::set_up();
+    let offset = free_offset();
+    let taken: Vec<_> =
+        [25, 465, 993].iter().map(|port| TcpListener::bind(("127.0.0.1", port + offset)).unwrap()).collect();
+    let out = home.run(&format!("serve --bind 127.0.0.1 --port-offset {offset}"));
+    assert_eq!(out.status.code(), Some(1));
+    assert!(err(&out).contains(&(993 + offset).to_string()), "{}", err(&out));
+    drop(taken);
+}
+
+#[test]
+fn a_lost_certificate_does_not_keep_the_server_from_starting() {
+    let home = Home::set_up();
+    fs::remove_dir_all(home.data().join("tls")).unwrap();
+    let server = home.serve().ready();
+    server.connect(993).unwrap();
+    assert!(home.data().join("tls/cert.pem").exists());
+    assert_eq!(server.end(), Some(0));
+    fs::write(home.data().join("tls/key.pem"), "junk").unwrap();
+    let server = home.serve().ready();
+    server.connect(993).unwrap();
+    assert_eq!(server.end(), Some(0));
+}
