@@ -150,15 +150,8 @@ where
                 self.answered(answer);
                 continue;
             }
-            // What has already come is taken before anything is flushed, so that a pipelining peer gets its replies in
-            // one piece (RFC 2920 3.2).
-            if self.out.len() < GATHER
-                && self.reading()
-                && let Some(read) = self.at_once().await
-            {
-                self.take(read)?;
-                continue;
-            }
+            // Replies to what came in one piece leave in one piece (RFC 2920 3.2). They leave before more is read, so that
+            // a machine may take what comes next for a sign that they were read.
             self.flush().await?;
             self.out = Vec::new();
             match self.wait().await? {
@@ -233,15 +226,6 @@ where
 
     fn reading(&self) -> bool {
         !self.eof && self.session.wants_input()
-    }
-
-    /// What can be read without waiting.
-    async fn at_once(&mut self) -> Option<io::Result<Bytes>> {
-        poll_fn(|cx| match self.wire.poll_some(cx) {
-            Poll::Ready(read) => Poll::Ready(Some(read)),
-            Poll::Pending => Poll::Ready(None),
-        })
-        .await
     }
 
     fn take(&mut self, read: io::Result<Bytes>) -> Result<(), End> {

@@ -311,7 +311,7 @@ impl AsyncRead for Scripted {
         _: &mut task::Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let n = buffer.remaining().min(self.input.len()).min(7);
+        let n = buffer.remaining().min(self.input.len());
         buffer.put_slice(&self.input.split_to(n));
         Poll::Ready(Ok(()))
     }

@@ -46,7 +46,6 @@ impl Doors {
     pub async fn apply(&mut self, settings: &Settings) -> Vec<String> {
         let mut problems = Vec::new();
         for (name, listener) in settings.listeners.all() {
-            let Some(handler) = self.sessions.handler(name) else { continue };
             let wanted = match spec(settings, name, listener.port, self.shift) {
                 Some(spec) if listener.on => Some(spec),
                 None if listener.on => {
@@ -63,7 +62,7 @@ impl Doors {
                 info!(listener = %name, "closed");
             }
             let Some(spec) = wanted else { continue };
-            match Listener::open(spec.clone(), self.common.clone(), handler) {
+            match Listener::open(spec.clone(), self.common.clone(), self.sessions.handler(name)) {
                 Ok(listener) => {
                     let addresses = listener.addresses().iter().map(ToString::to_string).collect::<Vec<_>>();
                     info!(listener = %name, "listening on {}", addresses.join(" and "));

@@ -1,5 +1,6 @@
 //! What an opened data folder is: settings, stores, people.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -45,14 +46,17 @@ impl House {
 
 /// The stores of a folder, made if they are not there.
 pub(super) fn open_data(folder: &Folder, settings: &Settings) -> Result<Data, String> {
+    open_data_in(&folder.store(), settings)
+}
+
+pub(super) fn open_data_in(path: &Path, settings: &Settings) -> Result<Data, String> {
     let limits = &settings.limits.store;
     let options = Options {
         checkpoint_bytes: limits.checkpoint_bytes,
         staged_bytes: usize::try_from(limits.body_memory_bytes).unwrap_or(usize::MAX),
         ..Options::default()
     };
-    let path = folder.store();
-    let disk = RealDisk::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let disk = RealDisk::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
     Data::open(Arc::new(disk), options).map_err(|error| store_failed(&error))
 }
 

@@ -45,21 +45,20 @@ impl Sessions {
         self.smtp.store(Arc::new(smtp_parts(house, &settings, &self.intake, stop)));
     }
 
-    /// `None`: nothing answers there yet.
-    pub fn handler(self: &Arc<Sessions>, name: Name) -> Option<Handler> {
+    pub fn handler(self: &Arc<Sessions>, name: Name) -> Handler {
         let sessions = self.clone();
         match name {
-            Name::Imap | Name::Imaps => Some(Arc::new(move |incoming| {
+            Name::Imap | Name::Imaps => Arc::new(move |incoming| {
                 let (config, shared) = &**sessions.imap.load();
                 let mut config = config.clone();
                 config.tls = if name.implicit_tls() { Tls::Implicit } else { Tls::StartTls };
                 let machine = Imap::new(config, incoming.context.clock.mono());
                 let host = imap::Host::new(shared.clone());
                 Box::pin(drive(incoming.stream, machine, host, incoming.context))
-            })),
-            Name::Smtp => Some(sessions.smtp_handler(Port::Smtp)),
-            Name::Submissions => Some(sessions.smtp_handler(Port::Submissions)),
-            Name::Submission => Some(sessions.smtp_handler(Port::Submission)),
+            }),
+            Name::Smtp => sessions.smtp_handler(Port::Smtp),
+            Name::Submissions => sessions.smtp_handler(Port::Submissions),
+            Name::Submission => sessions.smtp_handler(Port::Submission),
         }
     }
 
