@@ -29,16 +29,14 @@ impl Broken {
     }
 }
 
+/// Is shown a key and its value, and says whether to go on.
+pub(super) type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 pub(super) trait View {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, Broken>;
 
     /// Keys from `lo` on, in their order, until `visit` breaks.
-    fn range(
-        &self,
-        space: Space,
-        lo: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), Broken>;
+    fn range(&self, space: Space, lo: &[u8], visit: &mut Visit<'_>) -> Result<(), Broken>;
 }
 
 pub(super) trait Tables: View {
@@ -139,16 +137,12 @@ impl<B: Backend> Lookup for Expiring<B> {
                 return Ok(found);
             }
             view.range(Space::Facts, prefix.max(after), &mut |key, row| {
-                if !key.starts_with(prefix) && key > prefix {
+                if !key.starts_with(prefix) {
                     return ControlFlow::Break(());
                 }
-                if key > after || after.is_empty() {
-                    if let Some((expires, value)) = split(row)
-                        && now < expires
-                        && key.starts_with(prefix)
-                    {
-                        found.push((key.to_vec(), value.to_vec()));
-                    }
+                let is_next = after.is_empty() || key > after;
+                if let Some((_, value)) = split(row).filter(|(expires, _)| is_next && now < *expires) {
+                    found.push((key.to_vec(), value.to_vec()));
                 }
                 if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })?;

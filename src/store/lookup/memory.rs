@@ -1,10 +1,10 @@
 //! Facts in memory: for a box without a disk to spare, and for tests.
 
 use std::collections::BTreeMap;
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::expiring::{Backend, Broken, Space, Tables, View};
+use super::expiring::{Backend, Broken, Space, Tables, View, Visit};
 
 /// What a row costs beside its bytes, about.
 const ROW_BYTES: usize = 64;
@@ -53,12 +53,7 @@ impl View for Rows {
         Ok(self.space(space).get(key).cloned())
     }
 
-    fn range(
-        &self,
-        space: Space,
-        lo: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), Broken> {
+    fn range(&self, space: Space, lo: &[u8], visit: &mut Visit<'_>) -> Result<(), Broken> {
         for (key, value) in self.space(space).range::<[u8], _>((Bound::Included(lo), Bound::Unbounded)) {
             if visit(key, value).is_break() {
                 break;

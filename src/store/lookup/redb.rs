@@ -7,7 +7,6 @@
 
 use std::io;
 use std::mem::ManuallyDrop;
-use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,7 +18,7 @@ use redb::{
 
 use crate::store::disk::{Disk, DiskFile, Site};
 
-use super::expiring::{Backend, Broken, Space, Tables, View};
+use super::expiring::{Backend, Broken, Space, Tables, View, Visit};
 
 pub(super) const FILE: &str = "lookup.redb";
 /// Is there while the file is being opened; found at a start, it says that the last opening did not return.
@@ -224,12 +223,7 @@ impl<T: ReadableTable<Bytes, Bytes>> View for Open<T> {
         Ok(table.get(key)?.map(|value| value.value().to_vec()))
     }
 
-    fn range(
-        &self,
-        space: Space,
-        lo: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), Broken> {
+    fn range(&self, space: Space, lo: &[u8], visit: &mut Visit<'_>) -> Result<(), Broken> {
         let table = match space {
             Space::Facts => &self.facts,
             Space::Expiry => &self.expiry,

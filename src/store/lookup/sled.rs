@@ -1,14 +1,13 @@
 //! Facts in sled. Its last release is from 2021, which is why it keeps nothing but what may be lost. It has its own way to
 //! the disk, beside `store::disk`.
 
-use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sled::{Config, Db, Tree};
 
-use super::expiring::{Backend, Broken, Space, Tables, View};
+use super::expiring::{Backend, Broken, Space, Tables, View, Visit};
 
 /// Facts at most.
 pub(super) const ROWS: u64 = 1_000_000;
@@ -123,12 +122,7 @@ impl View for Open {
         Ok(self.tree(space).get(key).map_err(broken)?.map(|value| value.to_vec()))
     }
 
-    fn range(
-        &self,
-        space: Space,
-        lo: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), Broken> {
+    fn range(&self, space: Space, lo: &[u8], visit: &mut Visit<'_>) -> Result<(), Broken> {
         for row in self.tree(space).range(lo..) {
             let (key, value) = row.map_err(broken)?;
             if visit(&key, &value).is_break() {
