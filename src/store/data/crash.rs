@@ -448,27 +448,27 @@ fn sweep(kind: Kind, stride: u64) {
 
 #[test]
 fn the_power_may_go_at_any_call() {
-    sweep(Kind::Cut, 3);
+    sweep(Kind::Cut, 6);
 }
 
 #[test]
 fn the_process_may_die_at_any_call() {
-    sweep(Kind::Kill, 3);
+    sweep(Kind::Kill, 6);
 }
 
 #[test]
 fn any_call_may_fail() {
-    sweep(Kind::Eio, 3);
+    sweep(Kind::Eio, 6);
 }
 
 #[test]
 fn the_disk_may_be_full_at_any_call() {
-    sweep(Kind::Enospc, 3);
+    sweep(Kind::Enospc, 6);
 }
 
 #[test]
 fn a_call_may_fail_and_then_the_power_go() {
-    sweep(Kind::EioThenCut, 3);
+    sweep(Kind::EioThenCut, 6);
 }
 
 #[test]

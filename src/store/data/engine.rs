@@ -177,8 +177,8 @@ impl Engine {
         if self.shared.rows.apply(&group.writes.rows, &position, false).is_err() {
             self.state = State::Reopen;
             Counts::add(&self.shared.counts.fences, 1);
-            let _ = self.recover();
-            return Err(Failed::Unknown);
+            // Applied again from the segment it is committed like any other; else the outcome stays open.
+            self.recover().map_err(|_| Failed::Unknown)?;
         }
         self.show();
         for place in freed {

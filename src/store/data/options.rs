@@ -28,12 +28,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
+        let cache_bytes = cache_for(memory_bytes());
         Options {
             random: Arc::new(OsRandom),
             segment_bytes: 8 << 20,
             checkpoint_bytes: 8 << 20,
-            cache_bytes: cache_for(memory_bytes()),
-            ballast_bytes: 32 << 20,
+            cache_bytes,
+            // A checkpoint writes up to a quarter of the cache; what redb keeps of it beside comes on top.
+            ballast_bytes: (8 << 20) + cache_bytes as u64 / 2,
             letter_bytes: 256 << 10,
             staged_bytes: 16 << 20,
             group: 256,

@@ -184,17 +184,14 @@ fn walk(
         walked.kept = Kept { rows: walker.header.copy, copied: walker.header.copied };
         walked.file = Some(walker.file);
     }
-    for number in &walked.garbage {
-        if has_records_after(shared, identity, *number, walked.end.sequence)? {
+    for number in walked.garbage.iter().filter(|number| **number > walked.end.segment) {
+        // Header and first record become durable together, so a first record alone is a torn tail; a second is not. (Files
+        // before the last good header hold nothing of worth: what belongs to the chain was met.)
+        if Walker::headless(&*shared.disk, *number, identity)?.has_successor(walked.end.sequence + 1)? {
             return Err(Error::Corrupt(format!("{} has records but no header", segment::name(*number))));
         }
     }
     Ok(walked)
-}
-
-/// Whether a segment without a whole header has records that were not met elsewhere.
-fn has_records_after(shared: &Shared, identity: &Identity, number: u64, sequence: u64) -> Result<bool, Error> {
-    Walker::headless(&*shared.disk, number, identity)?.has_successor(sequence)
 }
 
 /// Applies the records behind `saved` up to `end`, which must be there.

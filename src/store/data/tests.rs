@@ -16,7 +16,7 @@ fn options() -> Options {
         segment_bytes: 64 << 10,
         checkpoint_bytes: 64 << 10,
         cache_bytes: 4 << 20,
-        ballast_bytes: 64 << 10,
+        ballast_bytes: 2 << 20,
         letter_bytes: 16 << 10,
         ..Options::default()
     }
@@ -417,4 +417,69 @@ proptest! {
         }
         engine.reap();
     }
+}
+
+/// Everything but new letters goes on when the disk is full, and new letters do as well once there is room again.
+#[test]
+fn a_full_disk_refuses_letters_and_serves_all_else() {
+    let disk = SimDisk::sound();
+    let data = open(&disk);
+    disk.set_capacity(Some(12 << 20));
+    let mut kept = Vec::new();
+    let full = loop {
+        let bytes = blake3_noise(kept.len() as u32);
+        let taken = data.blobs().stage(header(), &bytes).and_then(|staged| {
+            let key = (kept.len() as u32).to_be_bytes();
+            data.write_blocking(move |txn| {
+                let blob = txn.attach(&staged)?;
+                txn.put(Table::Emails, &key, vec![1; 600]);
+                Ok::<_, Error>(blob)
+            })
+        });
+        match taken {
+            Ok(committed) => kept.push((committed.value, bytes)),
+            Err(error) => break error,
+        }
+        assert!(kept.len() < 2000, "the disk never filled");
+    };
+    assert_eq!(full, Error::Full);
+    assert!(kept.len() > 20 && !data.blobs().has_room());
+    // Not one more byte than there is now.
+    let used = 12 << 20;
+    disk.set_capacity(Some(used - disk.free().unwrap()));
+    for round in 0..40u8 {
+        put_row(&data, round);
+    }
+    let reads = |data: &Data, kept: &[(BlobId, Vec<u8>)]| {
+        for (blob, bytes) in kept {
+            assert_eq!(data.blobs().read(*blob, 0..u64::MAX).unwrap(), *bytes);
+        }
+    };
+    reads(&data, &kept);
+    // A cut in that state, and a start that may not take more room either.
+    disk.cut();
+    drop(data);
+    disk.reboot();
+    let data = open(&disk);
+    reads(&data, &kept);
+    let gone = kept.split_off(kept.len() / 4);
+    for (blob, _) in gone {
+        data.write_blocking(move |txn| txn.release(blob)).unwrap();
+    }
+    data.checkpoint().unwrap();
+    while data.compact().unwrap() {}
+    data.checkpoint().unwrap();
+    reads(&data, &kept);
+    assert!(data.blobs().has_room(), "deleting made room");
+    let staged = data.blobs().stage(header(), b"welcome back").unwrap();
+    data.write_blocking(move |txn| txn.attach(&staged)).unwrap();
+    assert_eq!(data.check().unwrap(), [""; 0]);
+}
+
+fn put_row(data: &Data, n: u8) {
+    data.write_blocking(move |txn| {
+        txn.put(Table::Messages, &[n], vec![n; 100]);
+        Ok::<_, Error>(())
+    })
+    .unwrap();
 }

@@ -32,6 +32,9 @@ pub struct SimOptions {
     pub capacity: Option<u64>,
 }
 
+/// Room is taken in pieces of this many bytes.
+const BLOCK: usize = 4096;
+
 /// A simulated disk; clones are handles to the same one.
 #[derive(Clone)]
 pub struct SimDisk(Arc<Mutex<Sim>>);
@@ -60,7 +63,9 @@ struct NameChange {
 #[derive(Default)]
 struct Content {
     bytes: Vec<u8>,
-    /// Bytes whose room is taken, for `capacity`.
+    /// By block: whether its room is taken. The others are holes.
+    blocks: Vec<bool>,
+    taken: usize,
     durable_len: usize,
     /// What unsynced sectors held when they were last durable.
     before: BTreeMap<usize, Vec<u8>>,
@@ -192,14 +197,25 @@ impl Sim {
     }
 
     fn used(&self) -> u64 {
-        self.names.values().filter_map(|id| self.files.get(id)).map(|file| file.bytes.len() as u64).sum()
+        self.names.values().filter_map(|id| self.files.get(id)).map(|file| (file.taken * BLOCK) as u64).sum()
     }
 
-    fn room_for(&self, more: usize) -> io::Result<()> {
-        match self.options.capacity {
-            Some(capacity) if self.used() + more as u64 > capacity => Err(enospc()),
-            _ => Ok(()),
+    /// Takes the room of a file's bytes from `start` to `end`.
+    fn take_room(&mut self, id: u64, start: usize, end: usize) -> io::Result<()> {
+        let used = self.used();
+        let capacity = self.options.capacity;
+        let file = self.files.get_mut(&id).ok_or_else(not_found)?;
+        let wanted = start / BLOCK..end.div_ceil(BLOCK);
+        let more = wanted.clone().filter(|block| !file.blocks.get(*block).copied().unwrap_or(false)).count();
+        if more > 0 && capacity.is_some_and(|capacity| used + (more * BLOCK) as u64 > capacity) {
+            return Err(enospc());
         }
+        if file.blocks.len() < wanted.end {
+            file.blocks.resize(wanted.end, false);
+        }
+        file.blocks[wanted].fill(true);
+        file.taken += more;
+        Ok(())
     }
 
     fn reboot(&mut self) {
@@ -284,6 +300,9 @@ impl Content {
             self.keep(len, self.bytes.len());
         }
         self.bytes.resize(len, 0);
+        for freed in self.blocks.drain(len.div_ceil(BLOCK).min(self.blocks.len())..) {
+            self.taken -= usize::from(freed);
+        }
     }
 }
 
@@ -412,8 +431,7 @@ impl DiskFile for SimFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.with(Kind::Grow, |sim, id, fault| {
             let start = usize::try_from(offset).map_err(io::Error::other)?;
-            let more = (start + bytes.len()).saturating_sub(sim.file(id)?.bytes.len());
-            sim.room_for(more)?;
+            sim.take_room(id, start, start + bytes.len())?;
             // A write that fails may have been done in part.
             let bytes = if fault == Some(Fault::Eio) { &bytes[..bytes.len() / 2] } else { bytes };
             sim.file(id)?.write(start, bytes);
@@ -424,8 +442,6 @@ impl DiskFile for SimFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.with(Kind::Grow, |sim, id, fault| {
             let len = usize::try_from(len).map_err(io::Error::other)?;
-            let more = len.saturating_sub(sim.file(id)?.bytes.len());
-            sim.room_for(more)?;
             if fault != Some(Fault::Eio) {
                 sim.file(id)?.resize(len);
             }
@@ -434,10 +450,14 @@ impl DiskFile for SimFile {
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        if self.len()? >= len {
-            return Ok(());
-        }
-        self.set_len(len)
+        self.with(Kind::Grow, |sim, id, fault| {
+            let len = usize::try_from(len).map_err(io::Error::other)?;
+            if sim.file(id)?.bytes.len() < len && fault != Some(Fault::Eio) {
+                sim.take_room(id, 0, len)?;
+                sim.file(id)?.resize(len);
+            }
+            Ok(())
+        })
     }
 
     fn sync(&self, site: Site) -> io::Result<()> {
