@@ -7,11 +7,12 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::account::{self, Letter};
-use crate::base::{Clock, Family, Fault, Random};
+use crate::base::{Clock, Family, Fault, Random, Time};
+use crate::directory::LocalRecipient;
 use crate::message::{self, header};
 use crate::queue::{self, NewLetter, NewRecipient};
 use crate::store::blob::LetterHeader;
-use crate::store::{self, Data, Durable, Sink};
+use crate::store::{self, Data, Durable, Sink, Staged};
 
 use super::envelope::Envelope;
 use super::seen::{self, Confirmed};
@@ -45,6 +46,8 @@ pub enum Refusal {
     Message(message::Refused),
     /// No room on the disk, or in the queue.
     Full,
+    /// No room in any recipient's account.
+    OverQuota,
     /// Our store failed, or took too long.
     Failed(String),
     /// A recipient went away since it was accepted: asked again, the sender will hear of it at RCPT.
@@ -57,6 +60,7 @@ impl fmt::Display for Refusal {
             Refusal::Loop => f.write_str("the message has been passed on too often"),
             Refusal::Message(why) => why.fmt(f),
             Refusal::Full => f.write_str("there is no room for the message now"),
+            Refusal::OverQuota => f.write_str("the recipient's mailbox is full"),
             Refusal::Failed(_) => f.write_str("the message could not be stored now"),
             Refusal::Changed => f.write_str("a recipient has changed just now"),
         }
@@ -69,7 +73,7 @@ impl Fault for Refusal {
     fn family(&self) -> Family {
         match self {
             Refusal::Loop | Refusal::Message(_) => Family::Peer,
-            Refusal::Full | Refusal::Changed => Family::World,
+            Refusal::Full | Refusal::OverQuota | Refusal::Changed => Family::World,
             Refusal::Failed(_) => Family::Own,
         }
     }
@@ -147,15 +151,22 @@ impl Intake {
         let accounts = local::accounts(&envelope);
         let prepare = {
             let (envelope, accounts, limits) = (envelope.clone(), accounts.clone(), limits.clone());
-            let (hostname, id) = (hostname.to_owned(), id.clone());
-            move || prepare(&envelope, &accounts, sink, &hostname, &id, now, &limits)
+            let (hostname, id, data) = (hostname.to_owned(), id.clone(), self.data.clone());
+            move || prepare(&envelope, &accounts, sink, &data, &hostname, &id, now, &limits)
         };
         let prepared = tokio::task::spawn_blocking(prepare).await;
-        let (letter, digest) = prepared.map_err(|_| Refusal::Failed("the letter could not be read".into()))??;
+        let Prepared { letter, outside, digest } =
+            prepared.map_err(|_| Refusal::Failed("the letter could not be read".into()))??;
 
-        let outgoing = outgoing(&envelope, letter.staged());
+        let outgoing = outside.and_then(|staged| outgoing(&envelope, staged));
         let queue_limits = limits.queue;
-        let forget = self.confirmed.drain();
+        let mut forget = self.confirmed.drain();
+        if self.confirmed.sweep_is_due(now) {
+            let data = self.data.clone();
+            let old = tokio::task::spawn_blocking(move || seen::expired(&data.read()?, now)).await;
+            forget.extend(old.map_err(|_| Refusal::Failed("the store could not be read".into()))?.map_err(failed)?);
+        }
+        let forgotten = forget.clone();
         let written = self
             .data
             .write(move |txn| {
@@ -165,7 +176,9 @@ impl Intake {
                 if seen::was_taken(txn, &digest, now)? {
                     return Ok(());
                 }
-                local::put(txn, &accounts, &letter, now).map_err(Stop::Account)?;
+                if let Some(letter) = &letter {
+                    local::put(txn, &accounts, letter, outgoing.is_some(), now).map_err(Stop::Account)?;
+                }
                 if let Some((new, recipients)) = &outgoing {
                     queue::enqueue(txn, new, recipients, now, queue_limits).map_err(Stop::Queue)?;
                 }
@@ -173,6 +186,9 @@ impl Intake {
                 Ok(())
             })
             .await;
+        if written.is_err() {
+            forgotten.into_iter().for_each(|digest| self.confirmed.add(digest));
+        }
         match written {
             Ok(committed) => Ok(Outcome::Taken { durable: committed.durable, ticket: Ticket(digest), id }),
             Err(
@@ -184,6 +200,7 @@ impl Intake {
                 None => Ok(Outcome::Unknown),
             },
             Err(Stop::Account(account::Error::NoSuchAccount | account::Error::NoSuchMailbox)) => Err(Refusal::Changed),
+            Err(Stop::Account(account::Error::OverQuota)) => Err(Refusal::OverQuota),
             Err(Stop::Account(error)) => Err(Refusal::Failed(error.to_string())),
             Err(Stop::Queue(queue::Error::Full)) => Err(Refusal::Full),
             Err(Stop::Queue(error)) => Err(Refusal::Failed(error.to_string())),
@@ -196,38 +213,62 @@ impl Intake {
     }
 }
 
-/// Reads the letter, puts its trace on top and stages it. Blocks.
+/// A letter that is read, with its trace on top, and staged.
+struct Prepared {
+    /// For accounts of ours.
+    letter: Option<Letter>,
+    /// For elsewhere.
+    outside: Option<Staged>,
+    digest: [u8; 32],
+}
+
+/// Blocks on the disk.
+#[allow(clippy::too_many_arguments)] // all that is known of one letter, used once
 fn prepare(
     envelope: &Envelope,
-    accounts: &[(crate::base::AccountId, String)],
+    accounts: &[LocalRecipient],
     sink: Sink,
+    data: &Data,
     hostname: &str,
     id: &str,
-    now: crate::base::Time,
+    now: Time,
     limits: &Limits,
-) -> Result<(Letter, [u8; 32]), Refusal> {
-    let failed = |error| store_refusal(error).unwrap_or_else(|| Refusal::Failed("the store failed".into()));
+) -> Result<Prepared, Refusal> {
     let body = sink.bytes().map_err(failed)?;
     let head = body.get(..header::end(&body)).unwrap_or_default();
     if trace::loops(envelope, head, limits.received) {
         return Err(Refusal::Loop);
     }
     let digest = seen::digest(envelope, &body);
-    let header =
-        LetterHeader { accounts: accounts.iter().map(|(_, address)| address.clone()).collect(), received: now };
-    let mut fields = trace::fields(envelope, hostname, id, now);
-    if !header::begins_with_field(&body) {
-        // RFC 5322 2.1: the letter has no header section of its own; ours must not swallow its text.
-        fields.extend_from_slice(b"\r\n");
+    let trace = trace::fields(envelope, hostname, id, now, &body);
+    let leaves = envelope.recipients.iter().any(|recipient| !recipient.target.outside.is_empty());
+    let header = |accounts: &[LocalRecipient]| LetterHeader {
+        accounts: accounts.iter().map(|local| local.address.clone()).collect(),
+        received: now,
+    };
+    if accounts.is_empty() {
+        message::parse(&body, &limits.message).map_err(Refusal::Message)?;
+        let staged = sink.finish(header(&[]), &trace.outside).map_err(failed)?;
+        return Ok(Prepared { letter: None, outside: leaves.then_some(staged), digest });
     }
+    // The copy that leaves has another trace, so it is another letter.
+    let outside = match leaves {
+        true => Some(data.blobs().stage(header(&[]), &[trace.outside.as_slice(), &body].concat()).map_err(failed)?),
+        false => None,
+    };
     drop(body);
-    let staged = sink.finish(header, &fields).map_err(failed)?;
+    let staged = sink.finish(header(accounts), &trace.local).map_err(failed)?;
     match Letter::read(staged, &limits.message) {
-        Ok(letter) => Ok((letter, digest)),
+        Ok(letter) => Ok(Prepared { letter: Some(letter), outside, digest }),
         Err(account::Error::Refused(why)) => Err(Refusal::Message(why)),
         Err(account::Error::Store(error)) => Err(failed(error)),
         Err(error) => Err(Refusal::Failed(error.to_string())),
     }
+}
+
+/// Before anything was written.
+fn failed(error: store::Error) -> Refusal {
+    store_refusal(error).unwrap_or_else(|| Refusal::Failed("the store failed".into()))
 }
 
 /// `None`: the outcome is not known.
@@ -240,7 +281,7 @@ fn store_refusal(error: store::Error) -> Option<Refusal> {
 }
 
 /// What leaves: recipients elsewhere of who has logged in, and what an alias sends on.
-fn outgoing(envelope: &Envelope, staged: &store::Staged) -> Option<(NewLetter, Vec<NewRecipient>)> {
+fn outgoing(envelope: &Envelope, staged: Staged) -> Option<(NewLetter, Vec<NewRecipient>)> {
     let mut recipients: Vec<NewRecipient> = Vec::new();
     for recipient in &envelope.recipients {
         for address in &recipient.target.outside {
@@ -252,7 +293,7 @@ fn outgoing(envelope: &Envelope, staged: &store::Staged) -> Option<(NewLetter, V
         }
     }
     let letter = NewLetter {
-        staged: staged.clone(),
+        staged,
         from: envelope.from.clone(),
         account: envelope.origin.account,
         utf8: envelope.utf8,

@@ -1,32 +1,47 @@
 //! Into the accounts of the household.
 
-use crate::account::{self, Letter, Place};
-use crate::base::{AccountId, Time};
+use crate::account::{self, Letter, Place, quota};
+use crate::base::Time;
+use crate::directory::LocalRecipient;
 use crate::store::Txn;
 
 use super::envelope::Envelope;
 
 /// The accounts that get a copy, each once, however many of its addresses were named.
-pub(super) fn accounts(envelope: &Envelope) -> Vec<(AccountId, String)> {
-    let mut found: Vec<(AccountId, String)> = Vec::new();
+pub(super) fn accounts(envelope: &Envelope) -> Vec<LocalRecipient> {
+    let mut found: Vec<LocalRecipient> = Vec::new();
     for local in envelope.recipients.iter().flat_map(|recipient| &recipient.target.local) {
-        if !found.iter().any(|(account, _)| *account == local.account) {
-            found.push((local.account, local.address.clone()));
+        if !found.iter().any(|other| other.account == local.account) {
+            found.push(local.clone());
         }
     }
     found
 }
 
-/// Puts the letter into each account's INBOX. Quota was asked at RCPT; by now the letter is welcome (DESIGN section 4).
+/// Puts the letter into each account's INBOX. Whether there is room was asked at RCPT, when the letter's size need not
+/// have been known: now it is, and if no account has room for it, and nothing goes elsewhere, the letter is refused. If
+/// one has, all take it, since a letter is accepted or refused whole (DESIGN section 4).
 pub(super) fn put(
     txn: &mut Txn<'_>,
-    accounts: &[(AccountId, String)],
+    accounts: &[LocalRecipient],
     letter: &Letter,
+    leaves: bool,
     now: Time,
 ) -> Result<(), account::Error> {
-    for (account, _) in accounts {
+    let mut room = leaves || accounts.is_empty();
+    for local in accounts {
+        match quota::check(&*txn, local.account, letter.size(), local.quota) {
+            Ok(()) => room = true,
+            Err(account::Error::OverQuota) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if !room {
+        return Err(account::Error::OverQuota);
+    }
+    for local in accounts {
         let place = Place { mailbox: account::INBOX, flags: account::Flags::default() };
-        account::append(txn, *account, letter, &[place], now, now, None)?;
+        account::append(txn, local.account, letter, &[place], now, now, None)?;
     }
     Ok(())
 }

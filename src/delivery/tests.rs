@@ -81,16 +81,21 @@ impl House {
         account::quota::usage(&self.data.read().unwrap(), AccountId(account)).unwrap().emails
     }
 
-    fn newest(&self) -> Vec<u8> {
-        let mut last = Vec::new();
+    /// All letters that are kept, in the order in which they were named.
+    fn letters(&self) -> Vec<Vec<u8>> {
+        let mut ids = Vec::new();
         let read = self.data.read().unwrap();
         let visit = &mut |key: &[u8], _: &[u8]| {
-            last = key.to_vec();
+            ids.push(u64::from_be_bytes(key.try_into().unwrap()));
             std::ops::ControlFlow::Continue(())
         };
         read.scan(crate::store::Table::Blobs, &[], &[0xff; 9], crate::store::Order::Forward, visit).unwrap();
-        let id = u64::from_be_bytes(last.try_into().unwrap());
-        self.data.blobs().read(crate::base::BlobId(id), 0..1 << 20).unwrap().to_vec()
+        let read = |id| self.data.blobs().read(crate::base::BlobId(id), 0..1 << 20).unwrap().to_vec();
+        ids.into_iter().map(read).collect()
+    }
+
+    fn newest(&self) -> Vec<u8> {
+        self.letters().pop().unwrap()
     }
 }
 
@@ -109,7 +114,7 @@ async fn one_letter_for_several_is_one_letter_and_each_gets_it_once() {
     let queued = queue::list(&house.data.read().unwrap(), QueueId(0), 10).unwrap();
     assert_eq!(queued.len(), 1);
     assert_eq!(queued[0].recipients[0].address, "c@else.test");
-    let stored = String::from_utf8(house.newest()).unwrap();
+    let stored = String::from_utf8(house.letters().remove(0)).unwrap();
     assert!(stored.starts_with("Return-Path: <a@out.test>\r\nReceived: from out.test ([192.0.2.9])"), "{stored}");
     assert!(stored.ends_with(std::str::from_utf8(LETTER).unwrap()));
     assert!(!stored.contains("Delivered-To"), "one recipient must not learn of another: {stored}");
@@ -189,9 +194,65 @@ async fn too_many_parts_are_the_senders_fault() {
 }
 
 #[tokio::test]
-async fn a_text_without_a_header_stays_text() {
+async fn what_leaves_has_no_return_path_and_the_same_bytes() {
     let house = house();
-    ticket(house.take(envelope(vec![to(&[1], &[])]), b"just words, no header\r\n").await);
-    let stored = String::from_utf8(house.newest()).unwrap();
-    assert!(stored.ends_with("\r\n\r\njust words, no header\r\n"), "{stored}");
+    ticket(house.take(envelope(vec![to(&[1], &["c@else.test"]), to(&[2], &[])]), LETTER).await);
+    ticket(house.take(envelope(vec![to(&[], &["d@else.test"])]), LETTER).await);
+    let queued = queue::list(&house.data.read().unwrap(), QueueId(0), 10).unwrap();
+    assert_eq!(queued.len(), 2);
+    for letter in queued {
+        let bytes = house.data.blobs().read(letter.blob, 0..1 << 20).unwrap();
+        assert_eq!(bytes.len() as u64, letter.size);
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        assert!(!text.contains("Return-Path") && text.contains("Received: from out.test"), "{text}");
+        assert!(text.ends_with(std::str::from_utf8(LETTER).unwrap()));
+    }
+    assert_eq!((house.messages(1), house.messages(2)), (1, 1));
+    assert_eq!(house.data.check().unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn trace_fields_make_no_fields_of_a_body() {
+    let house = house();
+    ticket(house.take(envelope(vec![to(&[1], &[])]), b"hello, world\r\nX-Evil: 1\r\n").await);
+    let stored = house.newest();
+    assert!(stored.ends_with(b"+0000\r\n\r\nhello, world\r\nX-Evil: 1\r\n"), "{}", String::from_utf8_lossy(&stored));
+}
+
+#[tokio::test]
+async fn refused_for_want_of_room_only_if_nobody_has_any() {
+    let house = house();
+    let small = |account| {
+        let mut to = to(&[account], &[]);
+        to.target.local[0].quota = Some(10);
+        to
+    };
+    let outcome = house.take(envelope(vec![small(1), small(2)]), LETTER).await;
+    assert!(matches!(outcome, Outcome::Refused(Refusal::OverQuota)), "{outcome:?}");
+    assert_eq!((house.messages(1), house.messages(2)), (0, 0));
+    ticket(house.take(envelope(vec![small(1), to(&[2], &[])]), LETTER).await);
+    assert_eq!((house.messages(1), house.messages(2)), (1, 1), "accepted for one is accepted for all");
+}
+
+#[tokio::test]
+async fn letters_that_nobody_confirms_are_forgotten_after_a_day() {
+    let house = house();
+    let rows = || {
+        let mut rows = 0;
+        let visit = &mut |_: &[u8], _: &[u8]| {
+            rows += 1;
+            std::ops::ControlFlow::Continue(())
+        };
+        let read = house.data.read().unwrap();
+        read.scan(crate::store::Table::Unconfirmed, &[], &[0xff; 33], crate::store::Order::Forward, visit).unwrap();
+        rows
+    };
+    for n in 0..5 {
+        let letter = format!("Subject: {n}\r\n\r\nx\r\n");
+        ticket(house.take(envelope(vec![to(&[1], &[])]), letter.as_bytes()).await);
+    }
+    assert_eq!(rows(), 5);
+    house.clock.advance_ms(25 * 60 * 60 * 1000);
+    ticket(house.take(envelope(vec![to(&[1], &[])]), LETTER).await);
+    assert_eq!(rows(), 1);
 }

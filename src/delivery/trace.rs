@@ -6,14 +6,23 @@ use crate::message::{header, trace};
 
 use super::envelope::Envelope;
 
-/// Return-Path, Delivered-To where there is one recipient (several would tell each of the others), Received.
-pub(super) fn fields(envelope: &Envelope, hostname: &str, id: &str, now: Time) -> Vec<u8> {
+/// What stands on top of a copy.
+pub(super) struct Trace {
+    /// In accounts of ours.
+    pub(super) local: Vec<u8>,
+    /// On its way elsewhere: without Return-Path, which is the last server's to write (RFC 5321 4.4).
+    pub(super) outside: Vec<u8>,
+}
+
+/// Return-Path, Delivered-To where there is one recipient (several would tell each of the others), Received. A letter
+/// `body` that begins with no field gets an empty line between, so that none of its lines becomes one.
+pub(super) fn fields(envelope: &Envelope, hostname: &str, id: &str, now: Time, body: &[u8]) -> Trace {
     let origin = &envelope.origin;
     let one = match envelope.recipients.as_slice() {
         [only] => Some(only.address.as_str()),
         _ => None,
     };
-    let mut out = trace::return_path(envelope.from.as_deref().unwrap_or_default());
+    let mut out = Vec::new();
     if let Some(address) = one {
         let address: String = address.chars().filter(|c| !c.is_control()).collect();
         out.extend_from_slice(format!("Delivered-To: {address}\r\n").as_bytes());
@@ -32,7 +41,11 @@ pub(super) fn fields(envelope: &Envelope, hostname: &str, id: &str, now: Time) -
         date: Date::utc(now),
     };
     out.extend_from_slice(&received.field());
-    out
+    if !header::begins_with_field(body) {
+        out.extend_from_slice(b"\r\n");
+    }
+    let return_path = trace::return_path(envelope.from.as_deref().unwrap_or_default());
+    Trace { local: [return_path.as_slice(), &out].concat(), outside: out }
 }
 
 /// RFC 5321 6.3: more Received fields than any honest way has, or, for what would leave again, our own Delivered-To.

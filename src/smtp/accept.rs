@@ -4,6 +4,7 @@ use super::{Body, Host};
 use crate::base::{Family, Fault};
 use crate::delivery::{Envelope, Origin, Outcome, Refusal};
 use crate::directory::Directory;
+use crate::message::Refused;
 use crate::proto::smtp::{Answer, BodyType, Reply, Ret};
 use crate::store;
 
@@ -58,8 +59,10 @@ fn refusal(why: &Refusal) -> Reply {
     let (code, enhanced) = match why {
         // RFC 3463 3.5: routing loop detected.
         Refusal::Loop => (554, (5, 4, 6)),
+        Refusal::Message(Refused::HeaderTooLarge) => (552, (5, 3, 4)),
         Refusal::Message(_) => (554, (5, 6, 0)),
         Refusal::Full => (452, (4, 3, 1)),
+        Refusal::OverQuota => (452, (4, 2, 2)),
         Refusal::Failed(_) => (451, (4, 3, 0)),
         Refusal::Changed => (451, (4, 2, 1)),
     };
