@@ -6,12 +6,14 @@ use homepost::account;
 use homepost::base::{Clock, ManualClock, Mono, Random, SeededRandom, Time};
 use homepost::directory::Internal;
 use homepost::directory::manage::account::NewAccount;
+use homepost::proto;
 use homepost::proto::imap::{Config, Imap, Tls};
-use homepost::settings::{Name, Settings};
+use homepost::proto::smtp::Port;
+use homepost::settings::{self, Name, Settings};
 use homepost::store::Data;
 use homepost::store::data::Options;
 use homepost::store::disk::{SimDisk, SimOptions};
-use homepost::{imap, message};
+use homepost::{delivery, imap, message, smtp};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
@@ -26,6 +28,7 @@ pub struct World {
     runtime: Runtime,
     clock: Arc<ManualClock>,
     imap: Arc<imap::Shared<Internal>>,
+    smtp: (proto::smtp::Config, Arc<smtp::Shared<Internal>>),
     data: Data,
     timers: Vec<Timer>,
     piece: usize,
@@ -55,23 +58,44 @@ impl World {
         let directory = Arc::new(directory.map_err(|error| error.to_string())?);
         runtime.block_on(people(script, &directory, &data))?;
         let (stop, going_down) = watch::channel(false);
-        let smtp = &settings.limits.smtp;
+        let limits = &settings.limits.smtp;
+        let letters = message::Limits {
+            header_bytes: limits.header_bytes,
+            parts: u32::try_from(limits.parts).unwrap_or(u32::MAX),
+            depth: u32::try_from(limits.depth).unwrap_or(u32::MAX),
+            ..message::Limits::default()
+        };
+        let smtp = Arc::new(smtp::Shared {
+            data: data.clone(),
+            directory: directory.clone(),
+            intake: delivery::Intake::new(data.clone(), clock.clone(), random.clone()),
+            random: random.clone(),
+            hostname: HOST.to_owned(),
+            limits: delivery::Limits {
+                message: letters.clone(),
+                received: usize::try_from(limits.received_count).unwrap_or(usize::MAX),
+                ..delivery::Limits::default()
+            },
+            going_down: going_down.clone(),
+        });
+        let config = proto::smtp::Config {
+            port: Port::Smtp,
+            hostname: HOST.into(),
+            starttls: true,
+            limits: smtp_limits(limits),
+        };
         let imap = Arc::new(imap::Shared {
             data: data.clone(),
             directory: directory.clone(),
             clock: clock.clone() as Arc<dyn Clock>,
             random: random.clone(),
-            limits: message::Limits {
-                header_bytes: smtp.header_bytes,
-                parts: u32::try_from(smtp.parts).unwrap_or(u32::MAX),
-                depth: u32::try_from(smtp.depth).unwrap_or(u32::MAX),
-                ..message::Limits::default()
-            },
+            limits: letters,
             append_bytes: settings.limits.imap.append_bytes,
             refusal_ms: 1,
             going_down: going_down.clone(),
         });
-        Ok(World { runtime, clock, imap, data, timers: Vec::new(), piece, _stop: stop })
+        let smtp = (config, smtp);
+        Ok(World { runtime, clock, imap, smtp, data, timers: Vec::new(), piece, _stop: stop })
     }
 
     fn imap(&self, tls: Tls) -> (Machine, Timer) {
@@ -84,11 +108,41 @@ impl World {
     }
 }
 
+impl World {
+    fn smtp(&self, port: Port) -> (Machine, Timer) {
+        let (config, shared) = &self.smtp;
+        let config = proto::smtp::Config { port, ..config.clone() };
+        let session = proto::smtp::Machine::new(config, self.clock.mono());
+        let host = smtp::Host::new(shared.clone(), [127, 0, 0, 1].into());
+        let implicit = port == Port::Submissions;
+        Machine::start(self.runtime.handle(), session, host, self.clock.clone(), implicit, self.piece)
+    }
+}
+
+fn smtp_limits(limits: &settings::SmtpLimits) -> proto::smtp::Limits {
+    proto::smtp::Limits {
+        message_bytes: limits.message_bytes,
+        command_line_bytes: usize::try_from(limits.command_line_bytes).unwrap_or(usize::MAX),
+        header_bytes: limits.header_bytes,
+        body_line_bytes: limits.body_line_bytes,
+        recipients: limits.recipients,
+        errors: limits.errors,
+        commands: limits.commands,
+        command_ms: limits.command_ms,
+        data_block_ms: limits.data_block_ms,
+        message_ms: limits.message_ms,
+        ..proto::smtp::Limits::default()
+    }
+}
+
 impl Stage for World {
     fn open(&mut self, listener: &str) -> Result<Box<dyn Talk>, String> {
         let (machine, timer) = match listener {
             "imaps" => self.imap(Tls::Implicit),
             "imap" => self.imap(Tls::StartTls),
+            "smtp" => self.smtp(Port::Smtp),
+            "submissions" => self.smtp(Port::Submissions),
+            "submission" => self.smtp(Port::Submission),
             other => return Err(format!("no machine for `{other}`")),
         };
         self.timers.push(timer);
