@@ -13,6 +13,7 @@ mod household;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use homepost::account::{self, Error, Flags, INBOX, Mode, Which, mailbox, view};
 use homepost::base::{MailboxId, ModSeq, Time, Uid};
@@ -21,9 +22,12 @@ use homepost::store::{self, Data};
 use household::*;
 
 /// Steps of the run.
-const STEPS: usize = 70;
+const STEPS: usize = 62;
 /// Steps taken after a restart.
 const AFTER: usize = 4;
+
+/// Times that compaction had something to do.
+static MOVED: AtomicU64 = AtomicU64::new(0);
 
 type Look = (BTreeMap<String, Seen>, ModSeq);
 
@@ -137,6 +141,7 @@ fn rehearse(seed: u64) -> (Vec<Look>, u64) {
     // The run has to see what it is for.
     let stats = data.stats();
     eprintln!("{calls} calls to the disk, {stats:?}");
+    assert!(MOVED.load(Ordering::Relaxed) > 0, "no letter was moved out of a segment");
     assert!(stats.checkpoints >= 3 && stats.letter_file_bytes > 0 && stats.records >= STEPS as u64 / 2);
     (looks, calls)
 }
@@ -223,6 +228,10 @@ fn sound(data: &Data, looks: &[Look], from: usize, to: usize) -> Result<usize, S
     if !findings.is_empty() {
         return Err(findings.join("\n"));
     }
+    let findings = data.check().map_err(|error| format!("the store's check fails: {error}"))?;
+    if !findings.is_empty() {
+        return Err(findings.join("\n"));
+    }
     let now = std::panic::catch_unwind(AssertUnwindSafe(|| look(data))).map_err(|_| "a letter cannot be read")?;
     // A checkpoint changes nothing, so the later of two that look the same is right as well as the first.
     let found = (from..=to).rev().find(|n| looks.get(*n) == Some(&now));
@@ -263,6 +272,16 @@ fn step(data: &Data, seed: u64, n: usize) -> Result<(), Error> {
     uids.dedup();
     drop(snapshot);
     let now = Time(n as i64);
+    if n % 15 == 14 {
+        // Letters still wanted move together, what nobody wants goes.
+        while data.compact()? {
+            MOVED.fetch_add(1, Ordering::Relaxed);
+        }
+        return Ok(());
+    }
+    if n % 15 == 7 {
+        return Ok(data.checkpoint()?);
+    }
     match dice.below(16) {
         0..=6 => {
             let flags = Flags { system: dice.below(32) as u8, keywords: vec!["$Work".into()] };

@@ -47,11 +47,11 @@ impl Dice {
 pub fn options(seed: u64) -> Options {
     Options {
         random: Arc::new(SeededRandom::new(seed)),
-        segment_bytes: 64 << 10,
+        segment_bytes: 16 << 10,
         checkpoint_bytes: 48 << 10,
         cache_bytes: 4 << 20,
         ballast_bytes: 0,
-        letter_bytes: 16 << 10,
+        letter_bytes: 8 << 10,
         ..Options::default()
     }
 }
