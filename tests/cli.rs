@@ -400,3 +400,42 @@ fn a_lost_certificate_does_not_keep_the_server_from_starting() {
     server.connect(993).unwrap();
     assert_eq!(server.end(), Some(0));
 }
+
+/// The letters come back under their accounts, which can log in as before; the old stores are kept.
+#[test]
+fn salvage_brings_people_and_letters_back_when_the_index_is_lost() {
+    let home = Home::set_up();
+    let server = home.serve().ready();
+    let mut smtp = BufReader::new(server.connect(25).unwrap());
+    let mut say = |words: &str, code: &str| {
+        smtp.get_mut().write_all(words.as_bytes()).unwrap();
+        let mut line = String::new();
+        while line.as_bytes().get(3) != Some(&b' ') {
+            line.clear();
+            smtp.read_line(&mut line).unwrap();
+        }
+        assert!(line.starts_with(code), "{words}: {line}");
+    };
+    say("", "220");
+    say("EHLO there.test\r\n", "250");
+    for n in 0..3 {
+        say("MAIL FROM:<bob@there.test>\r\n", "250");
+        say("RCPT TO:<alice@example.test>\r\n", "250");
+        say("DATA\r\n", "354");
+        say(&format!("Subject: letter {n}\r\n\r\ntext\r\n.\r\n"), "250");
+    }
+    assert!(home.fails("check --salvage").contains("stop the server"));
+    assert_eq!(server.end(), Some(0));
+
+    fs::remove_file(home.data().join("store/rows.redb")).unwrap();
+    assert!(home.fails("account list").contains("--salvage"));
+    let out = home.ok("check --salvage");
+    assert!(out.starts_with("3 letters of 1 accounts"), "{out}");
+    assert!(home.data().join("store.old-1").is_dir());
+    assert!(!home.data().join("store.new").exists());
+    assert!(home.ok("check").contains("well"));
+    let shown = home.ok("account show alice@example.test");
+    assert!(shown.contains("messages   3") && shown.contains("Recovered"), "{shown}");
+    let server = home.serve().ready();
+    assert_eq!(server.end(), Some(0));
+}

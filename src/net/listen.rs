@@ -15,7 +15,7 @@ use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tracing::{Instrument, debug, error, info, info_span, warn};
+use tracing::{Instrument, debug, error, info_span, warn};
 
 use crate::base::{Clock, Mono};
 
@@ -330,7 +330,7 @@ fn admit(door: &Arc<Door>, stream: TcpStream, peer: SocketAddr) {
                     // N4. The panic hook has said where.
                     None => error!("the session failed by our mistake"),
                 },
-                () = told(evicted) => info!("silent, and its place is needed"),
+                () = told(evicted) => debug!("silent, and its place is needed"),
             }
         }
         .instrument(span),

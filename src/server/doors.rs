@@ -5,6 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use rustix::process::{Resource, getrlimit};
 use tracing::{error, info};
 
 use crate::net::tls::{self, Unusable};
@@ -129,7 +130,7 @@ fn spec(settings: &Settings, name: Name, port: u16, shift: Shift) -> Option<Spec
             (limits.connections, limits.connections_per_address, limits.half_open, limits.handshake_ms)
         }
     };
-    let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX).min(descriptors());
     Some(Spec {
         name: name.as_str().to_owned(),
         bind: shift.bind,
@@ -138,6 +139,14 @@ fn spec(settings: &Settings, name: Name, port: u16, shift: Shift) -> Option<Spec
         caps: Caps { total: number(total), per_address: number(per_address), silent: number(silent) },
         patience: Patience { handshake_ms, ..Patience::default() },
     })
+}
+
+/// How many descriptors one listener's connections may take: strangers must not be able to take those that the stores
+/// need. Half of a small limit, or 128, is kept back; the rest is shared evenly.
+fn descriptors() -> usize {
+    let Some(limit) = getrlimit(Resource::Nofile).current else { return usize::MAX };
+    let shared = limit - (limit / 2).min(128);
+    usize::try_from(shared).unwrap_or(usize::MAX) / Name::ALL.len()
 }
 
 /// The certificate in the folder. One that is lost or damaged is no reason not to start (P9): then a new self-signed one

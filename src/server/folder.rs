@@ -27,6 +27,21 @@ impl Folder {
         self.0.join("store")
     }
 
+    /// Where salvage makes new stores. They are whole before the old ones move aside.
+    pub fn new_store(&self) -> PathBuf {
+        self.0.join("store.new")
+    }
+
+    /// Puts the new stores into the old ones' place, which has to be empty. When a cut came between the two moves this
+    /// ends the second: there are new stores and no others only then.
+    pub fn end_salvage(&self) -> io::Result<()> {
+        if !self.store().exists() && self.new_store().exists() {
+            fs::rename(self.new_store(), self.store())?;
+            File::open(&self.0)?.sync_all()?;
+        }
+        Ok(())
+    }
+
     pub fn socket(&self) -> PathBuf {
         self.0.join("control.sock")
     }
@@ -134,6 +149,19 @@ mod tests {
         assert!(folder.lock().unwrap().is_some());
         assert_eq!(mode(&dir.path().join("data")), 0o700);
         assert_eq!(mode(&dir.path().join("data/lock")), 0o600);
+    }
+
+    #[test]
+    fn a_salvage_cut_off_between_its_two_moves_is_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path());
+        fs::create_dir(folder.new_store()).unwrap();
+        fs::create_dir(folder.store()).unwrap();
+        folder.end_salvage().unwrap();
+        assert!(folder.new_store().exists(), "not whole yet, as far as anybody knows");
+        fs::remove_dir(folder.store()).unwrap();
+        folder.end_salvage().unwrap();
+        assert!(folder.store().exists() && !folder.new_store().exists());
     }
 
     #[test]

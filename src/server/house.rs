@@ -46,6 +46,7 @@ impl House {
 
 /// The stores of a folder, made if they are not there.
 pub(super) fn open_data(folder: &Folder, settings: &Settings) -> Result<Data, String> {
+    folder.end_salvage().map_err(|error| format!("{}: {error}", folder.path().display()))?;
     open_data_in(&folder.store(), settings)
 }
 

@@ -3,7 +3,7 @@
 //! The new stores are filled in a folder beside the old ones and take their place only when they are whole; the old ones
 //! are kept under another name, and nothing in them is changed. After a cut it is started again from the beginning.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -21,8 +21,9 @@ use super::{Done, Error, Reply};
 pub(super) fn salvage(folder: &Folder) -> Done {
     let settings = Settings::load(folder.path())?;
     let old = folder.store();
-    let new = folder.path().join("store.new");
+    let new = folder.new_store();
     let words = |path: &Path, error: io::Error| Error::Words(about(path, error).to_string());
+    folder.end_salvage().map_err(|error| words(&new, error))?;
     if !old.is_dir() {
         return Err(Error::Words(format!("{} is not there: there is nothing to salvage", old.display())));
     }
@@ -37,8 +38,7 @@ pub(super) fn salvage(folder: &Folder) -> Done {
     closed?;
     let kept = aside(folder);
     fs::rename(&old, &kept).map_err(|error| words(&old, error))?;
-    fs::rename(&new, &old).map_err(|error| words(&new, error))?;
-    File::open(folder.path()).and_then(|folder| folder.sync_all()).map_err(|error| words(folder.path(), error))?;
+    folder.end_salvage().map_err(|error| words(&new, error))?;
 
     let mut text = format!(
         "{} letters of {} accounts are in their mailbox \"{}\". The old stores are kept in {}.\n",
