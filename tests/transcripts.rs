@@ -137,7 +137,7 @@ fn read(file: &Path) -> Result<Script, String> {
     script::parse(&text, &folder.unwrap_or_default())
 }
 
-fn against_the_machine(shown: &PathBuf, file: &Path) -> Result<(), String> {
+fn against_the_machine(shown: &Path, file: &Path) -> Result<(), String> {
     let script = read(file).map_err(|error| format!("{}: {error}", shown.display()))?;
     for piece in PIECES {
         let how = if piece == 0 { "whole".to_string() } else { format!("in pieces of {piece}") };
