@@ -66,6 +66,11 @@ impl Server {
                 &format!("{}\n", account.password),
             )?;
         }
+        for account in &script.accounts {
+            if let Some(quota) = account.quota {
+                homepost(&["account", "quota", &account.address, &quota.to_string()], &data, "")?;
+            }
+        }
         for (address, targets) in &script.aliases {
             let mut words = vec!["alias", "add", address.as_str()];
             words.extend(targets.iter().map(String::as_str));

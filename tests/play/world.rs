@@ -29,6 +29,7 @@ pub struct World {
     clock: Arc<ManualClock>,
     imap: Arc<imap::Shared<Internal>>,
     smtp: (proto::smtp::Config, Arc<smtp::Shared<Internal>>),
+    settings: Settings,
     data: Data,
     timers: Vec<Timer>,
     piece: usize,
@@ -95,12 +96,19 @@ impl World {
             going_down: going_down.clone(),
         });
         let smtp = (config, smtp);
-        Ok(World { runtime, clock, imap, smtp, data, timers: Vec::new(), piece, _stop: stop })
+        Ok(World { runtime, clock, imap, smtp, settings, data, timers: Vec::new(), piece, _stop: stop })
     }
 
     fn imap(&self, tls: Tls) -> (Machine, Timer) {
         let mut config = Config::new(tls);
-        config.limits.message = self.imap.append_bytes;
+        let limits = &self.settings.limits.imap;
+        config.limits.message = limits.append_bytes;
+        config.limits.command = usize::try_from(limits.command_bytes).unwrap_or(usize::MAX);
+        config.limits.login_failures = u32::try_from(limits.auth_failures).unwrap_or(u32::MAX);
+        config.limits.bad_commands = u32::try_from(limits.errors).unwrap_or(u32::MAX);
+        config.limits.login_ms = limits.login_ms;
+        config.limits.login_idle_ms = config.limits.login_idle_ms.min(limits.login_ms);
+        config.limits.idle_ms = limits.idle_ms;
         let session = Imap::new(config, self.clock.mono());
         let host = imap::Host::new(self.imap.clone());
         let implicit = tls == Tls::Implicit;

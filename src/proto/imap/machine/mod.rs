@@ -363,7 +363,8 @@ impl Session for Imap {
     }
 
     fn wants_notice(&self) -> bool {
-        matches!(self.doing, Doing::Idling { .. }) && !self.asked
+        // Without a mailbox nothing would come of it, and a host that has news would offer them for ever.
+        matches!((&self.doing, &self.state), (Doing::Idling { .. }, State::Selected(_))) && !self.asked
     }
 
     fn going_down() -> Option<Notice> {
