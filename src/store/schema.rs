@@ -1,8 +1,71 @@
-//! Every table of the data store on one page, and how keys and values are laid out.
+//! Every table of the data store on one page, and the whole format on disk.
+//!
+//! # The folder
+//!
+//! One flat folder, mode 0700, files 0600. `NNNN` is a number in 16 hexadecimal digits.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `rows.redb` | the tables below in redb, as they were at the last checkpoint, and the table `state` |
+//! | `segment-NNNN` | records: what was committed, in order, with the letters that belong to it |
+//! | `letter-NNNN` | one large letter; the number is random |
+//! | `spare-NNNN` | a segment that holds nothing any more, kept to be used again |
+//! | `incoming-NNNN` | a large letter being written; removed when the store opens |
+//! | `ballast` | room that is given back when the disk is full |
+//!
+//! All numbers are big-endian. A *list* is its count (u32) and its items; *bytes* are their length (u32) and themselves.
+//!
+//! # Rows
 //!
 //! Keys are fields one after another, numbers big-endian, so that key order is meaning; a text field is last, or ends with
 //! a zero byte. Values are CBOR (minicbor, numbered fields, so that old rows read with new code); the type of each value
-//! lives with its owner, named below.
+//! lives with its owner, named at its table. redb's own table `state` has two rows: `identity` (epoch u64, key of 32 bytes)
+//! and `position` (number of the last record applied u64, its segment u64, the offset behind it u64, its digest of 32 bytes).
+//! Each group of writes changes `position` in the same transaction, so what is to be replayed is always what lies behind it.
+//!
+//! # Segments
+//!
+//! | field of the header | bytes |
+//! |---|---|
+//! | `HPSEGM`, 0, version 1 | 8 |
+//! | epoch of the store | 8 |
+//! | key of the checksums | 32 |
+//! | number of the segment, as in its name | 8 |
+//! | number of its first record | 8 |
+//! | digest of the record before that | 32 |
+//! | number of the record after which the copy was taken | 8 |
+//! | length of the copy | 4 |
+//! | copy: list of rows of the tables that are kept in segments | |
+//! | BLAKE3 of all before | 32 |
+//!
+//! Zeros follow to a multiple of 512, then records, each at a multiple of 512, then what the file held before or zeros. A
+//! record with the number of a later segment's first record, or a higher one, is void: its flush failed and nobody was told.
+//!
+//! | field of a record | bytes |
+//! |---|---|
+//! | `HPR1` | 4 |
+//! | epoch of the store | 8 |
+//! | number: one more than the record before | 8 |
+//! | length of the payload | 4 |
+//! | digest of the record before | 32 |
+//! | its own digest: BLAKE3, keyed, of the fields above and the payload | 32 |
+//! | payload: list of letters, list of rows | |
+//!
+//! A row is: table u8, key bytes, then u32 0 for a deletion, or the value's length + 1 (u32) and the value. A letter is: blob
+//! u64, letter header bytes (CBOR: accounts, time of arrival), length u64, BLAKE3 (32), list of frames (u32 each), and the
+//! frames' bytes one after another.
+//!
+//! *Frames* are 64 KiB of a letter each, the last may be shorter, compressed each by itself (an LZ4 block) or not at all. The
+//! u32 of a frame is the length of what is stored, with the highest bit set if it is compressed.
+//!
+//! A bad record at the end is a torn tail: it was never acknowledged, and the next one is written over it. A bad record with
+//! a good one of a higher number behind it is corruption: the store does not open, and `salvage` reads what there is.
+//!
+//! # Letter files
+//!
+//! `HPLETT`, 0, version 1; where the index starts u64; its length u32; its BLAKE3 (32); frames from byte 512 on; the index:
+//! letter header bytes, length u64, BLAKE3 (32), list of frames in reading order, each as where it starts u64, its length
+//! uncompressed u32, and the frame's u32. (What belongs before the body is known last, so its frames lie last.)
 
 /// A table of the data store. The number is part of the format on disk: never reused, never changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,9 +101,9 @@ pub enum Table {
     Unconfirmed = 14,
     /// account u32, Message-ID digest u64, email u64 → thread u64.
     Threads = 15,
-    /// blob u64 → `store` place of the bytes, references, length, BLAKE3.
+    /// blob u64 → `store` BlobRow: references, length, BLAKE3, and the place: segment, offset, frames; or a file.
     Blobs = 16,
-    /// segment u64 → `store` bytes alive in it.
+    /// segment u64 → bytes of letters in it that rows still name, u64. No row: none.
     Segments = 17,
     /// number of a large letter's file u64 → blob u64.
     LetterFiles = 18,

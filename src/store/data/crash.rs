@@ -46,9 +46,9 @@ enum Kind {
     Enospc,
     /// Call n fails, and soon after the power goes.
     EioThenCut,
+    /// Call n fails, soon after the process dies, and the power goes after the recovery.
+    EioThenKill,
 }
-
-const KINDS: [Kind; 5] = [Kind::Cut, Kind::Kill, Kind::Eio, Kind::Enospc, Kind::EioThenCut];
 
 /// Rows and letters as they should be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -178,7 +178,8 @@ impl World {
     }
 
     fn open(&self) -> Result<Engine, Error> {
-        Engine::open(Arc::new(self.disk.clone()), options(self.case.seed))
+        // Randomness does not repeat when a process starts again.
+        Engine::open(Arc::new(self.disk.clone()), options(self.case.seed ^ self.random.u64()))
     }
 
     fn ops(&mut self, shared: &Arc<Shared>) -> Vec<Op> {
@@ -354,7 +355,9 @@ fn run(case: &Case) -> Result<bool, String> {
         Kind::Cut | Kind::Kill => vec![(n, Fault::Cut)],
         Kind::Eio => vec![(n, Fault::Eio)],
         Kind::Enospc => vec![(n, Fault::Enospc)],
-        Kind::EioThenCut => vec![(n, Fault::Eio), (n + 1 + seed.wrapping_mul(31).wrapping_add(n) % 23, Fault::Cut)],
+        Kind::EioThenCut | Kind::EioThenKill => {
+            vec![(n, Fault::Eio), (n + 1 + seed.wrapping_mul(31).wrapping_add(n) % 23, Fault::Cut)]
+        }
     };
     let disk = SimDisk::new(SimOptions { seed, faults, ignored: case.ignored, capacity: None });
     let mut world = World {
@@ -386,14 +389,17 @@ fn run(case: &Case) -> Result<bool, String> {
         }
     }
     disk.cut();
-    if case.kind == Kind::Kill {
+    if matches!(case.kind, Kind::Kill | Kind::EioThenKill) {
         disk.kill()
     } else {
         disk.reboot()
     }
     let mut engine = world.reopen()?;
     world.compare(&mut engine)?;
-    // What was seen now is not taken back by a cut that follows at once.
+    // What was seen now is not taken back by a cut that follows, and what is written now is as durable as ever.
+    if world.pick(2) == 0 {
+        world.work(&mut engine, 4)?;
+    }
     disk.cut();
     drop(engine);
     disk.reboot();
@@ -402,6 +408,11 @@ fn run(case: &Case) -> Result<bool, String> {
     world.work(&mut engine, 6)?;
     world.compare(&mut engine)?;
     engine.close().map_err(|error| format!("it does not close: {error}"))?;
+    drop(engine);
+    world
+        .open()
+        .map_err(|error| format!("it does not open after its close: {error}"))
+        .and_then(|mut engine| world.compare(&mut engine))?;
     Ok(met)
 }
 
@@ -472,13 +483,18 @@ fn a_call_may_fail_and_then_the_power_go() {
 }
 
 #[test]
+fn a_call_may_fail_and_then_the_process_die() {
+    sweep(Kind::EioThenKill, 6);
+}
+
+#[test]
 fn without_any_one_sync_something_is_lost() {
     for site in Site::NEEDED {
         let found = (0..4000u64).find_map(|round| {
             let kind = match site {
                 Site::Fence => Kind::EioThenCut,
                 Site::Replay => Kind::Kill,
-                _ => KINDS[(round % 2) as usize * 4],
+                _ => [Kind::Cut, Kind::EioThenCut][(round % 2) as usize],
             };
             let case = Case { seed: round, kind, n: 20 + round * 7 % 900, ignored: Some(site) };
             outcome(&case).err()

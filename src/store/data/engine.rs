@@ -403,6 +403,7 @@ impl Engine {
     }
 
     #[cfg(test)]
+    #[cfg(test)]
     pub fn position(&self) -> Position {
         self.journal.position
     }

@@ -28,12 +28,23 @@ pub(crate) struct Opened {
 /// Opens the stores, or makes them in an empty folder.
 pub(crate) fn open(shared: &Arc<Shared>) -> Result<Opened, Error> {
     let (identity, saved) = open_rows(shared)?;
-    // First look, then believe: the last record may be in the machine's memory only, left by a process that died.
+    // First look, then believe: what stands last may be in the machine's memory only, left by a process that died, perhaps
+    // after a sync that failed. What is written again is synced for certain.
     let walked = walk(shared, &identity, &saved, &mut |_, _, _| Ok(()))?;
-    if let Some(last) = &walked.last {
-        last.file.write_at(last.offset, &last.bytes)?;
-        last.file.sync(Site::Replay)?;
-        Counts::add(&shared.counts.syncs, 1);
+    if let Some(file) = &walked.file {
+        let mut from = walked.end.offset;
+        if let Some(last) = walked.last.as_ref().filter(|last| last.segment == walked.end.segment) {
+            from = last.offset;
+        }
+        if from == walked.first {
+            from = 0;
+        }
+        let mut bytes = vec![0; usize::try_from(walked.end.offset - from).unwrap_or(0)];
+        file.read_at(from, &mut bytes)?;
+        file.write_at(from, &bytes)?;
+        file.sync(Site::Replay)?;
+        shared.disk.sync_dir(Site::Replay)?;
+        Counts::add(&shared.counts.syncs, 2);
     }
     let (unsaved, touched) = apply(shared, &identity, &saved, &walked.end)?;
     remove_leftovers(shared, &walked)?;
@@ -117,16 +128,18 @@ fn any_record(shared: &Shared) -> Result<bool, Error> {
     Ok(false)
 }
 
+/// The last record met.
 struct Last {
-    file: Arc<dyn DiskFile>,
+    segment: u64,
     offset: u64,
-    bytes: Vec<u8>,
 }
 
 struct Walked {
     end: Position,
     /// The segment that `end` is in; `None` if there is none yet.
     file: Option<Arc<dyn DiskFile>>,
+    /// Where the first record of that segment is or will be.
+    first: u64,
     kept: Kept,
     last: Option<Last>,
     /// Segment files without a whole header or a record of worth.
@@ -156,9 +169,10 @@ fn walk(
     }
     let limits: Vec<(u64, Digest)> =
         walkers.iter().skip(1).map(|walker| (walker.header.first, walker.header.before)).collect();
-    let mut walked = Walked { end: *from, file: None, kept: Kept::default(), last: None, garbage };
+    let mut walked = Walked { end: *from, file: None, first: 0, kept: Kept::default(), last: None, garbage };
     for (index, mut walker) in walkers.into_iter().enumerate() {
         let number = walker.header.number;
+        walked.first = walker.offset;
         if index == 0 && from.sequence > 0 {
             walker.offset = from.offset;
         } else if walker.header.first != walked.end.sequence + 1 || walker.header.before != walked.end.digest {
@@ -173,8 +187,7 @@ fn walk(
             let Some(record) = walker.next(sequence, &digest)? else { break };
             let (digest, rows, padded) = (record.digest, record.rows, record.padded);
             walked.end = Position { sequence, segment: number, offset: offset + padded, digest };
-            let bytes = walker.last_bytes().to_vec();
-            walked.last = Some(Last { file: walker.file.clone(), offset, bytes });
+            walked.last = Some(Last { segment: number, offset });
             meet(rows, walked.end, padded)?;
         }
         if limit.is_none() && walker.has_successor(walked.end.sequence)? {

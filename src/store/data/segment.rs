@@ -176,11 +176,6 @@ impl Walker {
         Ok(false)
     }
 
-    /// The bytes of the record last read, with its padding.
-    pub fn last_bytes(&self) -> &[u8] {
-        &self.buffer
-    }
-
     fn head(&self, at: u64) -> Result<Option<record::Head>, Error> {
         let mut bytes = [0; HEADER];
         if at + HEADER as u64 > self.len {

@@ -69,6 +69,9 @@ struct Content {
     durable_len: usize,
     /// What unsynced sectors held when they were last durable.
     before: BTreeMap<usize, Vec<u8>>,
+    /// The same for sectors whose sync failed: the machine takes them for written, so that no later sync writes them, unless
+    /// they are changed again.
+    forgotten: BTreeMap<usize, Vec<u8>>,
 }
 
 enum Kind {
@@ -225,7 +228,9 @@ impl Sim {
             if file.bytes.len() != file.durable_len && self.coin() {
                 file.resize(file.durable_len);
             }
-            for (sector, before) in std::mem::take(&mut file.before) {
+            let mut unsynced = std::mem::take(&mut file.forgotten);
+            unsynced.append(&mut file.before);
+            for (sector, before) in unsynced {
                 if self.coin() {
                     continue;
                 }
@@ -276,6 +281,10 @@ impl Content {
         for sector in start / SECTOR..end.div_ceil(SECTOR) {
             let from = sector * SECTOR;
             if self.before.contains_key(&sector) {
+                continue;
+            }
+            if let Some(old) = self.forgotten.remove(&sector) {
+                self.before.insert(sector, old);
                 continue;
             }
             let mut old = vec![0u8; SECTOR];
@@ -463,7 +472,10 @@ impl DiskFile for SimFile {
     fn sync(&self, site: Site) -> io::Result<()> {
         self.with(Kind::Change, |sim, id, fault| {
             // A sync that fails has made nothing sure, and one that the cut interrupts neither.
-            if fault.is_none() && sim.options.ignored != Some(site) {
+            if fault == Some(Fault::Eio) {
+                let file = sim.file(id)?;
+                file.forgotten.append(&mut file.before);
+            } else if fault.is_none() && sim.options.ignored != Some(site) {
                 let file = sim.file(id)?;
                 file.before.clear();
                 file.durable_len = file.bytes.len();
@@ -512,6 +524,26 @@ mod tests {
         let runs: Vec<_> = (0..20).map(|seed| survivors(seed, Site::Record, Some(Site::Record))).collect();
         assert!(runs.iter().any(Option::is_none));
         assert!(runs.iter().flatten().any(|bytes| bytes.is_empty() || bytes.contains(&0)));
+    }
+
+    #[test]
+    fn a_sync_after_a_failed_one_saves_only_what_was_written_again() {
+        let lost = (0..20).any(|seed| {
+            let disk = SimDisk::new(SimOptions { seed, faults: vec![(4, Fault::Eio)], ..Default::default() });
+            let file = disk.create("a").unwrap();
+            disk.sync_dir(Site::Other).unwrap();
+            file.write_at(0, &[1; 1024]).unwrap();
+            assert!(file.sync(Site::Other).is_err());
+            file.write_at(512, &[1; 512]).unwrap();
+            file.sync(Site::Other).unwrap();
+            disk.cut();
+            disk.reboot();
+            let mut out = [0; 1024];
+            disk.open("a").unwrap().read_at(0, &mut out).unwrap();
+            assert_eq!(out[512..], [1; 512]);
+            out[0] == 0
+        });
+        assert!(lost);
     }
 
     #[test]
