@@ -7,7 +7,9 @@
 //! - Q2: a letter is in the queue as long as it has a recipient there, and holds its bytes as long.
 //! - Q3: the queue has a limit; past it a letter is refused before it is acknowledged (P7).
 
+mod check;
 mod row;
 mod spool;
 
+pub use check::check;
 pub use spool::{Entry, Error, Limits, NewLetter, NewRecipient, Notify, Recipient, State, enqueue, find, list};

@@ -227,7 +227,7 @@ fn entry(read: &dyn Read, id: QueueId, value: &[u8]) -> Result<Entry, Error> {
 }
 
 /// Due times may lie before 1970 on a box without a clock chip: shifted, so that byte order is time order.
-fn due_key(due: Time, id: QueueId, recipient: u32) -> Key {
+pub(super) fn due_key(due: Time, id: QueueId, recipient: u32) -> Key {
     let shifted = (due.0 as u64) ^ (1 << 63);
     Key::new().u64(shifted).u64(id.0).u32(recipient)
 }
@@ -240,7 +240,7 @@ fn notify_from(bits: u8) -> Notify {
     Notify { success: bits & 1 != 0, failure: bits & 2 != 0, delay: bits & 4 != 0 }
 }
 
-fn totals(read: &dyn Read) -> Result<(u64, u64), Error> {
+pub(super) fn totals(read: &dyn Read) -> Result<(u64, u64), Error> {
     match read.get(Table::Meta, TOTALS)? {
         None => Ok((0, 0)),
         Some(value) => decode(&value),
@@ -253,7 +253,7 @@ fn put_totals(txn: &mut Txn<'_>, letters: u64, bytes: u64) -> Result<(), Error> 
     Ok(())
 }
 
-fn number(key: &[u8]) -> u64 {
+pub(super) fn number(key: &[u8]) -> u64 {
     key.iter().take(8).fold(0, |n, byte| n << 8 | u64::from(*byte))
 }
 
@@ -261,7 +261,7 @@ fn encode<T: minicbor::Encode<()>>(row: &T) -> Result<Vec<u8>, Error> {
     minicbor::to_vec(row).map_err(|error| Error::Corrupt(error.to_string()))
 }
 
-fn decode<'b, T: minicbor::Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, Error> {
+pub(super) fn decode<'b, T: minicbor::Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, Error> {
     minicbor::decode(bytes).map_err(|error| Error::Corrupt(error.to_string()))
 }
 

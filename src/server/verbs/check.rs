@@ -3,13 +3,16 @@
 use serde_json::json;
 
 use crate::account;
+use crate::queue;
 
 use super::super::house::House;
-use super::{Done, Reply};
+use super::{Done, Error, Reply};
 
 pub(super) fn check(house: &House) -> Done {
     let mut findings = house.data.check()?;
     findings.extend(account::check_all(&house.data, true)?);
+    let queued = queue::check(&house.data.read()?).map_err(|error| Error::Words(error.to_string()))?;
+    findings.extend(queued);
     let accounts = account::accounts(&house.data.read()?)?.len();
     let json = json!({ "accounts": accounts, "findings": findings });
     if findings.is_empty() {
