@@ -356,7 +356,7 @@ fn run(case: &Case) -> Result<bool, String> {
         Kind::Eio => vec![(n, Fault::Eio)],
         Kind::Enospc => vec![(n, Fault::Enospc)],
         Kind::EioThenCut | Kind::EioThenKill => {
-            vec![(n, Fault::Eio), (n + 1 + seed.wrapping_mul(31).wrapping_add(n) % 23, Fault::Cut)]
+            vec![(n, Fault::Eio), (n + 1 + seed.wrapping_mul(31).wrapping_add(n) % 67, Fault::Cut)]
         }
     };
     let disk = SimDisk::new(SimOptions { seed, faults, ignored: case.ignored, capacity: None });
@@ -490,13 +490,13 @@ fn a_call_may_fail_and_then_the_process_die() {
 #[test]
 fn without_any_one_sync_something_is_lost() {
     for site in Site::NEEDED {
-        let found = (0..4000u64).find_map(|round| {
+        let found = (0..3000u64).find_map(|round| {
             let kind = match site {
                 Site::Fence => Kind::EioThenCut,
                 Site::Replay => Kind::Kill,
                 _ => [Kind::Cut, Kind::EioThenCut][(round % 2) as usize],
             };
-            let case = Case { seed: round, kind, n: 20 + round * 7 % 900, ignored: Some(site) };
+            let case = Case { seed: round, kind, n: 20 + round * 7 % 300, ignored: Some(site) };
             outcome(&case).err()
         });
         println!("{site:?}: {found:?}");
