@@ -310,6 +310,13 @@ impl Engine {
         }
     }
 
+    /// Something broke in the middle of a step. Whatever lies behind the last record known to be good is void before anything
+    /// else is written.
+    pub fn distrust(&mut self) {
+        self.state = State::Void;
+        Counts::add(&self.shared.counts.fences, 1);
+    }
+
     /// After each group: a checkpoint if one is due, and bytes that may go.
     fn maintain(&mut self) {
         let options = &self.shared.options;

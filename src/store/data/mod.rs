@@ -77,11 +77,17 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub(crate) fn new(shared: &Arc<Shared>) -> Result<Snapshot, Error> {
-        if shared.rows.has_failed()
-            && let Some(heal) = shared.heal.get()
-        {
+        let mut view = Snapshot::pinned(shared);
+        let away = matches!(view, Err(Error::Closed)) || shared.rows.has_failed();
+        if away && let Some(heal) = shared.heal.get() {
+            // The rows are being opened again, or have to be: that is the writer's work, and it is waited for.
             heal();
+            view = Snapshot::pinned(shared);
         }
+        view
+    }
+
+    fn pinned(shared: &Arc<Shared>) -> Result<Snapshot, Error> {
         // Pinned first: what is committed between the two lines is seen, and the pin is only older than need be.
         let pinned = shared.pins.pin();
         match shared.rows.view() {
@@ -187,7 +193,8 @@ impl Data {
         self.submit(closure, move |outcome| {
             let _ = sender.send(outcome);
         });
-        async move { receiver.await.unwrap_or_else(|_| Err(Error::Closed.into())) }
+        // Dropped without a word it may have been durable already.
+        async move { receiver.await.unwrap_or_else(|_| Err(Error::Unknown.into())) }
     }
 
     /// The same for callers without a runtime (the command line, tests); blocks the thread.
@@ -201,7 +208,7 @@ impl Data {
         self.submit(closure, move |outcome| {
             let _ = sender.send(outcome);
         });
-        receiver.recv().unwrap_or_else(|_| Err(Error::Closed.into()))
+        receiver.recv().unwrap_or_else(|_| Err(Error::Unknown.into()))
     }
 
     fn submit<T, E, F>(&self, closure: F, tell: impl FnOnce(Result<Committed<T>, E>) + Send + 'static)

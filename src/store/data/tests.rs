@@ -343,6 +343,33 @@ fn a_bad_last_record_is_a_torn_tail_and_one_with_successors_is_corruption() {
     }
 }
 
+#[test]
+fn a_panic_below_leaves_the_writer_serving() {
+    let data = open(&SimDisk::sound());
+    put(&data, b"a", b"1");
+    let told = data.act(|_| -> Result<(), Error> { panic!("on purpose") });
+    assert_eq!(told, Err(Error::Closed));
+    put(&data, b"b", b"2");
+    assert_eq!(all(&data.read().unwrap(), Table::Messages, Order::Forward).len(), 2);
+    assert_eq!(data.stats().fences, 1);
+}
+
+#[test]
+fn readers_survive_a_failed_read() {
+    let disk = SimDisk::sound();
+    let data = Data::open(Arc::new(disk.clone()), Options { cache_bytes: 0, ..options() }).unwrap();
+    put(&data, b"a", b"1");
+    data.checkpoint().unwrap();
+    let mut failed = 0;
+    for n in 1..12 {
+        disk.plan(&[(n, crate::store::disk::Fault::Eio)]);
+        failed += usize::from(data.read().and_then(|read| read.get(Table::Messages, b"a")).is_err());
+        disk.plan(&[]);
+        assert_eq!(data.read().unwrap().get(Table::Messages, b"a").unwrap(), Some(b"1".to_vec()), "call {n}");
+    }
+    assert!(failed > 0, "no read ever failed");
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Put(u8, u8),

@@ -1,5 +1,6 @@
 //! The writer thread: gathers what waits into groups. While one group is being flushed the next gathers by itself.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -86,12 +87,20 @@ fn serve(mut engine: Engine, receiver: &Receiver<Message>) {
                         Err(_) => break,
                     }
                 }
-                engine.commit_group(jobs);
+                guarded(&mut engine, |engine| engine.commit_group(jobs));
             }
-            Message::Act(act) => act(&mut engine),
+            Message::Act(act) => guarded(&mut engine, act),
             Message::Close(told) => return told(engine.close()),
         }
     }
     // Every handle is gone without a word: close all the same, so that the next start has nothing to replay.
     let _ = engine.close();
+}
+
+/// A panic below (redb's, on a file altered behind its back) ends no thread that others wait for: those it concerns are told
+/// that the outcome is unknown, and the store opens its rows again.
+fn guarded(engine: &mut Engine, act: impl FnOnce(&mut Engine)) {
+    if std::panic::catch_unwind(AssertUnwindSafe(|| act(engine))).is_err() {
+        engine.distrust();
+    }
 }
