@@ -1,7 +1,7 @@
 # What one does with this tree. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format architecture unit transcripts crash deny e2e mail clients staysup kill salvage fuzz bench clean-run
+.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage fuzz bench clean-run
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ architecture: ## who may name whom
 
 unit: ## the tests inside the source
 	@scripts/test unit
+
+integration: ## accounts against a model, the command line, salvage, real letters read
+	@scripts/need build corpus
+	@scripts/test integration
 
 transcripts: ## conversations with the protocols (tests/transcripts/README.md)
 	@scripts/test transcripts
