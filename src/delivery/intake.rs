@@ -160,12 +160,15 @@ impl Intake {
 
         let outgoing = outside.and_then(|staged| outgoing(&envelope, staged));
         let queue_limits = limits.queue;
-        let mut forget = self.confirmed.drain();
+        let mut old = Vec::new();
         if self.confirmed.sweep_is_due(now) {
             let data = self.data.clone();
-            let old = tokio::task::spawn_blocking(move || seen::expired(&data.read()?, now)).await;
-            forget.extend(old.map_err(|_| Refusal::Failed("the store could not be read".into()))?.map_err(failed)?);
+            let found = tokio::task::spawn_blocking(move || seen::expired(&data.read()?, now)).await;
+            old = found.map_err(|_| Refusal::Failed("the store could not be read".into()))?.map_err(failed)?;
         }
+        // Nothing may come between this and the write: what is drained must be forgotten before the next letter asks.
+        let mut forget = self.confirmed.drain();
+        forget.extend(old);
         let forgotten = forget.clone();
         let written = self
             .data

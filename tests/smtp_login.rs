@@ -1,0 +1,165 @@
+//! SCRAM-SHA-256 on a submission port, from the client's first word to the 235: the machine, its host, and the keys that
+//! the directory made from the password. A transcript cannot say it, since each answer depends on the one before.
+
+use std::sync::Arc;
+
+use aws_lc_rs::{digest, hmac, pbkdf2};
+use bytes::Bytes;
+use homepost::account;
+use homepost::base::{Clock, ManualClock, SeededRandom, Time};
+use homepost::delivery::{self, Intake};
+use homepost::directory::Internal;
+use homepost::directory::manage::account::NewAccount;
+use homepost::proto::sasl::{decode, encode};
+use homepost::proto::smtp::{Config, Limits, Machine, Port};
+use homepost::proto::{Event, Host, Output, Secured, Session};
+use homepost::smtp;
+use homepost::store::Data;
+use homepost::store::data::Options;
+use homepost::store::disk::{SimDisk, SimOptions};
+
+const PASSWORD: &str = "curiouser and curiouser";
+
+struct Client {
+    machine: Machine,
+    host: smtp::Host<Internal>,
+    clock: Arc<ManualClock>,
+}
+
+impl Client {
+    async fn new(exporter: Option<Vec<u8>>) -> Client {
+        let clock = Arc::new(ManualClock::at(Time::from_seconds(1_700_000_000)));
+        let random = Arc::new(SeededRandom::new(3));
+        let options = Options { random: random.clone(), ballast_bytes: 0, ..Options::default() };
+        let data = Data::open(Arc::new(SimDisk::new(SimOptions::default())), options).unwrap();
+        let directory = Internal::open(data.clone(), clock.clone(), random.clone()).await.unwrap();
+        directory.add_domain("example.test").await.unwrap();
+        let alice = NewAccount { address: "alice@example.test".into(), ..NewAccount::default() };
+        let id = directory.add_account(alice, PASSWORD).await.unwrap();
+        data.write(move |txn| account::open(txn, id)).await.map_err(|error: account::Error| error).unwrap();
+        let (_, going_down) = tokio::sync::watch::channel(false);
+        let shared = smtp::Shared {
+            intake: Intake::new(data.clone(), clock.clone(), random.clone()),
+            data,
+            directory: Arc::new(directory),
+            random,
+            hostname: "mail.example.test".into(),
+            limits: delivery::Limits::default(),
+            going_down,
+        };
+        let config = Config {
+            port: Port::Submissions,
+            hostname: "mail.example.test".into(),
+            starttls: false,
+            limits: Limits::default(),
+        };
+        let mut client = Client {
+            machine: Machine::new(config, clock.mono()),
+            host: smtp::Host::new(Arc::new(shared), [127, 0, 0, 1].into()),
+            clock,
+        };
+        client.machine.input(client.clock.mono(), Event::Secured(Secured { exporter, ..Secured::default() }));
+        client.heard().await;
+        client
+    }
+
+    /// Says a line; gives what is answered.
+    async fn say(&mut self, line: &str) -> String {
+        let bytes = Bytes::from(format!("{line}\r\n"));
+        self.machine.input(self.clock.mono(), Event::Bytes(bytes));
+        self.heard().await
+    }
+
+    async fn heard(&mut self) -> String {
+        let mut said = Vec::new();
+        while let Some(output) = self.machine.output() {
+            match output {
+                Output::Write(bytes) => said.extend_from_slice(&bytes),
+                Output::Ask(ask) => {
+                    let (answer, part) = Host::<Machine>::ask(&mut self.host, ask).await;
+                    self.machine.input(self.clock.mono(), Event::Answer(answer, part));
+                }
+                other => panic!("not while logging in: {other:?}"),
+            }
+        }
+        String::from_utf8(said).unwrap()
+    }
+}
+
+fn sign(key: &[u8], message: &str) -> Vec<u8> {
+    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message.as_bytes()).as_ref().to_vec()
+}
+
+/// The client's side of RFC 5802 3: its last message, and the server's signature that it will believe.
+fn prove(password: &str, binding: &[u8], first_bare: &str, server_first: &str) -> (String, String) {
+    let field = |name: &str| {
+        let found = server_first.split(',').find_map(|field| field.strip_prefix(name));
+        found.unwrap_or_else(|| panic!("{name} in {server_first}"))
+    };
+    let salt = decode(field("s=").as_bytes()).unwrap();
+    let rounds = field("i=").parse().unwrap();
+    let mut salted = [0; 32];
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, &salt, password.as_bytes(), &mut salted);
+    let client_key = sign(&salted, "Client Key");
+    let stored_key = digest::digest(&digest::SHA256, &client_key);
+    let without_proof = format!("c={},r={}", encode(binding), field("r="));
+    let auth = format!("{first_bare},{server_first},{without_proof}");
+    let signature = sign(stored_key.as_ref(), &auth);
+    let proof: Vec<u8> = client_key.iter().zip(signature).map(|(a, b)| a ^ b).collect();
+    let server_signature = sign(&sign(&salted, "Server Key"), &auth);
+    (format!("{without_proof},p={}", encode(&proof)), format!("v={}", encode(&server_signature)))
+}
+
+fn challenge(reply: &str) -> String {
+    let text = reply.strip_prefix("334 ").and_then(|text| text.strip_suffix("\r\n"));
+    let text = text.unwrap_or_else(|| panic!("a challenge: {reply:?}"));
+    String::from_utf8(decode(text.as_bytes()).unwrap()).unwrap()
+}
+
+/// One exchange; gives the reply to the client's proof, and to what follows it.
+async fn exchange(client: &mut Client, mechanism: &str, header: &str, binding: &[u8], password: &str) -> String {
+    let bare = "n=alice@example.test,r=fyko+d2lbbFgONRv9qkxdawL";
+    let first = encode(format!("{header}{bare}").as_bytes());
+    let server_first = challenge(&client.say(&format!("AUTH {mechanism} {first}")).await);
+    assert!(server_first.starts_with("r=fyko+d2lbbFgONRv9qkxdawL"));
+    let (last, expected) = prove(password, binding, bare, &server_first);
+    let reply = client.say(&encode(last.as_bytes())).await;
+    if !reply.starts_with("334") {
+        return reply;
+    }
+    assert_eq!(challenge(&reply), expected, "the server knows the keys too");
+    client.say("").await
+}
+
+#[tokio::test]
+async fn the_right_password_is_let_in() {
+    let mut client = Client::new(None).await;
+    assert!(!client.say("EHLO x").await.contains("PLUS"));
+    assert_eq!(exchange(&mut client, "SCRAM-SHA-256", "n,,", b"n,,", PASSWORD).await, "235 2.7.0 Welcome\r\n");
+    assert!(client.say("MAIL FROM:<alice@example.test>").await.starts_with("250"));
+}
+
+#[tokio::test]
+async fn the_channel_is_bound_rfc9266() {
+    let mut client = Client::new(Some(b"exported".to_vec())).await;
+    assert!(client.say("EHLO x").await.contains(" SCRAM-SHA-256-PLUS\r\n"));
+    let header = "p=tls-exporter,,";
+    let other = exchange(&mut client, "SCRAM-SHA-256-PLUS", header, b"p=tls-exporter,,another", PASSWORD).await;
+    assert_eq!(other, "", "refused, and told later");
+    client.clock.advance_ms(1000);
+    client.machine.input(client.clock.mono(), Event::Tick);
+    assert!(client.heard().await.starts_with("535 5.7.8"));
+    let ours = exchange(&mut client, "SCRAM-SHA-256-PLUS", header, b"p=tls-exporter,,exported", PASSWORD).await;
+    assert_eq!(ours, "235 2.7.0 Welcome\r\n");
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_not() {
+    let mut client = Client::new(None).await;
+    client.say("EHLO x").await;
+    assert_eq!(exchange(&mut client, "SCRAM-SHA-256", "n,,", b"n,,", "curiouser").await, "");
+    client.clock.advance_ms(1000);
+    client.machine.input(client.clock.mono(), Event::Tick);
+    assert!(client.heard().await.starts_with("535 5.7.8"));
+    assert!(client.say("MAIL FROM:<alice@example.test>").await.starts_with("530"));
+}
