@@ -14,6 +14,8 @@ use super::verbs::remove_closed;
 
 /// Between two looks for something to sweep.
 const SWEEP: Duration = Duration::from_secs(60);
+/// The same while the disk is nearly full, so that deleting mail helps soon.
+const LOW: Duration = Duration::from_secs(10);
 /// Between two steps of a sweep that found something, so that it never stands in anybody's way for long.
 const STEP: Duration = Duration::from_millis(200);
 
@@ -36,6 +38,7 @@ pub(super) async fn run(house: Arc<House>) {
         let moved = blocking(&house, |house| Ok(house.data.compact()?)).await;
         let pause = match moved {
             Ok(true) => STEP,
+            _ if !house.data.blobs().has_room() => LOW,
             Ok(false) => SWEEP,
             Err(error) => {
                 debug!(error, "compaction has to wait");

@@ -161,6 +161,8 @@ class House:
     def smtp(self, timeout=60, tls=True, source=None):
         client = smtplib.SMTP("127.0.0.1", self.port(25), local_hostname="client.example.net", timeout=timeout,
                               source_address=source)
+        # smtplib writes a letter in several pieces, which would wait for each other.
+        client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls:
             client.starttls(context=anyone())
             client.ehlo()
@@ -235,4 +237,11 @@ class Checks:
 
 
 def same(got, want, what=""):
-    assert got == want, f"{what}: expected {want!r}, got {got!r}"
+    def short(thing):
+        words = repr(thing)
+        return words if len(words) < 500 else words[:500] + "…"
+
+    if isinstance(got, list) and isinstance(want, list) and len(got) + len(want) > 40:
+        missing, extra = [one for one in want if one not in got], [one for one in got if one not in want]
+        assert got == want, f"{what}: {len(missing)} missing {short(missing)}, {len(extra)} too many {short(extra)}"
+    assert got == want, f"{what}: expected {short(want)}, got {short(got)}"

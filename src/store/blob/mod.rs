@@ -19,6 +19,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::base::{BlobId, Time};
+use crate::store::data::room;
 use crate::store::data::shared::{Home, Shared};
 use crate::store::data::{Read, Snapshot};
 use crate::store::{Error, Table};
@@ -60,6 +61,7 @@ impl Blobs {
 
     /// Whether there is room for new letters: if not, SMTP answers 452 and APPEND is refused, while all else works.
     pub fn has_room(&self) -> bool {
+        room::look_again(&self.shared);
         !self.shared.is_low()
     }
 

@@ -326,6 +326,10 @@ impl Engine {
         self.reap();
     }
 
+    pub fn is_low(&self) -> bool {
+        self.shared.is_low()
+    }
+
     /// Makes the rows durable in their own file, so that nothing before needs to be replayed.
     pub fn checkpoint(&mut self) -> Result<(), Error> {
         self.recover()?;

@@ -14,7 +14,7 @@ mod journal;
 mod options;
 pub(crate) mod record;
 mod replay;
-mod room;
+pub(crate) mod room;
 mod rows;
 mod salvage;
 mod segment;
@@ -251,6 +251,10 @@ impl Data {
     /// a segment that holds little else. True if it moved any, so that another step may be worth it.
     pub fn compact(&self) -> Result<bool, Error> {
         self.act(|engine| {
+            // Bytes go once it is durable that nobody wants them. With little room that does not wait for its usual size.
+            if engine.is_low() {
+                engine.checkpoint()?;
+            }
             engine.reap();
             engine.sweep()
         })?;

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::shared::Shared;
+use super::shared::{Shared, lock};
 
 const NAME: &str = "ballast";
 
@@ -14,11 +14,19 @@ pub(crate) fn refresh(shared: &Shared) {
     if size == 0 {
         return;
     }
+    let _alone = lock(&shared.room);
     let low = match (ensure(shared, size), shared.disk.free()) {
         (Ok(()), Ok(free)) => free < shared.options.segment_bytes,
         _ => true,
     };
     shared.low.store(low, Ordering::Relaxed);
+}
+
+/// Looks again whether there is room for new letters, which may have been made by somebody else.
+pub(crate) fn look_again(shared: &Shared) {
+    if shared.is_low() && shared.disk.free().is_ok_and(|free| free >= shared.options.segment_bytes * 2) {
+        refresh(shared);
+    }
 }
 
 fn ensure(shared: &Shared, size: u64) -> std::io::Result<()> {
@@ -44,6 +52,7 @@ pub(crate) fn release(shared: &Shared) -> bool {
     if shared.options.ballast_bytes == 0 {
         return false;
     }
+    let _alone = lock(&shared.room);
     shared.low.store(true, Ordering::Relaxed);
     shared.disk.remove(NAME).is_ok()
 }

@@ -24,6 +24,8 @@ pub(crate) struct Shared {
     pub counts: Counts,
     /// Too little room for new letters.
     pub low: AtomicBool,
+    /// Held while the ballast is made or given back.
+    pub room: Mutex<()>,
     /// Bytes of letters in memory that no transaction has taken yet.
     pub staged_bytes: AtomicUsize,
     /// Numbers of letter files that somebody still may name.
@@ -43,6 +45,7 @@ impl Shared {
             handles: Handles::default(),
             counts: Counts::default(),
             low: AtomicBool::new(false),
+            room: Mutex::new(()),
             staged_bytes: AtomicUsize::new(0),
             live_files: Mutex::default(),
             heal: OnceLock::new(),
