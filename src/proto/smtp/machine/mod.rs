@@ -212,9 +212,11 @@ impl Machine {
         }
     }
 
-    /// A reply on its way.
+    /// A reply on its way; behind the last word there is none.
     fn say(&mut self, reply: Reply) {
-        reply.write(&mut self.writing);
+        if !matches!(self.stage, Stage::Closed) {
+            reply.write(&mut self.writing);
+        }
     }
 
     /// A reply to a mistake of the peer's; too many of them end the session.

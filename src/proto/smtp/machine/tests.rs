@@ -83,6 +83,7 @@ impl Bench {
 
     fn pump(&mut self) {
         while let Some(output) = self.machine.output() {
+            assert!(!self.closed, "nothing comes behind the end");
             match output {
                 Output::Write(bytes) => self.said.extend_from_slice(&bytes),
                 Output::Ask(ask) => {
@@ -382,6 +383,19 @@ fn the_end_of_a_session() {
     let mut bench = Bench::greeted();
     bench.feed(b"QUIT\r\nNOOP\r\n", 100);
     assert_eq!(bench.codes(), [221]);
+}
+
+/// The tenth mistake and one that closes by itself: the session ends once.
+#[test]
+fn nothing_is_said_behind_the_last_word() {
+    let mut config = config(Port::Smtp);
+    config.limits.errors = 1;
+    let mut bench = Bench::new(config);
+    bench.feed(b"BDAT x\r\n", 100);
+    assert_eq!(bench.codes(), [220, 501, 421]);
+    assert!(bench.closed && bench.machine.output().is_none());
+    bench.machine.input(bench.now, Event::Tick);
+    assert!(bench.machine.output().is_none());
 }
 
 fn words() -> impl Strategy<Value = Vec<u8>> {
