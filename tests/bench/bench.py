@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures homepost beside Postfix + Dovecot: the same machine, the same letters, TLS and durability, in turn, in one run.
 
-usage: bench.py --homepost BINARY --load BINARY [--out FILE.json] [--quick] [--only smtp,imap,append,notify,memory,syncs,disk,start]
+usage: bench.py --homepost BINARY --load BINARY [--out FILE.json] [--quick] [--only smtp,imap,append,notify,memory,syncs,disk,letters,start]
 
 Prints a table with ratios and targets (PRODUCT figures) and writes JSON. It judges nothing: a timing is never a verdict.
 """
@@ -34,7 +34,7 @@ class Bench:
     def __init__(self, args):
         self.args = args
         self.quick = args.quick
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="homepost-bench-", dir=args.folder))
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="homepost-bench-", dir=args.folder)).absolute()
         self.seed = 1
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
@@ -49,15 +49,19 @@ class Bench:
             peers.PostfixDovecot(root / "peer", self.folder / "cert.pem", self.folder / "key.pem"),
         )
 
-    def load(self, command, server, **options):
+    def load(self, command, server, user=None, **options):
         words = [self.args.load, command]
         for key, value in options.items():
             words += ["--" + key, str(value)]
         if command != "smtp" or "imap" in options:
-            words += ["--user", server.user, "--password", server.password]
+            words += ["--user", user or server.user, "--password", server.password]
+        return self.call(server.name, words)
+
+    @staticmethod
+    def call(name, words):
         done = subprocess.run(words, capture_output=True, text=True)
         if done.returncode:
-            raise RuntimeError(f"{server.name}: {' '.join(words[1:4])}: {done.stderr.strip()}")
+            raise RuntimeError(f"{name}: {' '.join(words[1:4])}: {done.stderr.strip()}")
         return json.loads(done.stdout.strip().splitlines()[-1])
 
     def imap(self, server):
@@ -97,17 +101,28 @@ class Bench:
 
     # --- IMAP ----------------------------------------------------------------------------------------------------
     def fill(self, server, messages):
-        have = self.load("smtp", server, addr=self.smtp(server), rcpt=server.user, connections=1, messages=1,
-                         seed=self.fresh_seed(), imap=self.imap(server))
-        assert have["messages"] == 1
-        self.load("smtp", server, addr=self.smtp(server), rcpt=server.user, connections=10, messages=messages,
-                  seed=99, imap=self.imap(server))
+        """The second account's mailbox, which holds just these letters."""
+        # the first letter makes the peer's mailbox
+        for connections, count in ((1, 1), (10, messages - 1)):
+            self.load("smtp", server, user=server.second, addr=self.smtp(server), rcpt=server.second, connections=connections,
+                      messages=count, seed=self.fresh_seed(), imap=self.imap(server))
+
+    def by_turns(self, ours, peer, rounds, commands, repeat, key):
+        """Medians over rounds in which one server follows the other; and the first value of all."""
+        got = {ours.name: [], peer.name: []}
+        for _ in range(rounds):
+            for server in (ours, peer):
+                got[server.name].append(self.load("imap", server, user=server.second, addr=self.imap(server), commands=commands,
+                                                  repeat=repeat))
+        middle = {name: [statistics.median(one[at][key] for one in all_) for at in range(len(all_[0]))] for name, all_ in got.items()}
+        first = {name: [one["first_ms"] for one in all_[0]] for name, all_ in got.items()}
+        return middle[ours.name], middle[peer.name], first[ours.name], first[peer.name]
 
     def bench_imap(self, ours, peer):
-        messages = 1000 if self.quick else 10000
+        n = 1000 if self.quick else 10000
+        rounds = 1 if self.quick else 3
         for server in (ours, peer):
-            self.fill(server, messages)
-        n = messages
+            self.fill(server, n)
         commands = [
             ("SELECT", "SELECT INBOX", "0.4 ms"),
             ("FETCH flags, uid, date, size", f"FETCH 1:{n} (UID FLAGS INTERNALDATE RFC822.SIZE)", "Dovecot's"),
@@ -116,49 +131,52 @@ class Bench:
             ("SEARCH FROM", "SEARCH FROM domain17.example", "2 ms (index: later)"),
             ("SEARCH BODY", "SEARCH BODY grandmother", "5 ms (index: later)"),
         ]
-        words = "|".join(["SELECT INBOX"] + [command for _, command, _ in commands[1:]])
-        results = {s.name: self.load("imap", s, addr=self.imap(s), commands=words, repeat=3 if self.quick else 5) for s in (ours, peer)}
+        a, b, first_a, first_b = self.by_turns(ours, peer, rounds, "|".join(words for _, words, _ in commands), 5, "ms")
         for at, (label, _, target) in enumerate(commands):
-            a, b = results[ours.name][at], results[peer.name][at]
-            row(f"IMAP {label} ({n})", "ms", a["ms"], b["ms"], target)
-            row(f"IMAP {label} ({n}), first time", "ms", a["first_ms"], b["first_ms"], "-")
-        results = {s.name: self.load("imap", s, addr=self.imap(s), commands=f"!SELECT INBOX|FETCH 1:{n} BODY.PEEK[]", repeat=3)
-                   for s in (ours, peer)}
-        row(f"IMAP all bodies over TLS ({n})", "MB/s", results[ours.name][0]["mb_per_second"],
-            results[peer.name][0]["mb_per_second"], "1.2 x Dovecot's", "more")
-        half = min(1000, n // 2)
-        for label, command, target in (
-            ("STORE on", f"!SELECT INBOX|STORE 1:{half} +FLAGS (\\Flagged)", "15 ms"),
-            ("COPY", f"!SELECT INBOX|!CREATE Bench|COPY 1:{half} Bench", "20 ms"),
-            ("EXPUNGE", f"!SELECT Bench|!STORE 1:{half} +FLAGS.SILENT (\\Deleted)|EXPUNGE", "9 ms"),
-        ):
-            a, b = (self.load("imap", s, addr=self.imap(s), commands=command, repeat=1)[-1]["ms"] for s in (ours, peer))
-            row(f"IMAP {label} {half}", "ms", a, b, target)
+            row(f"IMAP {label} ({n})", "ms", a[at], b[at], target)
+            row(f"IMAP {label} ({n}), first time", "ms", first_a[at], first_b[at], "-")
+        a, b, _, _ = self.by_turns(ours, peer, rounds, f"!SELECT INBOX|FETCH 1:{n} BODY.PEEK[]", 1, "mb_per_second")
+        row(f"IMAP all bodies over TLS ({n})", "MB/s", a[0], b[0], "1.2 x Dovecot's", "more")
+        some = min(1000, n // 2)
+        a, b, _, _ = self.by_turns(
+            ours, peer, rounds,
+            f"!SELECT INBOX|STORE 1:{some} +FLAGS (\\Flagged)|!STORE 1:{some} -FLAGS.SILENT (\\Flagged)|!CREATE Bench|"
+            f"COPY 1:{some} Bench|!SELECT Bench|!STORE 1:{some} +FLAGS.SILENT (\\Deleted)|EXPUNGE|!SELECT INBOX|!DELETE Bench", 1, "ms")
+        for at, (label, target) in enumerate((("STORE on", "15 ms"), ("COPY", "20 ms"), ("EXPUNGE", "9 ms"))):
+            row(f"IMAP {label} {some}", "ms", a[at], b[at], target)
 
     def bench_append(self, ours, peer):
         messages = 100 if self.quick else 500
-        a, b = (self.load("append", s, addr=self.imap(s), messages=messages)["per_second"] for s in (ours, peer))
-        row("IMAP APPEND, 1 connection", "/s", a, b, "2 x Dovecot's", "more")
+        got = {ours.name: [], peer.name: []}
+        for _ in range(1 if self.quick else 3):
+            seed = self.fresh_seed()
+            for s in (ours, peer):
+                got[s.name].append(self.load("append", s, addr=self.imap(s), messages=messages, seed=seed)["per_second"])
+        row("IMAP APPEND, 1 connection", "/s", statistics.median(got[ours.name]), statistics.median(got[peer.name]), "2 x Dovecot's", "more")
 
     def bench_notify(self, ours, peer):
+        a, b = (self.load("notify", s, addr=self.imap(s), smtp=self.smtp(s), rcpt=s.user, seed=self.fresh_seed(),
+                          messages=20 if self.quick else 100) for s in (ours, peer))
         for key in ("ms_p50", "ms_p99"):
-            a, b = (self.load("notify", s, addr=self.imap(s), smtp=self.smtp(s), rcpt=s.user, messages=20 if self.quick else 100)[key]
-                    for s in (ours, peer))
-            row(f"250 to EXISTS while idling, {key[3:]}", "ms", a, b, "1 ms" if key == "ms_p50" else "5 ms")
+            row(f"250 to EXISTS while idling, {key[3:]}", "ms", a[key], b[key], "1 ms" if key == "ms_p50" else "5 ms")
 
     # --- memory --------------------------------------------------------------------------------------------------
     def bench_memory(self):
         ours, peer = self.pair(self.folder / "memory")
-        for server in (ours, peer):
-            server.start()
         try:
+            for server in (ours, peer):
+                server.start()
             time.sleep(1)
             rest = {s.name: peers.pss_kb(s.pids()) / 1000 for s in (ours, peer)}
             row("memory just started (PSS)", "MB", rest[ours.name], rest[peer.name], "20 MB")
             per = {}
             for server in (ours, peer):
                 self.load("smtp", server, addr=self.smtp(server), rcpt=server.user, messages=100, imap=self.imap(server))
-                count = 20 if self.quick else 100
+                count = 20 if self.quick else 200
+                # as many come and go first: what a server keeps for later connections is not theirs
+                warm = self.hold(server, count)
+                warm.stdin.close()
+                warm.wait(30)
                 first = self.hold(server, 1)
                 before = peers.pss_kb(server.pids())
                 many = self.hold(server, count)
@@ -219,7 +237,7 @@ class Bench:
         subprocess.run(["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(image)], check=True, capture_output=True)
         device = subprocess.run(["losetup", "-f", "--show", str(image)], check=True, capture_output=True, text=True).stdout.strip()
         mount = self.folder / f"{name}.mnt"
-        mount.mkdir()
+        mount.mkdir(exist_ok=True)
         try:
             subprocess.run(["mount", device, str(mount)], check=True)
         except subprocess.CalledProcessError:
@@ -237,7 +255,6 @@ class Bench:
 
     @staticmethod
     def written(device):
-        subprocess.run(["sync", "-f", "/"], check=False)
         fields = pathlib.Path(f"/sys/block/{pathlib.Path(device).name}/stat").read_text().split()
         return int(fields[6]) * 512
 
@@ -273,44 +290,72 @@ class Bench:
         row("bytes written per byte of mail, the mix", "", mix[0], mix[1], "1.5")
         row("bytes written per byte of mail, letters apart", "", slowly[0], slowly[1], "3")
 
+    # --- letters in segments, or in a file each (DESIGN section 3) -------------------------------------------------
+    def bench_letters(self):
+        messages = 300 if self.quick else 3000
+        for writers in (1, 10):
+            got = {"segments": [], "files": []}
+            for _ in range(1 if self.quick else 3):
+                seed = self.fresh_seed()
+                for homes in got:
+                    device, mount = self.loop(homes)
+                    try:
+                        subprocess.run(["sync", "-f", str(mount)], check=True)
+                        before = self.written(device)
+                        one = self.call(homes, [self.args.load, "store", "--dir", str(mount), "--letters", homes, "--writers", str(writers),
+                                                "--messages", str(messages), "--seed", str(seed)])
+                        subprocess.run(["sync", "-f", str(mount)], check=True)
+                        one["written"] = (self.written(device) - before) / one["bytes"]
+                        got[homes].append(one)
+                    finally:
+                        self.unmount()
+            middle = lambda homes, key: statistics.median(one[key] for one in got[homes])
+            for label, key, unit, better in (
+                ("kept", "per_second", "/s", "more"), ("p99 of one letter", "ms_p99", "ms", "less"),
+                ("syncs per letter", "syncs_per_message", "", "less"), ("bytes written per byte", "written", "", "less"),
+                ("read back", "read_mb_per_second", "MB/s", "more"),
+            ):
+                row(f"segments beside a file each, {writers} writers: {label}", unit, middle("segments", key), middle("files", key), "-", better)
+
     # --- start ---------------------------------------------------------------------------------------------------
     def bench_start(self):
         messages = 2000 if self.quick else 200000
         ours, _ = self.pair(self.folder / "start")
         ours.start()
         try:
-            left, worst = messages, 0
+            left, p99, worst = messages, 0, 0
             while left > 0:
                 batch = min(20000, left)
                 done = self.load("smtp", ours, addr=self.smtp(ours), rcpt=ours.user, connections=10, messages=batch, seed=self.fresh_seed())
-                worst = max(worst, done["ms_p99"])
+                p99, worst = max(p99, done["ms_p99"]), max(worst, done["ms_max"])
                 left -= batch
             ours.kill()
             began = time.time()
             ours.start()
             took = time.time() - began
             row(f"start after kill -9 with {messages} messages", "s", took, None, "5 s (1,000,000)")
-            row(f"p99 of one letter while filling to {messages} (checkpoints)", "ms", worst, None, "-")
+            row(f"p99 of one letter while filling to {messages}", "ms", p99, None, "-")
+            row(f"slowest letter while filling to {messages}, 10 connections: the stall of a checkpoint", "ms", worst, None, "-")
         finally:
             if ours.process:
                 ours.stop()
 
     def run(self):
-        only = set((self.args.only or "smtp,imap,append,notify,memory,syncs,disk,start").split(","))
+        only = set((self.args.only or "smtp,imap,append,notify,memory,syncs,disk,letters,start").split(","))
         print(f"{'':<58} {'homepost':>9} {'peer':>9} {'':<6} {'ratio':>7}  target")
         shared = only & {"smtp", "imap", "append", "notify"}
         if shared:
             ours, peer = self.pair()
-            for server in (ours, peer):
-                server.start()
             try:
+                for server in (ours, peer):
+                    server.start()
                 for name in ("smtp", "imap", "append", "notify"):
                     if name in shared:
                         getattr(self, "bench_" + name)(ours, peer)
             finally:
                 for server in (ours, peer):
                     server.stop()
-        for name in ("memory", "syncs", "disk", "start"):
+        for name in ("memory", "syncs", "disk", "letters", "start"):
             if name in only:
                 getattr(self, "bench_" + name)()
 

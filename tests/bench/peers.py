@@ -70,6 +70,7 @@ def cpu_seconds(pids):
 
 class PostfixDovecot:
     name = "Postfix + Dovecot"
+    second = "bob@example.test"
 
     def __init__(self, root, cert, key, smtp=12025, imaps=12993, user="alice@example.test", password="secret"):
         self.root, self.cert, self.key = pathlib.Path(root).absolute(), cert, key
@@ -231,6 +232,7 @@ postlog unix-dgram n - n - 1 postlogd
 
 class Homepost:
     name = "homepost"
+    second = "bob@example.test"
 
     def __init__(self, root, binary, offset=13000, user="alice@example.test", password="correct horse battery staple"):
         self.root, self.binary, self.offset = pathlib.Path(root).absolute(), binary, offset
@@ -244,6 +246,8 @@ class Homepost:
             [self.binary, "init", "--data", str(self.root), "--hostname", "mail.example.test", "--domain", "example.test",
              "--admin", self.user, "--password-stdin"],
             input=self.password + "\n", text=True, check=True, capture_output=True)
+        subprocess.run([self.binary, "account", "add", self.second, "--data", str(self.root), "--password-stdin"],
+                       input=self.password + "\n", text=True, check=True, capture_output=True)
 
     def start(self, wrapper=()):
         if not self.root.exists():

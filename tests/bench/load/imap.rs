@@ -199,6 +199,7 @@ pub async fn notify(args: &Args) -> Result<Value, String> {
         took.push(ms);
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
+    let _ = wire.send(b"QUIT\r\n").await;
     Ok(json!({ "messages": messages, "ms_p50": quantile(&mut took, 0.5), "ms_p99": quantile(&mut took, 0.99) }))
 }
 

@@ -6,6 +6,7 @@
 mod corpus;
 mod imap;
 mod smtp;
+mod store;
 mod wire;
 
 use std::collections::HashMap;
@@ -63,7 +64,8 @@ fn main() {
                 "append" => imap::append(&args).await,
                 "notify" => imap::notify(&args).await,
                 "hold" => imap::hold(&args).await,
-                other => Err(format!("unknown command {other}: smtp, imap, append, notify, hold")),
+                "store" => store::run(&args),
+                other => Err(format!("unknown command {other}: smtp, imap, append, notify, hold, store")),
             }
         })
     });

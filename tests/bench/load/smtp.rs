@@ -98,7 +98,7 @@ pub async fn run(args: &Args) -> Result<Value, String> {
         "messages": messages, "connections": connections, "bytes": bytes, "seconds": seconds,
         "per_second": messages as f64 / seconds,
         "visible_seconds": visible, "visible_per_second": visible.map(|s| messages as f64 / s),
-        "ms_p50": quantile(&mut took, 0.5), "ms_p99": quantile(&mut took, 0.99),
+        "ms_p50": quantile(&mut took, 0.5), "ms_p99": quantile(&mut took, 0.99), "ms_max": quantile(&mut took, 1.0),
     }))
 }
 
