@@ -3,18 +3,19 @@
 
 mod household;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use homepost::account::{self, Flags, INBOX};
-use homepost::base::{AccountId, ManualClock, Mono, SeededRandom, Time};
+use homepost::account::{self, Flags, INBOX, Which};
+use homepost::base::{AccountId, BlobId, ManualClock, Mono, SeededRandom, Time};
 use homepost::directory::{self, Account, Directory, Resolution, StoredScram};
 use homepost::imap::{Host, Shared};
 use homepost::message::Limits;
 use homepost::proto::imap::{Config, Imap, Tls};
 use homepost::proto::{self, BodyFault, Event, Output, Part, Secured, Session};
 use homepost::store::Data;
-use homepost::store::disk::SimDisk;
+use homepost::store::disk::{Disk, SimDisk};
 use household::*;
 
 /// One person, whose password is known.
@@ -47,6 +48,11 @@ struct Client {
     machine: Imap,
     host: Host<House>,
     closed: bool,
+    /// The last answer was not the last of its question.
+    more: bool,
+    /// Reading stops before the bytes of each letter; those that are next.
+    stops: bool,
+    next: Option<(BlobId, Range<u64>)>,
 }
 
 impl Client {
@@ -63,7 +69,10 @@ impl Client {
             going_down,
         };
         let machine = Imap::new(Config::new(Tls::Implicit), Mono(0));
-        (Client { machine, host: Host::new(Arc::new(shared)), closed: false }, stop)
+        (
+            Client { machine, host: Host::new(Arc::new(shared)), closed: false, more: false, stops: false, next: None },
+            stop,
+        )
     }
 
     /// Sends bytes and reads all there is to read.
@@ -75,13 +84,15 @@ impl Client {
     async fn read(&mut self) -> String {
         let host = &mut self.host;
         let mut out = Vec::new();
-        let mut more = false;
+        if let Some((blob, range)) = self.next.take() {
+            out.extend_from_slice(&proto::Host::<Imap>::blob(host, blob, range).await.expect("it can be read"));
+        }
         loop {
             match self.machine.output() {
                 Some(Output::Write(bytes)) => out.extend_from_slice(&bytes),
                 Some(Output::Ask(ask)) => {
                     let (answer, part) = proto::Host::<Imap>::ask(host, ask).await;
-                    more = part == Part::More;
+                    self.more = part == Part::More;
                     self.machine.input(Mono(2), Event::Answer(answer, part));
                 }
                 Some(Output::BodyChunk(chunk)) => proto::Host::<Imap>::body_chunk(host, chunk).await,
@@ -90,14 +101,18 @@ impl Client {
                     self.machine.input(Mono(2), Event::BodyStored(stored));
                 }
                 Some(Output::BodyAbort) => proto::Host::<Imap>::body_abort(host),
+                Some(Output::SendBlob { blob, range }) if self.stops => {
+                    self.next = Some((blob, range));
+                    return String::from_utf8_lossy(&out).into_owned();
+                }
                 Some(Output::SendBlob { blob, range }) => {
                     out.extend_from_slice(&proto::Host::<Imap>::blob(host, blob, range).await.expect("it can be read"));
                 }
                 Some(Output::Close) => self.closed = true,
                 Some(Output::StartTls) => panic!("TLS is there from the start"),
-                None if more => {
+                None if self.more => {
                     let (answer, part) = proto::Host::<Imap>::more(host).await;
-                    more = part == Part::More;
+                    self.more = part == Part::More;
                     self.machine.input(Mono(2), Event::Answer(answer, part));
                 }
                 None => return String::from_utf8_lossy(&out).into_owned(),
@@ -260,5 +275,105 @@ fn idle_is_told_of_what_another_session_does() {
         client.machine.input(Mono(4), Event::Notice(notice));
         assert!(client.read().await.contains("* BYE"));
         assert!(client.closed);
+    });
+}
+
+/// Deletes messages for good, and does as much else as it takes for their place on the disk to be used again.
+async fn expunge(data: &Data, other: &mut Client, set: &str) {
+    let told = other.say(&format!("x UID STORE {set} +FLAGS.SILENT (\\Deleted)\r\nx UID EXPUNGE {set}\r\n")).await;
+    assert!(told.contains(" EXPUNGE\r\n") && told.contains("x OK"), "{told}");
+    let archive = find(data, "Archive").id;
+    for n in 100..200 {
+        let uid = deliver(data, n, archive, Flags::default()).expect("it is delivered").places[0].uid;
+        data.write_blocking(move |txn| account::expunge(txn, ALICE, archive, &[uid], Which::Any)).expect("it goes");
+    }
+    data.checkpoint().expect("the disk is sound");
+    for _ in 0..5 {
+        data.compact().expect("the disk is sound");
+    }
+}
+
+/// Names of the files of large letters.
+fn files(disk: &SimDisk) -> Vec<String> {
+    disk.list().expect("the disk is sound").into_iter().filter(|name| name.starts_with("letter-")).collect()
+}
+
+/// RFC 3501 7.4.1, RFC 2180 4.1.1.
+#[test]
+fn what_fetch_announced_comes_whole_though_another_session_expunges_it() {
+    run(async {
+        let disk = SimDisk::sound();
+        let data = fresh(&disk);
+        // The second has a file of its own.
+        for n in [1, 16, 2] {
+            deliver(&data, n, INBOX, Flags::default()).expect("it is delivered");
+        }
+        let large = files(&disk);
+        let (mut client, _stop) = Client::inside(&data).await;
+        let (mut other, _other_stop) = Client::inside(&data).await;
+        client.stops = true;
+        let mut told = client.say("f FETCH 1:3 (BODY.PEEK[])\r\n").await;
+        assert!(told.starts_with("* 1 FETCH (BODY[] {") && told.ends_with("}\r\n"), "{told}");
+        client.stops = false;
+        expunge(&data, &mut other, "1:3").await;
+        assert!(files(&disk).contains(&large[0]), "it waits for its reader");
+        told += &client.read().await;
+        for n in [1, 16, 2] {
+            let bytes = String::from_utf8(letter(n)).expect("it is text");
+            assert!(told.contains(&format!("BODY[] {{{}}}\r\n{bytes})\r\n", bytes.len())), "letter {n}: {told}");
+        }
+        assert!(told.contains("f OK") && !told.contains("EXPUNGE"), "{told}");
+        let told = client.say("g NOOP\r\n").await;
+        assert_eq!(told.matches(" EXPUNGE\r\n").count(), 3, "{told}");
+        // Nothing is held for longer than that.
+        data.compact().expect("the disk is sound");
+        assert_eq!(files(&disk), [""; 0]);
+        assert_sound(&data);
+    });
+}
+
+/// RFC 2180 4.1.2, RFC 5530 3: what was gone before its row was read.
+#[test]
+fn what_is_gone_before_its_row_is_left_out_and_said_so() {
+    run(async {
+        let data = fresh(&SimDisk::sound());
+        for n in 1..=120 {
+            deliver(&data, n % 16, INBOX, Flags::default()).expect("it is delivered");
+        }
+        let (mut client, _stop) = Client::inside(&data).await;
+        let (mut other, _other_stop) = Client::inside(&data).await;
+        client.stops = true;
+        let mut told = client.say("f FETCH 1:* (UID BODY.PEEK[])\r\n").await;
+        client.stops = false;
+        expunge(&data, &mut other, "10,110").await;
+        told += &client.read().await;
+        assert_eq!(told.matches(" FETCH (UID ").count(), 119, "the first page was announced, the second has one less");
+        assert!(told.contains("* 10 FETCH (UID 10 ") && !told.contains("(UID 110 "), "{told}");
+        assert!(told.contains("f NO [EXPUNGEISSUED]") && !told.contains(" EXPUNGE\r\n"), "{told}");
+        assert!(client.say("g NOOP\r\n").await.contains("* 10 EXPUNGE\r\n* 109 EXPUNGE\r\n"));
+        assert_sound(&data);
+    });
+}
+
+#[test]
+fn a_damaged_letter_is_not_announced_and_keeps_no_other_from_being_read() {
+    run(async {
+        let disk = SimDisk::sound();
+        let data = fresh(&disk);
+        for n in [1, 16, 2] {
+            deliver(&data, n, INBOX, Flags::default()).expect("it is delivered");
+        }
+        data.close().expect("the disk is sound");
+        disk.damage(&files(&disk)[0], 20);
+        let data = open(&disk).expect("it opens all the same");
+        let (mut client, _stop) = Client::inside(&data).await;
+        let told = client.say("f FETCH 1:3 (UID BODY.PEEK[])\r\n").await;
+        for (uid, n) in [(1, 1), (3, 2)] {
+            let bytes = String::from_utf8(letter(n)).expect("it is text");
+            assert!(told.contains(&format!("(UID {uid} BODY[] {{{}}}\r\n{bytes})\r\n", bytes.len())), "{told}");
+        }
+        assert!(!told.contains("* 2 FETCH") && told.contains("f NO [SERVERBUG]"), "{told}");
+        let told = client.say("g FETCH 2 (FLAGS ENVELOPE)\r\n").await;
+        assert!(told.contains("\"Letter 16\"") && told.contains("g OK"), "what is known of it is told: {told}");
     });
 }

@@ -9,7 +9,9 @@
 //! Invariants, cited by tests:
 //! - H1: what is answered as done is durable (P1): such answers come after the commit they tell of.
 //! - H2: when the outcome of a commit is not known, nothing is answered: the connection ends.
-//! - H3: between two calls nothing pins a snapshot.
+//! - H3: between two calls no snapshot is held.
+//! - H4: bytes that a page of FETCH announced stay readable until the next question, whoever expunges the letter meanwhile
+//!   (RFC 2180 4.1.1); what cannot be opened is not announced.
 
 mod append;
 mod copy;
@@ -34,7 +36,7 @@ use crate::message::Limits;
 use crate::proto::imap::ask::{Flags, No};
 use crate::proto::imap::{Answer, Ask, Notice, UidSet};
 use crate::proto::{self, BodyFault, Part, Session};
-use crate::store::{self as data, Data, Sink};
+use crate::store::{self as data, Data, Held, Sink};
 
 /// What all sessions share.
 pub struct Shared<D> {
@@ -62,6 +64,8 @@ pub struct Host<D> {
     watcher: Option<Watcher>,
     /// Where an answer of several pages goes on.
     rest: Rest,
+    /// What the last answer announced of letters' bytes (H4).
+    held: Option<Arc<Held>>,
     /// The body that is coming in, or why it cannot be kept.
     body: Body,
 }
@@ -93,7 +97,16 @@ type Answered = Result<(Answer, Rest), Error>;
 
 impl<D: Directory> Host<D> {
     pub fn new(shared: Arc<Shared<D>>) -> Host<D> {
-        Host { shared, who: None, refused: 0, seen: ModSeq(0), watcher: None, rest: Rest::Nothing, body: Body::None }
+        Host {
+            shared,
+            who: None,
+            refused: 0,
+            seen: ModSeq(0),
+            watcher: None,
+            rest: Rest::Nothing,
+            held: None,
+            body: Body::None,
+        }
     }
 
     /// The account the session is of. Nothing but SASL is asked before there is one.
@@ -161,11 +174,13 @@ where
     S: Session<Ask = Ask, Answer = Answer, Notice = Notice>,
 {
     async fn ask(&mut self, ask: Ask) -> (Answer, Part) {
+        self.held = None;
         let answered = self.answer(ask).await;
         self.told(answered)
     }
 
     async fn more(&mut self) -> (Answer, Part) {
+        self.held = None;
         let answered = self.page().await;
         self.told(answered)
     }
@@ -187,8 +202,12 @@ where
     }
 
     async fn blob(&mut self, blob: BlobId, range: Range<u64>) -> Result<Bytes, BodyFault> {
-        let data = self.shared.data.clone();
-        blocking(move || Ok(data.blobs().read(blob, range)?)).await.map_err(|_| BodyFault::NotStored)
+        let Some(held) = self.held.clone() else { return Err(BodyFault::NotStored) };
+        let read = blocking(move || Ok(held.read(blob, range)?)).await;
+        read.map_err(|error| {
+            tracing::error!(%error, "a letter that was announced cannot be read");
+            BodyFault::NotStored
+        })
     }
 }
 

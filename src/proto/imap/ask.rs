@@ -46,7 +46,8 @@ pub enum Ask {
     /// [`Selected`] → [`Answer::Changes`] (*pages*), or [`Answer::Gone`] when the mailbox was deleted. Asked after each
     /// command and for each [`Notice::Changed`], so "nothing" has to be cheap.
     Changes { mailbox: MailboxId, since: ModSeq },
-    /// → [`Answer::Rows`] (*pages*), ascending by UID. UIDs that are no longer there are left out (RFC 2180 4.1.3).
+    /// → [`Answer::Rows`] (*pages*), ascending by UID. UIDs that are no longer there are left out (RFC 2180 4.1.2). Until
+    /// the next question the host keeps the bytes that a page announced, whatever becomes of the message.
     Fetch { mailbox: MailboxId, uids: UidSet, want: FetchWant },
     /// → [`Answer::Stored`] (*pages*) with the messages that are there, each with the flags it has now. UIDs that are no
     /// longer there are left out.
@@ -293,6 +294,8 @@ pub struct Row {
     pub structure: Bytes,
     /// One for each wanted section, in that order.
     pub sections: Vec<SectionData>,
+    /// What is kept of it cannot be read, and all but the UID is as in `Row::default()`: nothing of it is told.
+    pub damaged: bool,
 }
 
 /// RFC 9051 6.4.5 section: which part, and what of it.
@@ -324,7 +327,7 @@ pub enum SectionWhat {
 pub enum SectionData {
     /// There is no such part: NIL.
     None,
-    /// These bytes of a blob.
+    /// These bytes of a blob, which the host has made sure are there.
     Blob { blob: BlobId, start: u64, end: u64 },
     /// Computed.
     Bytes(Bytes),

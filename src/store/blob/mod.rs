@@ -5,11 +5,12 @@
 //!
 //! Invariants:
 //! - B1: bytes are read back only if they come to what the row says: length, and for whole reads by the checks BLAKE3.
-//! - B2: bytes stay as long as a snapshot that may name them is open.
+//! - B2: bytes stay as long as a snapshot that may name them is open, or a [`Held`] made from one.
 //! - B3: what waits for its transaction in memory is capped, all letters together; the rest waits in files.
 
 pub(crate) mod file;
 pub(crate) mod frames;
+mod held;
 pub(crate) mod row;
 mod sink;
 
@@ -28,6 +29,7 @@ use file::Index;
 use frames::{FRAME, decode_frame};
 use row::{BlobRow, Place};
 
+pub use held::Held;
 pub(crate) use sink::{Body, Naming};
 pub use sink::{Sink, Staged};
 

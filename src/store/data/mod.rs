@@ -37,7 +37,7 @@ use super::schema::Table;
 
 use engine::{Engine, Job};
 use rows::View;
-use shared::Shared;
+use shared::{Pin, Shared};
 use writer::{Message, Writer};
 
 pub use options::Options;
@@ -68,11 +68,11 @@ pub trait Read {
     ) -> Result<(), Error>;
 }
 
-/// A consistent view. It pins pages, and the bytes of letters it names: never hold one while waiting for a peer.
+/// A consistent view. It pins pages, and the bytes of letters it names: never hold one while waiting for a peer. (What is
+/// to be sent to one is kept by [`Held`](super::blob::Held), which pins no pages.)
 pub struct Snapshot {
     view: View,
-    shared: Arc<Shared>,
-    pinned: u64,
+    pub(crate) pin: Arc<Pin>,
 }
 
 impl Snapshot {
@@ -89,20 +89,8 @@ impl Snapshot {
 
     fn pinned(shared: &Arc<Shared>) -> Result<Snapshot, Error> {
         // Pinned first: what is committed between the two lines is seen, and the pin is only older than need be.
-        let pinned = shared.pins.pin();
-        match shared.rows.view() {
-            Ok(view) => Ok(Snapshot { view, shared: shared.clone(), pinned }),
-            Err(error) => {
-                shared.pins.unpin(pinned);
-                Err(error)
-            }
-        }
-    }
-}
-
-impl Drop for Snapshot {
-    fn drop(&mut self) {
-        self.shared.pins.unpin(self.pinned);
+        let pin = Arc::new(Pin::new(shared));
+        Ok(Snapshot { view: shared.rows.view()?, pin })
     }
 }
 

@@ -75,14 +75,14 @@ pub(crate) struct Pins {
 }
 
 impl Pins {
-    pub fn pin(self: &Pins) -> u64 {
+    fn pin(&self) -> u64 {
         let mut held = lock(&self.held);
         let at = self.visible.load(Ordering::SeqCst);
         *held.entry(at).or_default() += 1;
         at
     }
 
-    pub fn unpin(&self, at: u64) {
+    fn unpin(&self, at: u64) {
         let mut held = lock(&self.held);
         if let Some(count) = held.get_mut(&at) {
             *count -= 1;
@@ -95,6 +95,24 @@ impl Pins {
     /// Whether nobody looks at a state before record `sequence`.
     pub fn passed(&self, sequence: u64) -> bool {
         lock(&self.held).first_key_value().is_none_or(|(oldest, _)| *oldest >= sequence)
+    }
+}
+
+/// Somebody looks at the state that is visible now: until this is dropped, bytes of letters that are deleted later stay.
+pub(crate) struct Pin {
+    pub shared: Arc<Shared>,
+    at: u64,
+}
+
+impl Pin {
+    pub fn new(shared: &Arc<Shared>) -> Pin {
+        Pin { at: shared.pins.pin(), shared: shared.clone() }
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.shared.pins.unpin(self.at);
     }
 }
 

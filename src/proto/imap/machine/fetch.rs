@@ -21,7 +21,7 @@ pub(super) struct FetchJob {
     /// Those that were not \Seen before: their flags are told along.
     seen: UidSet,
     told: u64,
-    /// Of one of them the kept structure cannot be read.
+    /// Of one of them what is kept cannot be read.
     corrupt: bool,
 }
 
@@ -87,7 +87,7 @@ impl Imap {
                 for row in &rows {
                     let Some(seq) = view.numbers.seq(row.uid) else { continue };
                     job.told += 1;
-                    if job.want.flags {
+                    if job.want.flags && !row.damaged {
                         tell_keywords(view, &row.flags, self.out.page());
                     }
                     job.corrupt |= !write_row(&mut self.out, seq, row, &job);
@@ -113,8 +113,11 @@ impl Imap {
     }
 }
 
-/// False, and nothing is written, if the structure is wanted and cannot be read.
+/// False, and nothing is written, if the message is damaged, or its structure is wanted and cannot be read.
 fn write_row(out: &mut Out, seq: u32, row: &Row, job: &FetchJob) -> bool {
+    if row.damaged {
+        return false;
+    }
     let structure = match job.want.structure.then(|| Structure::decode(&row.structure)) {
         None => None,
         Some(Ok(structure)) => Some(structure),

@@ -413,6 +413,7 @@ fn row(letter: &Letter, body: &Bytes, want: &FetchWant) -> Row {
         size: body.len() as u64,
         sections: want.sections.iter().map(section).collect(),
         structure: if want.structure { encoded.clone().into() } else { Bytes::new() },
+        damaged: false,
     }
 }
 
