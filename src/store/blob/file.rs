@@ -29,7 +29,9 @@ pub(crate) fn incoming(number: u64) -> String {
 
 /// The number in a letter file's name.
 pub(crate) fn number(name: &str) -> Option<u64> {
-    u64::from_str_radix(name.strip_prefix("letter-")?, 16).ok()
+    let number = u64::from_str_radix(name.strip_prefix("letter-")?, 16).ok()?;
+    // A file with another name is somebody else's, not ours to read or to sweep away.
+    (*name == self::name(number)).then_some(number)
 }
 
 pub(crate) fn is_incoming(name: &str) -> bool {
@@ -55,7 +57,7 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         let header = encode_header(&self.header);
         let mut out = Vec::with_capacity(64 + header.len() + self.frames.len() * 16);
         out.extend_from_slice(&(header.len() as u32).to_be_bytes());
@@ -71,7 +73,7 @@ impl Index {
         out
     }
 
-    fn decode(bytes: &[u8]) -> Result<Index, Error> {
+    pub fn decode(bytes: &[u8]) -> Result<Index, Error> {
         let mut reader = Reader(bytes);
         let header_len = reader.u32()? as usize;
         let header = row::decode_header(reader.take(header_len)?)?;

@@ -99,7 +99,7 @@ impl Journal {
         if self.spare.len() >= MAX_SPARE || shared.is_low() {
             return Ok(shared.disk.remove(&name)?);
         }
-        let spare = format!("spare-{number:016x}");
+        let spare = segment::spare(number);
         shared.disk.rename(&name, &spare)?;
         self.spare.push(spare);
         Ok(())
@@ -112,9 +112,9 @@ fn numbers(shared: &Shared) -> Result<(u64, Vec<String>), Error> {
     let mut highest = 0;
     let mut spare = Vec::new();
     for name in names {
-        let number = segment::number(&name).or_else(|| u64::from_str_radix(name.strip_prefix("spare-")?, 16).ok());
-        highest = highest.max(number.unwrap_or(0));
-        if name.starts_with("spare-") {
+        let spare_number = segment::spare_number(&name);
+        highest = highest.max(segment::number(&name).or(spare_number).unwrap_or(0));
+        if spare_number.is_some() {
             spare.push(name);
         }
     }

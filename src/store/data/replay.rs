@@ -116,12 +116,29 @@ fn state(shared: &Shared) -> Result<Option<(Identity, Position)>, Error> {
     Ok(view.identity()?.zip(view.position()?))
 }
 
-/// Whether any segment has a whole record: then the store was in use.
+/// Whether there is a letter file, or any segment has a whole record: then the store was in use.
 fn any_record(shared: &Shared) -> Result<bool, Error> {
+    // The rows' file is durable before the first letter is let in.
+    if shared.disk.list()?.iter().any(|name| file::number(name).is_some()) {
+        return Ok(true);
+    }
+    let mut identity = None;
+    let mut headless = Vec::new();
     for number in segment::list(&*shared.disk)? {
-        if let Some(mut walker) = Walker::open(&*shared.disk, number)?
-            && walker.next_any()?.is_some()
-        {
+        match Walker::open(&*shared.disk, number)? {
+            Some(walker) => {
+                identity = Some(walker.header.identity);
+                if walker.has_any()? {
+                    return Ok(true);
+                }
+            }
+            None => headless.push(number),
+        }
+    }
+    // Records of a segment with a damaged header can be salvaged as long as another tells whose they are.
+    let Some(identity) = identity else { return Ok(false) };
+    for number in headless {
+        if Walker::headless(&*shared.disk, number, &identity)?.has_any()? {
             return Ok(true);
         }
     }

@@ -55,7 +55,13 @@ pub fn salvage(disk: &dyn Disk, visit: &mut dyn FnMut(Recovered) -> Result<(), E
     }
     for (number, wanted) in &known.wanted {
         let Ok(Some(mut walker)) = known.walker(disk, *number) else { continue };
-        while let Ok(Some((at, record))) = walker.next_any() {
+        loop {
+            let (at, record) = match walker.next_any() {
+                Ok(Some(found)) => found,
+                // Spoken of already.
+                Err(Error::Corrupt(_)) => continue,
+                Ok(None) | Err(_) => break,
+            };
             for (start, letter) in record.letters {
                 if !wanted.contains(&(at + start as u64)) {
                     continue;
@@ -147,7 +153,8 @@ fn gather(disk: &dyn Disk, salvaged: &mut Salvaged) -> Result<Known, Error> {
                 Ok(None) => break,
                 Err(error) => {
                     salvaged.damaged.push(format!("{}: {error}", segment::name(number)));
-                    break;
+                    // A record that does not read (a later version's?) is no reason to leave those behind it.
+                    if matches!(error, Error::Corrupt(_)) { continue } else { break }
                 }
             };
             if record.sequence < first || record.sequence >= end {

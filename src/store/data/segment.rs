@@ -18,9 +18,26 @@ pub(crate) fn name(number: u64) -> String {
     format!("segment-{number:016x}")
 }
 
+/// A segment that holds nothing any more and is kept to be used again.
+pub(crate) fn spare(number: u64) -> String {
+    format!("spare-{number:016x}")
+}
+
 /// The number in a segment's file name.
 pub(crate) fn number(name: &str) -> Option<u64> {
-    u64::from_str_radix(name.strip_prefix("segment-")?, 16).ok()
+    counted(name, "segment-")
+}
+
+/// The number in a spare segment's file name.
+pub(crate) fn spare_number(name: &str) -> Option<u64> {
+    counted(name, "spare-")
+}
+
+/// A name that is not exactly as it would be made is a file of somebody else's. So is one with a number that no counting
+/// leads to; were it taken for a segment, there would be no number for the next.
+fn counted(name: &str, kind: &str) -> Option<u64> {
+    let number = u64::from_str_radix(name.strip_prefix(kind)?, 16).ok()?;
+    (number < 1 << 63 && *name == format!("{kind}{number:016x}")).then_some(number)
 }
 
 /// Numbers of all segment files there are, ascending.
@@ -147,19 +164,28 @@ impl Walker {
         }
     }
 
-    /// The next whole record of any number at or behind the offset, for salvage; moves behind it.
+    /// The next whole record of any number at or behind the offset, for salvage; moves behind it, also when it does not
+    /// read ([`Error::Corrupt`]).
     pub fn next_any(&mut self) -> Result<Option<(u64, Record<'_>)>, Error> {
         while self.offset + HEADER as u64 <= self.len {
             let at = self.offset;
             if self.load(at)? && record::is_whole(&self.header.identity, &self.buffer) {
                 let Some(read) = record::decode(&self.header.identity, &self.buffer) else { break };
-                let read = read?;
-                self.offset = at + read.padded;
-                return Ok(Some((at, read)));
+                self.offset = at + self.buffer.len() as u64;
+                return read.map(|read| Some((at, read)));
             }
             self.offset += ALIGN;
         }
         Ok(None)
+    }
+
+    /// Whether there is a whole record of any number, one that does not read included.
+    pub fn has_any(mut self) -> Result<bool, Error> {
+        match self.next_any() {
+            Ok(found) => Ok(found.is_some()),
+            Err(Error::Corrupt(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether a whole record with a number above `sequence` lies behind the offset: then what is at the offset is no torn
@@ -214,6 +240,16 @@ mod tests {
     use crate::store::disk::SimDisk;
 
     #[test]
+    fn only_names_that_are_made_are_read() {
+        assert_eq!(number(&name(0x1f)), Some(0x1f));
+        assert_eq!(spare_number(&spare(7)), Some(7));
+        for other in ["segment-1f", "segment-+00000000000001f", "segment-000000000000001F", "segment-ffffffffffffffff"]
+        {
+            assert_eq!(number(other), None, "{other}");
+        }
+    }
+
+    #[test]
     fn a_header_is_read_back_and_damage_to_it_is_noticed() {
         let disk = SimDisk::sound();
         let mut copy = Layer::new();
@@ -227,5 +263,65 @@ mod tests {
         assert_eq!(SegmentHeader::read(&*file, 4).unwrap(), None, "a file under another number");
         disk.damage(&name(3), FIXED + 8);
         assert_eq!(SegmentHeader::read(&*file, 3).unwrap(), None);
+    }
+
+    const IDENTITY: Identity = Identity { epoch: 5, key: [9; 32] };
+
+    /// A segment with these records; with `headed` unset its header is damaged.
+    fn segment(disk: &SimDisk, number: u64, headed: bool, records: Vec<Vec<u8>>) {
+        let header =
+            SegmentHeader { identity: IDENTITY, number, first: 1, before: [0; 32], copy: Layer::new(), copied: 0 };
+        let mut bytes = header.encode();
+        let mut before = [0; 32];
+        for (mut record, sequence) in records.into_iter().zip(1..) {
+            before = record::finish(&mut record, &IDENTITY, sequence, &before);
+            bytes.extend(record);
+        }
+        disk.create(&name(number)).unwrap().write_at(0, &bytes).unwrap();
+        if !headed {
+            disk.damage(&name(number), 100);
+        }
+    }
+
+    fn accounts(key: u8) -> Vec<u8> {
+        let mut rows = Layer::new();
+        rows.entry(Table::Accounts).or_default().insert(vec![key], Some(b"alice".to_vec()));
+        let mut record = record::begin();
+        record.extend_from_slice(&[0; 4]);
+        record::encode_rows(&rows, &mut record);
+        record
+    }
+
+    #[test]
+    fn behind_a_record_that_does_not_read_salvage_goes_on() {
+        let disk = SimDisk::sound();
+        let mut unreadable = record::begin();
+        unreadable.extend_from_slice(b"of another version");
+        segment(&disk, 1, true, vec![accounts(1), unreadable, accounts(2)]);
+        let mut found = Vec::new();
+        let done = crate::store::data::salvage(&disk, &mut |row| {
+            found.push(row);
+            Ok(())
+        });
+        let done = done.unwrap();
+        assert_eq!((done.rows, found.len(), done.damaged.len()), (2, 2, 1), "{:?}", done.damaged);
+    }
+
+    #[test]
+    fn no_new_store_is_made_over_what_can_be_salvaged() {
+        let open = |disk: &SimDisk| crate::store::Data::open(Arc::new(disk.clone()), Default::default());
+        // The header that is whole has no records, the records have no header.
+        let disk = SimDisk::sound();
+        segment(&disk, 1, false, vec![accounts(1), accounts(2)]);
+        segment(&disk, 2, true, vec![]);
+        assert!(matches!(open(&disk).err(), Some(Error::Corrupt(_))));
+        assert_eq!(list(&disk), Ok(vec![1, 2]));
+        let disk = SimDisk::sound();
+        disk.create("letter-0000000000000007").unwrap();
+        assert!(matches!(open(&disk).err(), Some(Error::Corrupt(_))));
+        // Headers alone are what a first start leaves that was cut short.
+        let disk = SimDisk::sound();
+        segment(&disk, 1, true, vec![]);
+        assert!(open(&disk).is_ok());
     }
 }
