@@ -6,6 +6,7 @@
 
 use std::num::NonZeroU32;
 
+use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use aws_lc_rs::{digest, hmac, pbkdf2};
 use unicode_normalization::UnicodeNormalization;
@@ -25,6 +26,12 @@ const DIFFERENT: usize = 5;
 const BYTES: usize = 256;
 /// Nobody's password is longer, so nothing is spent on it.
 const LOGIN_BYTES: usize = 1024;
+
+/// A hash says itself what it costs to check it. One that asks for more than this is a damaged row, which must not take
+/// all memory there is (in KiB), or all time.
+const MOST_MEMORY: u32 = 256 << 10;
+const MOST_PASSES: u32 = 32;
+const MOST_LANES: u32 = 16;
 
 pub(super) const ITERATIONS: u32 = 20_000;
 pub(super) const SALT_BYTES: usize = 16;
@@ -168,7 +175,11 @@ fn hash(prepared: &str, salt: &[u8]) -> Result<String, Error> {
 
 /// Whether `prepared` is the password of a PHC string. Takes as long whether it is or not.
 pub(super) fn verify(prepared: &str, phc: &str) -> bool {
-    PasswordVerifier::<str>::verify_password(&hasher(), prepared.as_bytes(), phc).is_ok()
+    let Ok(hash) = PasswordHash::new(phc) else { return false };
+    let bearable = Params::try_from(&hash).is_ok_and(|params| {
+        params.m_cost() <= MOST_MEMORY && params.t_cost() <= MOST_PASSES && params.p_cost() <= MOST_LANES
+    });
+    bearable && hasher().verify_password(prepared.as_bytes(), &hash).is_ok()
 }
 
 /// A hash that no password has, for users that do not exist (U1): checking it costs what a real one costs.
@@ -229,6 +240,17 @@ mod tests {
         assert!(!verify("correct horse battery", &dummy_hash(&SeededRandom::new(2)).unwrap()));
         assert!(!verify("x", "not a hash"));
         assert!(row.iterations >= 4096 && row.salt.len() == SALT_BYTES);
+    }
+
+    #[test]
+    fn a_damaged_hash_takes_neither_all_memory_nor_all_time() {
+        let Credential(row) = new("correct horse battery").unwrap();
+        for (from, to) in [("m=19456", "m=4294967295"), ("t=2", "t=4294967295"), ("p=1", "p=1000")] {
+            let damaged = row.argon2.replace(from, to);
+            assert_ne!(damaged, row.argon2);
+            assert!(PasswordHash::new(&damaged).is_ok_and(|hash| Params::try_from(&hash).is_ok()), "{damaged}");
+            assert!(!verify("correct horse battery", &damaged));
+        }
     }
 
     /// The example exchange of RFC 7677 3, proved from the stored key as a server does it.
