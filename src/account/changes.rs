@@ -95,7 +95,7 @@ pub(super) fn log(
     let hi = rows::account_key(account).after();
     let mut failed = None;
     read.scan(Table::Changes, &lo, &hi, Order::Forward, &mut |key, value| match rows::u64_at(key, 4)
-        .and_then(|modseq| Ok((modseq, rows::decode("change", value)?)))
+        .and_then(|modseq| Ok((modseq, rows::decode_change(value)?)))
     {
         Ok((modseq, change)) => {
             visit(ModSeq(modseq), change);

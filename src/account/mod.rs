@@ -49,6 +49,8 @@ pub use flags::{Flagged, Flags, MAX_KEYWORDS, Mode, store};
 pub use letter::Letter;
 pub use mailbox::{Listed, MAX_MAILBOXES, Mailbox, SpecialUse, create, open, subscribe};
 pub use rename::{Renamed, move_all, rename};
+#[doc(hidden)]
+pub use rows::reads_back;
 pub use salvage::{RECOVERED, Salvaged, salvage};
 pub use view::{Email, Message, Page};
 

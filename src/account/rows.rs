@@ -4,9 +4,13 @@
 use minicbor::{Decode, Decoder, Encode, Encoder};
 
 use crate::base::{AccountId, EmailId, MailboxId, ModSeq, Uid};
+use crate::store::Table;
 use crate::store::schema::Key;
 
 use super::Error;
+
+/// Messages and emails that one change touches at most; the largest copy touches far fewer.
+const MAX_CHANGED: u64 = 1 << 20;
 
 /// Table Ledger: what an account has used and the last number of each kind it has given out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -225,6 +229,14 @@ macro_rules! ranges {
                 }
             }
 
+            /// How many numbers they hold.
+            fn numbers(&self) -> u64 {
+                self.0.iter().fold(0u64, |sum, range| {
+                    let more = u64::from(range.1 - range.0).saturating_add(1);
+                    sum.saturating_add(more)
+                })
+            }
+
             pub fn iter(&self) -> impl Iterator<Item = $of> + '_ {
                 self.0.iter().flat_map(|range| range.0..=range.1)
             }
@@ -275,6 +287,39 @@ pub(super) fn encode<T: Encode<()>>(row: &T) -> Vec<u8> {
 
 pub(super) fn decode<'b, T: Decode<'b, ()>>(what: &'static str, bytes: &'b [u8]) -> Result<T, Error> {
     minicbor::decode(bytes).map_err(|error| Error::Corrupt(format!("{what}: {error}")))
+}
+
+/// Whether a value of a table of this folder (an email's: part 0) is the same when it is written and read again;
+/// [`Error::Corrupt`] if it cannot be read. For tests that hand in any bytes.
+pub fn reads_back(table: Table, value: &[u8]) -> Result<bool, Error> {
+    fn twice<T: Encode<()> + for<'b> Decode<'b, ()> + PartialEq>(bytes: &[u8]) -> Result<bool, Error> {
+        let row = decode::<T>("value", bytes)?;
+        Ok(decode::<T>("value", &encode(&row)).as_ref() == Ok(&row))
+    }
+    match table {
+        Table::Ledger => twice::<LedgerRow>(value),
+        Table::Mailboxes => twice::<MailboxRow>(value),
+        Table::Messages => twice::<MessageRow>(value),
+        Table::Emails => twice::<EmailRow>(value),
+        Table::Changes => {
+            let row = decode_change(value)?;
+            Ok(decode_change(&encode(&row)).as_ref() == Ok(&row))
+        }
+        other => Err(Error::Corrupt(format!("table {other:?} is not of this folder"))),
+    }
+}
+
+/// Whoever reads the log goes through every number in its ranges, so a row that claims more than any change touches is
+/// not believed: one damaged byte can make a range as long as all numbers there are.
+pub(super) fn decode_change(bytes: &[u8]) -> Result<ChangeRow, Error> {
+    let row = decode::<ChangeRow>("change", bytes)?;
+    let uids = row.messages.iter().flat_map(|of| [&of.arrived, &of.flags, &of.expunged]);
+    let numbers = uids.fold(0u64, |sum, ranges| sum.saturating_add(ranges.numbers()));
+    let numbers = numbers.saturating_add(row.created.numbers()).saturating_add(row.destroyed.numbers());
+    if numbers > MAX_CHANGED {
+        return Err(Error::Corrupt(format!("change: it claims to touch {numbers} messages")));
+    }
+    Ok(row)
 }
 
 // Keys, as store/schema.rs lays them out.
@@ -432,6 +477,21 @@ mod tests {
         assert_eq!(ranges.iter().collect::<Vec<_>>(), [1, 2, 5, 6, 9]);
         assert!(decode::<Ranges>("ranges", &[0x83, 1, 2, 3]).is_err(), "three numbers are no pairs");
         assert!(decode::<Ranges>("ranges", &[0x82, 2, 1]).is_err(), "a range that ends before it begins");
+    }
+
+    #[test]
+    fn a_change_that_claims_to_touch_everything_is_not_believed() {
+        let row = |created, flags| {
+            let of = |mailbox| MessageChanges { mailbox, flags: Ranges(vec![flags]), ..MessageChanges::default() };
+            encode(&ChangeRow {
+                messages: vec![of(1), of(2)],
+                created: Ranges64(vec![created]),
+                ..ChangeRow::default()
+            })
+        };
+        assert!(decode_change(&row((1, 4), (1, 25_000))).is_ok());
+        assert!(decode_change(&row((0, u64::MAX), (1, 9))).is_err());
+        assert!(decode_change(&row((1, 4), (1, 600_000))).is_err(), "it is the sum that counts");
     }
 
     #[test]

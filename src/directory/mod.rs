@@ -28,6 +28,8 @@ pub use address::{Address, normal_domain};
 pub use internal::Internal;
 pub use password::{Credential, PASSWORD_RULE};
 pub use resolve::resolve;
+#[doc(hidden)]
+pub use row::reads_back;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {

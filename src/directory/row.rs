@@ -101,6 +101,22 @@ pub fn decode<T: for<'b> Decode<'b, ()>>(what: &str, bytes: &[u8]) -> Result<T, 
     minicbor::decode(bytes).map_err(|error| store::Error::Corrupt(format!("the row of {what}: {error}")))
 }
 
+/// Whether a value of a table of this folder is the same when it is written and read again;
+/// [`store::Error::Corrupt`] if it cannot be read. For tests that hand in any bytes.
+pub fn reads_back(table: store::Table, value: &[u8]) -> Result<bool, store::Error> {
+    fn twice<T: Encode<()> + for<'b> Decode<'b, ()> + PartialEq>(bytes: &[u8]) -> Result<bool, store::Error> {
+        let row = decode::<T>("value", bytes)?;
+        Ok(decode::<T>("value", &encode(&row)).as_ref() == Ok(&row))
+    }
+    match table {
+        store::Table::Domains => twice::<DomainRow>(value),
+        store::Table::Accounts => twice::<AccountRow>(value),
+        store::Table::Addresses => twice::<AddressRow>(value),
+        store::Table::Credentials => twice::<CredentialRow>(value),
+        other => Err(store::Error::Corrupt(format!("table {other:?} is not of this folder"))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

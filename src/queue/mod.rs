@@ -12,4 +12,6 @@ mod row;
 mod spool;
 
 pub use check::check;
+#[doc(hidden)]
+pub use row::reads_back;
 pub use spool::{Entry, Error, Limits, NewLetter, NewRecipient, Notify, Recipient, State, enqueue, find, list};

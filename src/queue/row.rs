@@ -2,6 +2,9 @@
 
 use minicbor::{Decode, Encode};
 
+use super::spool::{self, Error};
+use crate::store::Table;
+
 /// Table Queue: a letter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub(super) struct LetterRow {
@@ -55,6 +58,21 @@ pub(super) struct RecipientRow {
     /// What the last attempt was told, if it failed.
     #[n(6)]
     pub last: Option<String>,
+}
+
+/// Whether a value of a table of this folder (in table Meta: the totals) is the same when it is written and read again;
+/// [`Error::Corrupt`] if it cannot be read. For tests that hand in any bytes.
+pub fn reads_back(table: Table, value: &[u8]) -> Result<bool, Error> {
+    fn twice<T: Encode<()> + for<'b> Decode<'b, ()> + PartialEq>(bytes: &[u8]) -> Result<bool, Error> {
+        let row = spool::decode::<T>(bytes)?;
+        Ok(spool::decode::<T>(&spool::encode(&row)?).as_ref() == Ok(&row))
+    }
+    match table {
+        Table::Queue => twice::<LetterRow>(value),
+        Table::QueueRecipients => twice::<RecipientRow>(value),
+        Table::Meta => twice::<(u64, u64)>(value),
+        other => Err(Error::Corrupt(format!("table {other:?} is not of this folder"))),
+    }
 }
 
 #[cfg(test)]

@@ -257,7 +257,7 @@ pub(super) fn number(key: &[u8]) -> u64 {
     key.iter().take(8).fold(0, |n, byte| n << 8 | u64::from(*byte))
 }
 
-fn encode<T: minicbor::Encode<()>>(row: &T) -> Result<Vec<u8>, Error> {
+pub(super) fn encode<T: minicbor::Encode<()>>(row: &T) -> Result<Vec<u8>, Error> {
     minicbor::to_vec(row).map_err(|error| Error::Corrupt(error.to_string()))
 }
 

@@ -19,6 +19,7 @@ mod rows;
 mod salvage;
 mod segment;
 pub(crate) mod shared;
+mod stored;
 mod txn;
 mod writer;
 
@@ -42,6 +43,8 @@ use writer::{Message, Writer};
 
 pub use options::Options;
 pub use salvage::{Recovered, Salvaged, salvage};
+#[doc(hidden)]
+pub use stored::{Stored, reads_back};
 pub use txn::Txn;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

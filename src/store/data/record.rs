@@ -209,9 +209,9 @@ pub(crate) fn decode<'a>(identity: &Identity, bytes: &'a [u8]) -> Option<Result<
 }
 
 /// The letters and rows of a payload.
-type Payload<'a> = (Vec<(usize, Letter<'a>)>, Layer);
+pub(crate) type Payload<'a> = (Vec<(usize, Letter<'a>)>, Layer);
 
-fn payload(bytes: &[u8]) -> Result<Payload<'_>, Error> {
+pub(crate) fn payload(bytes: &[u8]) -> Result<Payload<'_>, Error> {
     let mut reader = Reader(bytes);
     let mut letters = Vec::new();
     for _ in 0..reader.u32()? {

@@ -68,6 +68,20 @@ pub fn memory(bytes: usize) -> Arc<dyn Lookup> {
     Arc::new(Expiring(memory::Memory::new(bytes)))
 }
 
+/// Facts in memory over rows as they are given, for tests that hand in any bytes: first keys and facts, then due keys.
+#[doc(hidden)]
+pub fn memory_over(facts: &[(&[u8], &[u8])], due: &[&[u8]]) -> Arc<dyn Lookup> {
+    use expiring::{Backend, Space};
+    let memory = memory::Memory::new(1 << 20);
+    let _ = memory.write(&|tables| {
+        for (key, row) in facts {
+            tables.set(Space::Facts, key, row)?;
+        }
+        due.iter().try_for_each(|key| tables.set(Space::Expiry, key, &[]))
+    });
+    Arc::new(Expiring(memory))
+}
+
 /// Facts in a folder of sled's.
 #[cfg(feature = "lookup-sled")]
 pub fn sled(folder: std::path::PathBuf) -> Arc<dyn Lookup> {

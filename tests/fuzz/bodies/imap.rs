@@ -98,8 +98,8 @@ fn answer(ask: Ask, n: u64) -> Answer {
             ..Selected::default()
         })),
         Ask::Changes { .. } => Answer::Changes(Changes {
-            arrived: if n % 3 == 0 { UidSet::one(Uid(n as u32 + 9)) } else { UidSet::new() },
-            expunged: if n % 5 == 0 { UidSet::one(Uid(n as u32 % 9)) } else { UidSet::new() },
+            arrived: if n.is_multiple_of(3) { UidSet::one(Uid(n as u32 + 9)) } else { UidSet::new() },
+            expunged: if n.is_multiple_of(5) { UidSet::one(Uid(n as u32 % 9)) } else { UidSet::new() },
             flags: vec![FlagRow { uid: Uid(n as u32 % 9), modseq: ModSeq(n), flags }],
             upto: ModSeq(n),
         }),
@@ -115,7 +115,7 @@ fn answer(ask: Ask, n: u64) -> Answer {
             Answer::Rows(uids.intersect(&there).iter().map(row).collect())
         }
         Ask::Store { uids, .. } => {
-            let row = |uid| StoredRow { uid, modseq: ModSeq(n), flags: flags.clone(), changed: n % 2 == 0 };
+            let row = |uid| StoredRow { uid, modseq: ModSeq(n), flags: flags.clone(), changed: n.is_multiple_of(2) };
             Answer::Stored(Stored { rows: uids.intersect(&there).iter().map(row).collect() })
         }
         Ask::Copy { uids, .. } | Ask::Move { uids, .. } => {
