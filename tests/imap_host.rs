@@ -355,6 +355,38 @@ fn what_is_gone_before_its_row_is_left_out_and_said_so() {
     });
 }
 
+/// What is read ahead of the peer is what it asked for, with large letters, small ones and pieces among them.
+#[test]
+fn letters_come_in_their_order_whole_and_in_pieces() {
+    run(async {
+        let data = fresh(&SimDisk::sound());
+        let numbers: Vec<u64> = (0..130).map(|n| if n % 40 == 7 { 16 } else { n % 16 }).collect();
+        for n in &numbers {
+            deliver(&data, *n, INBOX, Flags::default()).expect("it is delivered");
+        }
+        let (mut client, _stop) = Client::inside(&data).await;
+        let whole: Vec<String> = numbers.iter().map(|n| String::from_utf8(letter(*n)).expect("it is text")).collect();
+        let told = client.say("f FETCH 1:* BODY.PEEK[]\r\n").await;
+        let rows = whole.iter().enumerate();
+        let rows = rows.map(|(at, text)| format!("* {} FETCH (BODY[] {{{}}}\r\n{text})\r\n", at + 1, text.len()));
+        assert!(told.starts_with(&rows.collect::<String>()), "the letters as they are");
+        // The same twice in a row, a piece, and the whole.
+        let told = client.say("g FETCH 6:10 (BODY.PEEK[]<3.50> BODY.PEEK[] BODY.PEEK[TEXT])\r\n").await;
+        for (at, text) in whole.iter().enumerate().skip(5).take(5) {
+            let (_, body) = text.split_once("\r\n\r\n").expect("it has a body");
+            let piece = &text[3..53];
+            let row = format!(
+                "* {} FETCH (BODY[]<3> {{50}}\r\n{piece} BODY[] {{{}}}\r\n{text} BODY[TEXT] {{{}}}\r\n{body})\r\n",
+                at + 1,
+                text.len(),
+                body.len()
+            );
+            assert!(told.contains(&row), "message {}", at + 1);
+        }
+        assert!(told.contains("g OK"));
+    });
+}
+
 #[test]
 fn a_damaged_letter_is_not_announced_and_keeps_no_other_from_being_read() {
     run(async {

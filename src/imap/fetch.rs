@@ -1,10 +1,10 @@
 //! FETCH: rows, structures, and where the wanted sections lie.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::sending::Sending;
 use super::{Answered, Host, blocking, flags_out};
 use crate::account::{Email, Error, Message, view};
 use crate::base::{AccountId, MailboxId, Uid};
@@ -42,7 +42,7 @@ impl<D: Directory> Host<D> {
             Ok((page, rest))
         })
         .await?;
-        self.held = page.held.map(Arc::new);
+        self.sending = page.held.map(Sending::new);
         let rest = if page.next.is_some() { super::Rest::Fetch(rest) } else { super::Rest::Nothing };
         Ok((Answer::Rows(page.rows), rest))
     }
@@ -153,7 +153,7 @@ impl Source<'_> {
 
     /// Opened before it is announced (H4).
     fn announced(&mut self, email: &Email, range: Range<u64>) -> Result<SectionData, Error> {
-        self.held.keep(self.snapshot, email.blob, range.end)?;
+        self.held.keep(self.snapshot, email.blob, range.clone())?;
         Ok(SectionData::Blob { blob: email.blob, start: range.start, end: range.end })
     }
 }

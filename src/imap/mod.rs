@@ -22,6 +22,7 @@ mod manage;
 mod notice;
 mod search;
 mod select;
+mod sending;
 mod store;
 
 use std::ops::Range;
@@ -36,7 +37,9 @@ use crate::message::Limits;
 use crate::proto::imap::ask::{Flags, No};
 use crate::proto::imap::{Answer, Ask, Notice, UidSet};
 use crate::proto::{self, BodyFault, Part, Session};
-use crate::store::{self as data, Data, Held, Sink};
+use crate::store::{self as data, Data, Sink};
+
+use sending::Sending;
 
 /// What all sessions share.
 pub struct Shared<D> {
@@ -65,7 +68,7 @@ pub struct Host<D> {
     /// Where an answer of several pages goes on.
     rest: Rest,
     /// What the last answer announced of letters' bytes (H4).
-    held: Option<Arc<Held>>,
+    sending: Option<Sending>,
     /// The body that is coming in, or why it cannot be kept.
     body: Body,
 }
@@ -104,7 +107,7 @@ impl<D: Directory> Host<D> {
             seen: ModSeq(0),
             watcher: None,
             rest: Rest::Nothing,
-            held: None,
+            sending: None,
             body: Body::None,
         }
     }
@@ -174,13 +177,13 @@ where
     S: Session<Ask = Ask, Answer = Answer, Notice = Notice>,
 {
     async fn ask(&mut self, ask: Ask) -> (Answer, Part) {
-        self.held = None;
+        self.sending = None;
         let answered = self.answer(ask).await;
         self.told(answered)
     }
 
     async fn more(&mut self) -> (Answer, Part) {
-        self.held = None;
+        self.sending = None;
         let answered = self.page().await;
         self.told(answered)
     }
@@ -202,9 +205,8 @@ where
     }
 
     async fn blob(&mut self, blob: BlobId, range: Range<u64>) -> Result<Bytes, BodyFault> {
-        let Some(held) = self.held.clone() else { return Err(BodyFault::NotStored) };
-        let read = blocking(move || Ok(held.read(blob, range)?)).await;
-        read.map_err(|error| {
+        let Some(sending) = &mut self.sending else { return Err(BodyFault::NotStored) };
+        sending.read(blob, range).await.map_err(|error| {
             tracing::error!(%error, "a letter that was announced cannot be read");
             BodyFault::NotStored
         })

@@ -29,7 +29,7 @@ use file::Index;
 use frames::{FRAME, decode_frame};
 use row::{BlobRow, Place};
 
-pub use held::Held;
+pub use held::{Held, Piece};
 pub(crate) use sink::{Body, Naming};
 pub use sink::{Sink, Staged};
 
