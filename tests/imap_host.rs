@@ -409,3 +409,23 @@ fn a_damaged_letter_is_not_announced_and_keeps_no_other_from_being_read() {
         assert!(told.contains("\"Letter 16\"") && told.contains("g OK"), "what is known of it is told: {told}");
     });
 }
+
+#[test]
+fn a_letter_that_found_no_room_does_not_stand_in_the_way_of_the_next() {
+    run(async {
+        let disk = SimDisk::sound();
+        let data = fresh(&disk);
+        let (mut client, _stop) = Client::inside(&data).await;
+        let text = String::from_utf8(letter(16)).expect("it is text");
+        let append = format!("a APPEND INBOX {{{}}}\r\n", text.len());
+        assert!(client.say(&append).await.starts_with("+"));
+        disk.set_capacity(Some(0));
+        let told = client.say(&format!("{text}\r\n")).await;
+        assert!(told.contains("a NO [UNAVAILABLE]"), "{told}");
+        disk.set_capacity(None);
+        assert!(client.say(&append).await.starts_with("+"));
+        let told = client.say(&format!("{text}\r\n")).await;
+        assert!(told.contains("a OK [APPENDUID 1 1]"), "{told}");
+        assert_sound(&data);
+    });
+}

@@ -1,19 +1,14 @@
 //! APPEND: the letter comes in chunks, is staged and read, and then put into its mailbox.
 
-use bytes::Bytes;
-
-use super::{Body, Host, blocking, flags_in};
+use super::{Host, blocking, flags_in};
 use crate::account::{self, Error, Letter, Place, mailbox, quota};
 use crate::base::Time;
 use crate::directory::Directory;
 use crate::proto::BodyFault;
 use crate::proto::imap::Answer;
 use crate::proto::imap::ask::{Flags, No};
+use crate::store;
 use crate::store::blob::LetterHeader;
-use crate::store::{self, Sink};
-
-/// Up to here a letter stays in memory, and taking a chunk of it does not touch the disk.
-const SMALL: u64 = 192 * 1024;
 
 impl<D: Directory> Host<D> {
     pub(super) async fn append_check(&mut self, name: String, size: u64) -> Result<Answer, Error> {
@@ -36,11 +31,7 @@ impl<D: Directory> Host<D> {
 
     pub(super) async fn append(&mut self, name: String, flags: Flags, date: Option<Time>) -> Result<Answer, Error> {
         let (account, now) = (self.account()?, self.now());
-        let letter = match std::mem::take(&mut self.body) {
-            Body::Ended(letter) => letter?,
-            Body::Failed(error) => return Err(error.into()),
-            Body::None | Body::Coming(_) => return Ok(Answer::No(No::ServerBug)),
-        };
+        let Some(letter) = self.letter.take().transpose()? else { return Ok(Answer::No(No::ServerBug)) };
         let limit = self.who.as_ref().and_then(|who| who.quota);
         let flags = flags_in(&flags);
         let appended = self
@@ -59,50 +50,19 @@ impl<D: Directory> Host<D> {
         }
     }
 
-    pub(super) async fn take_chunk(&mut self, chunk: Bytes) {
-        let sink = match std::mem::take(&mut self.body) {
-            Body::Coming(sink) => sink,
-            Body::Failed(error) => {
-                self.body = Body::Failed(error);
-                return;
-            }
-            Body::None | Body::Ended(_) => self.shared.data.blobs().sink(),
-        };
-        let take = move |mut sink: Sink| sink.write(&chunk).map(|()| sink);
-        let taken =
-            if sink.len() < SMALL { take(sink).map_err(Error::from) } else { blocking(move || Ok(take(sink)?)).await };
-        self.body = match taken {
-            Ok(sink) => Body::Coming(sink),
-            Err(Error::Store(error)) => Body::Failed(error),
-            Err(error) => Body::Failed(store::Error::Disk(error.to_string())),
-        };
-    }
-
     /// Makes the letter ready: its bytes are staged and its structure is read. That it goes past a limit is told by the
     /// answer to the question that follows.
     pub(super) async fn end_body(&mut self) -> Result<(), BodyFault> {
-        let sink = match std::mem::take(&mut self.body) {
-            Body::Coming(sink) => sink,
-            Body::Failed(error) => {
-                self.body = Body::Failed(error);
-                return Err(BodyFault::NotStored);
-            }
-            // A letter of no bytes came in no chunks.
-            Body::None | Body::Ended(_) => self.shared.data.blobs().sink(),
-        };
         let accounts = self.who.iter().map(|who| who.address.clone()).collect();
         let header = LetterHeader { accounts, received: self.now() };
         let limits = self.shared.limits.clone();
-        let letter = blocking(move || Letter::read(sink.finish(header, &[])?, &limits)).await;
-        match letter {
-            Err(Error::Store(error)) => {
-                self.body = Body::Failed(error);
-                Err(BodyFault::NotStored)
-            }
-            letter => {
-                self.body = Body::Ended(letter);
-                Ok(())
-            }
+        let letter = match self.body.end(self.shared.data.blobs()) {
+            Ok(sink) => blocking(move || Letter::read(sink.finish(header, &[])?, &limits)).await,
+            Err(error) => Err(error.into()),
+        };
+        match self.letter.insert(letter) {
+            Err(Error::Store(_)) => Err(BodyFault::NotStored),
+            _ => Ok(()),
         }
     }
 }

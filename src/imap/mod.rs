@@ -37,7 +37,7 @@ use crate::message::Limits;
 use crate::proto::imap::ask::{Flags, No};
 use crate::proto::imap::{Answer, Ask, Notice, UidSet};
 use crate::proto::{self, BodyFault, Part, Session};
-use crate::store::{self as data, Data, Sink};
+use crate::store::{self as data, Arriving, Data};
 
 use sending::Sending;
 
@@ -69,8 +69,9 @@ pub struct Host<D> {
     rest: Rest,
     /// What the last answer announced of letters' bytes (H4).
     sending: Option<Sending>,
-    /// The body that is coming in, or why it cannot be kept.
-    body: Body,
+    /// The letter that is coming in, and when it has ended, the letter or why it is not kept.
+    body: Arriving,
+    letter: Option<Result<Letter, Error>>,
 }
 
 /// What is left of an answer.
@@ -86,15 +87,6 @@ enum Rest {
     Search(search::Rest),
 }
 
-#[derive(Default)]
-enum Body {
-    #[default]
-    None,
-    Coming(Sink),
-    Failed(data::Error),
-    Ended(Result<Letter, Error>),
-}
-
 /// An answer, and what is left of it.
 type Answered = Result<(Answer, Rest), Error>;
 
@@ -108,7 +100,8 @@ impl<D: Directory> Host<D> {
             watcher: None,
             rest: Rest::Nothing,
             sending: None,
-            body: Body::None,
+            body: Arriving::default(),
+            letter: None,
         }
     }
 
@@ -193,7 +186,7 @@ where
     }
 
     async fn body_chunk(&mut self, chunk: Bytes) {
-        self.take_chunk(chunk).await;
+        self.body.take(self.shared.data.blobs(), chunk).await;
     }
 
     async fn body_end(&mut self) -> Result<(), BodyFault> {
@@ -201,7 +194,8 @@ where
     }
 
     fn body_abort(&mut self) {
-        self.body = Body::None;
+        self.body.abort();
+        self.letter = None;
     }
 
     async fn blob(&mut self, blob: BlobId, range: Range<u64>) -> Result<Bytes, BodyFault> {

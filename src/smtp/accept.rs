@@ -1,6 +1,6 @@
 //! The end of a letter's text: is it taken?
 
-use super::{Body, Host};
+use super::Host;
 use crate::base::{Family, Fault};
 use crate::delivery::{Envelope, Origin, Outcome, Refusal};
 use crate::directory::Directory;
@@ -11,9 +11,9 @@ use crate::store;
 impl<D: Directory> Host<D> {
     pub(super) async fn accept(&mut self, with: &'static str) -> Answer {
         let (mail, recipients) = (self.mail.take(), std::mem::take(&mut self.recipients));
-        let sink = match (mail.is_some(), std::mem::take(&mut self.body)) {
-            (true, Body::Coming(sink)) => sink,
-            (_, Body::Failed(error)) => return Answer::Reply(not_stored(&error)),
+        let sink = match (mail.is_some(), self.letter.take()) {
+            (true, Some(Ok(sink))) => sink,
+            (_, Some(Err(error))) => return Answer::Reply(not_stored(&error)),
             _ => return Answer::Reply(Reply::new(451, (4, 3, 0), "The message got lost here; please send it again")),
         };
         let mail = mail.unwrap_or_default();

@@ -9,7 +9,6 @@
 //! - M3: who has logged in writes only as an address of their own.
 
 mod accept;
-mod body;
 mod mail;
 mod rcpt;
 
@@ -25,9 +24,7 @@ use crate::delivery::{self, Intake, Recipient, Ticket};
 use crate::directory::{self, Directory, login};
 use crate::proto::smtp::{Answer, Ask, Machine, Mail, Notice, Reply};
 use crate::proto::{self, BodyFault, Part, Secured};
-use crate::store::Data;
-
-use body::Body;
+use crate::store::{self, Arriving, Data, Sink};
 
 /// What all sessions share.
 pub struct Shared<D> {
@@ -51,7 +48,9 @@ pub struct Host<D> {
     /// The envelope being built: what MAIL said, and each recipient that was accepted.
     mail: Option<Mail>,
     recipients: Vec<Recipient>,
-    body: Body,
+    /// The letter that is coming in, and when it has ended, all of it or why it is not kept.
+    body: Arriving,
+    letter: Option<Result<Sink, store::Error>>,
     /// Of the letter taken last, until the peer is known to have read so.
     ticket: Option<Ticket>,
 }
@@ -66,7 +65,8 @@ impl<D: Directory> Host<D> {
             who: None,
             mail: None,
             recipients: Vec::new(),
-            body: Body::None,
+            body: Arriving::default(),
+            letter: None,
             ticket: None,
         }
     }
@@ -104,7 +104,8 @@ impl<D: Directory> Host<D> {
     fn forget_envelope(&mut self) {
         self.mail = None;
         self.recipients.clear();
-        self.body = Body::None;
+        self.body.abort();
+        self.letter = None;
     }
 }
 
@@ -125,20 +126,19 @@ impl<D: Directory> proto::Host<Machine> for Host<D> {
     }
 
     async fn body_chunk(&mut self, chunk: Bytes) {
-        self.body.take(&self.shared.data, chunk).await;
+        self.body.take(self.shared.data.blobs(), chunk).await;
     }
 
     async fn body_end(&mut self) -> Result<(), BodyFault> {
-        // A letter without any octet is one, too.
-        self.body.take(&self.shared.data, Bytes::new()).await;
-        match self.body {
-            Body::Coming(_) => Ok(()),
-            Body::None | Body::Failed(_) => Err(BodyFault::NotStored),
+        match self.letter.insert(self.body.end(self.shared.data.blobs())) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(BodyFault::NotStored),
         }
     }
 
     fn body_abort(&mut self) {
-        self.body = Body::None;
+        self.body.abort();
+        self.letter = None;
     }
 
     async fn blob(&mut self, _: BlobId, _: Range<u64>) -> Result<Bytes, BodyFault> {

@@ -16,7 +16,7 @@ pub mod disk;
 pub mod lookup;
 pub mod schema;
 
-pub use blob::{Blobs, Held, Sink, Staged};
+pub use blob::{Arriving, Blobs, Held, Sink, Staged};
 pub use data::{Committed, Data, Durable, Order, Read, Snapshot, Txn};
 pub use schema::Table;
 

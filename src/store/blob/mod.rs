@@ -8,6 +8,7 @@
 //! - B2: bytes stay as long as a snapshot that may name them is open, or a [`Held`] made from one.
 //! - B3: what waits for its transaction in memory is capped, all letters together; the rest waits in files.
 
+mod arriving;
 pub(crate) mod file;
 pub(crate) mod frames;
 mod held;
@@ -29,6 +30,7 @@ use file::Index;
 use frames::{FRAME, decode_frame};
 use row::{BlobRow, Place};
 
+pub use arriving::Arriving;
 pub use held::{Held, Piece};
 pub(crate) use sink::{Body, Naming};
 pub use sink::{Sink, Staged};

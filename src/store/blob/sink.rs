@@ -66,6 +66,14 @@ impl Sink {
         }
     }
 
+    /// Whether so many bytes more can be taken without touching the disk, unless all letters together are too many.
+    pub(crate) fn stays_in_memory(&self, more: usize) -> bool {
+        match &self.state {
+            State::Memory(bytes) => bytes.len() + more <= self.shared.options.letter_bytes,
+            State::File(_) => false,
+        }
+    }
+
     /// Bytes taken so far.
     pub fn len(&self) -> u64 {
         match &self.state {
