@@ -118,7 +118,7 @@ fn why(error: &io::Error) -> String {
     }
 }
 
-fn spec(settings: &Settings, name: Name, port: u16, shift: Shift) -> Option<Spec> {
+pub(super) fn spec(settings: &Settings, name: Name, port: u16, shift: Shift) -> Option<Spec> {
     let port = port.checked_add(shift.offset)?;
     let (total, per_address, silent, handshake_ms) = match name {
         Name::Smtp | Name::Submissions | Name::Submission => {

@@ -8,11 +8,11 @@ use arc_swap::ArcSwap;
 use crate::base::{Clock, OsRandom, Random, SystemClock};
 use crate::directory::Internal;
 use crate::settings::Settings;
-use crate::store::data::Options;
 use crate::store::disk::RealDisk;
 use crate::store::{self, Data};
 
 use super::folder::Folder;
+use super::limits;
 use super::verbs::Error;
 
 /// Opened by whoever has the lock (V1).
@@ -51,14 +51,8 @@ pub(super) fn open_data(folder: &Folder, settings: &Settings) -> Result<Data, St
 }
 
 pub(super) fn open_data_in(path: &Path, settings: &Settings) -> Result<Data, String> {
-    let limits = &settings.limits.store;
-    let options = Options {
-        checkpoint_bytes: limits.checkpoint_bytes,
-        staged_bytes: usize::try_from(limits.body_memory_bytes).unwrap_or(usize::MAX),
-        ..Options::default()
-    };
     let disk = RealDisk::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    Data::open(Arc::new(disk), options).map_err(|error| store_failed(&error))
+    Data::open(Arc::new(disk), limits::store(settings)).map_err(|error| store_failed(&error))
 }
 
 /// What a failed store means to the owner.

@@ -17,6 +17,7 @@ mod control;
 mod doors;
 mod folder;
 mod house;
+pub mod limits;
 mod log;
 mod serve;
 mod sessions;

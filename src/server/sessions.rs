@@ -5,21 +5,17 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::delivery::{self, Intake};
+use crate::delivery::Intake;
 use crate::directory::Internal;
 use crate::imap;
-use crate::message::Limits;
 use crate::net::{Handler, drive};
-use crate::proto;
 use crate::proto::imap::{Config as ImapConfig, Imap, Tls};
 use crate::proto::smtp::{Config as SmtpConfig, Machine as Smtp, Port};
 use crate::settings::{Name, Settings};
 use crate::smtp;
 
 use super::house::House;
-
-/// Milliseconds that the first refused log-in of a connection waits.
-const REFUSAL_MS: u64 = 1000;
+use super::limits;
 
 /// What sessions share, made anew when the settings change; those that stand keep what they began with.
 pub(super) struct Sessions {
@@ -75,41 +71,22 @@ impl Sessions {
     }
 }
 
-fn letter_limits(settings: &Settings) -> Limits {
-    let smtp = &settings.limits.smtp;
-    Limits {
-        header_bytes: smtp.header_bytes,
-        parts: u32::try_from(smtp.parts).unwrap_or(u32::MAX),
-        depth: u32::try_from(smtp.depth).unwrap_or(u32::MAX),
-        ..Limits::default()
-    }
-}
-
 fn imap_parts(
     house: &House,
     settings: &Settings,
     stop: &watch::Receiver<bool>,
 ) -> (ImapConfig, Arc<imap::Shared<Internal>>) {
-    let limits = &settings.limits.imap;
-    let mut config = ImapConfig::new(Tls::Implicit);
-    config.limits.command = usize::try_from(limits.command_bytes).unwrap_or(usize::MAX);
-    config.limits.message = limits.append_bytes;
-    config.limits.login_failures = u32::try_from(limits.auth_failures).unwrap_or(u32::MAX);
-    config.limits.bad_commands = u32::try_from(limits.errors).unwrap_or(u32::MAX);
-    config.limits.login_ms = limits.login_ms;
-    config.limits.login_idle_ms = config.limits.login_idle_ms.min(limits.login_ms);
-    config.limits.idle_ms = limits.idle_ms;
     let shared = imap::Shared {
         data: house.data.clone(),
         directory: house.directory.clone(),
         clock: house.clock.clone(),
         random: house.random.clone(),
-        limits: letter_limits(settings),
-        append_bytes: limits.append_bytes,
-        refusal_ms: REFUSAL_MS,
+        limits: limits::letter(settings),
+        append_bytes: settings.limits.imap.append_bytes,
+        refusal_ms: limits::REFUSAL_MS,
         going_down: stop.clone(),
     };
-    (config, Arc::new(shared))
+    (limits::imap(settings, Tls::Implicit), Arc::new(shared))
 }
 
 fn smtp_parts(
@@ -118,34 +95,14 @@ fn smtp_parts(
     intake: &Intake,
     stop: &watch::Receiver<bool>,
 ) -> (SmtpConfig, Arc<smtp::Shared<Internal>>) {
-    let ours = &settings.limits.smtp;
-    let limits = proto::smtp::Limits {
-        message_bytes: ours.message_bytes,
-        command_line_bytes: usize::try_from(ours.command_line_bytes).unwrap_or(usize::MAX),
-        header_bytes: ours.header_bytes,
-        body_line_bytes: ours.body_line_bytes,
-        recipients: ours.recipients,
-        errors: ours.errors,
-        commands: ours.commands,
-        auth_delay_ms: REFUSAL_MS,
-        command_ms: ours.command_ms,
-        data_block_ms: ours.data_block_ms,
-        message_ms: ours.message_ms,
-        ..proto::smtp::Limits::default()
-    };
-    let config = SmtpConfig { port: Port::Smtp, hostname: settings.hostname.as_str().into(), starttls: true, limits };
     let shared = smtp::Shared {
         data: house.data.clone(),
         directory: house.directory.clone(),
         intake: intake.clone(),
         random: house.random.clone(),
         hostname: settings.hostname.clone(),
-        limits: delivery::Limits {
-            message: letter_limits(settings),
-            received: usize::try_from(ours.received_count).unwrap_or(usize::MAX),
-            ..delivery::Limits::default()
-        },
+        limits: limits::delivery(settings),
         going_down: stop.clone(),
     };
-    (config, Arc::new(shared))
+    (limits::smtp(settings, Port::Smtp), Arc::new(shared))
 }

@@ -23,7 +23,7 @@ mod table;
 mod value;
 
 pub use help::{default_file, reference};
-pub use table::{Def, ImapLimits, Kind, SECTIONS, Section, SmtpLimits, StoreLimits};
+pub use table::{Def, ImapLimits, Kind, LoginLimits, SECTIONS, Section, SmtpLimits, StoreLimits};
 pub use value::Value;
 
 /// The file's name in the data folder.
@@ -45,6 +45,7 @@ pub struct Settings {
 pub struct Limits {
     pub smtp: SmtpLimits,
     pub imap: ImapLimits,
+    pub login: LoginLimits,
     pub store: StoreLimits,
 }
 

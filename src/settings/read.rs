@@ -253,7 +253,9 @@ mod tests {
         );
         assert_eq!(
             problems("limits = 3"),
-            ["settings.toml line 2: `limits` is a section, not a value: write [limits] and below it smtp, imap, store"]
+            [
+                "settings.toml line 2: `limits` is a section, not a value: write [limits] and below it smtp, imap, login, store"
+            ]
         );
         assert_eq!(
             problems("[[listeners]]\nsmtp = 3"),

@@ -177,7 +177,6 @@ section! { ImapLimits, "limits.imap", "How much a mail program may ask of the po
     literal_bytes: "literal_size" = size(64 * KIB, KIB, 16 * MIB), "The longest piece of counted text within a command.";
     line_bytes: "line_size" = size(64 * KIB, 8 * KIB, MIB), "The longest line of a command.";
     command_bytes: "command_size" = size(MIB, 64 * KIB, 64 * MIB), "The longest command, all its pieces together.";
-    auth_failures: "auth_failures" = count(3, 1, 100), "How many wrong passwords before the connection is closed.";
     errors: "errors" = count(20, 1, 1000), "How many commands that make no sense before the connection is closed.";
     idle_ms: "idle_timeout" = time(30 * MINUTE, 30 * MINUTE, 24 * HOUR), "How long a program that has logged in may be silent.";
     login_ms: "login_timeout" = time(2 * MINUTE, 10 * SECOND, HOUR), "How long it may take to log in.";
@@ -186,6 +185,10 @@ section! { ImapLimits, "limits.imap", "How much a mail program may ask of the po
     connections_per_address: "connections_per_address" = count(200, 1, 100_000),
         "How many of them may come from one IP address (of IPv6, one /64 network).";
     half_open: "half_open" = count(200, 5, 100_000), "How many of them may be unfinished: not secured yet.";
+}
+
+section! { LoginLimits, "limits.login", "How often somebody may try to log in, to read mail or to send it.",
+    failures: "failures" = count(3, 1, 100), "How many wrong passwords before the connection is closed.";
 }
 
 section! { StoreLimits, "limits.store", "How the disk and the memory are used.",
@@ -197,7 +200,7 @@ section! { StoreLimits, "limits.store", "How the disk and the memory are used.",
 }
 
 /// Every section, in the order of the file.
-pub const SECTIONS: [Section; 9] = [
+pub const SECTIONS: [Section; 10] = [
     TOP,
     listener!("smtp", true, 25, "Mail from other servers. Without it you only get mail from yourself."),
     listener!("submissions", true, 465, "Mail that your own mail programs send, encrypted from the first byte."),
@@ -206,6 +209,7 @@ pub const SECTIONS: [Section; 9] = [
     listener!("imap", false, 143, "The same for older mail programs, which begin in the clear and then encrypt."),
     SmtpLimits::SECTION,
     ImapLimits::SECTION,
+    LoginLimits::SECTION,
     StoreLimits::SECTION,
 ];
 
@@ -257,6 +261,7 @@ impl Values {
             limits: Limits {
                 smtp: SmtpLimits::from(self),
                 imap: ImapLimits::from(self),
+                login: LoginLimits::from(self),
                 store: StoreLimits::from(self),
             },
         })

@@ -7,13 +7,14 @@ use homepost::base::{Clock, ManualClock, Mono, Random, SeededRandom, Time};
 use homepost::directory::Internal;
 use homepost::directory::manage::account::NewAccount;
 use homepost::proto;
-use homepost::proto::imap::{Config, Imap, Tls};
+use homepost::proto::imap::{Imap, Tls};
 use homepost::proto::smtp::Port;
-use homepost::settings::{self, Name, Settings};
+use homepost::server::limits;
+use homepost::settings::{Name, Settings};
 use homepost::store::Data;
 use homepost::store::data::Options;
 use homepost::store::disk::{SimDisk, SimOptions};
-use homepost::{delivery, imap, message, smtp};
+use homepost::{delivery, imap, smtp};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
@@ -28,7 +29,7 @@ pub struct World {
     runtime: Runtime,
     clock: Arc<ManualClock>,
     imap: Arc<imap::Shared<Internal>>,
-    smtp: (proto::smtp::Config, Arc<smtp::Shared<Internal>>),
+    smtp: Arc<smtp::Shared<Internal>>,
     settings: Settings,
     data: Data,
     timers: Vec<Timer>,
@@ -59,57 +60,30 @@ impl World {
         let directory = Arc::new(directory.map_err(|error| error.to_string())?);
         runtime.block_on(people(script, &directory, &data))?;
         let (stop, going_down) = watch::channel(false);
-        let limits = &settings.limits.smtp;
-        let letters = message::Limits {
-            header_bytes: limits.header_bytes,
-            parts: u32::try_from(limits.parts).unwrap_or(u32::MAX),
-            depth: u32::try_from(limits.depth).unwrap_or(u32::MAX),
-            ..message::Limits::default()
-        };
         let smtp = Arc::new(smtp::Shared {
             data: data.clone(),
             directory: directory.clone(),
             intake: delivery::Intake::new(data.clone(), clock.clone(), random.clone()),
             random: random.clone(),
             hostname: HOST.to_owned(),
-            limits: delivery::Limits {
-                message: letters.clone(),
-                received: usize::try_from(limits.received_count).unwrap_or(usize::MAX),
-                ..delivery::Limits::default()
-            },
+            limits: limits::delivery(&settings),
             going_down: going_down.clone(),
         });
-        let config = proto::smtp::Config {
-            port: Port::Smtp,
-            hostname: HOST.into(),
-            starttls: true,
-            limits: smtp_limits(limits),
-        };
         let imap = Arc::new(imap::Shared {
             data: data.clone(),
             directory: directory.clone(),
             clock: clock.clone() as Arc<dyn Clock>,
             random: random.clone(),
-            limits: letters,
+            limits: limits::letter(&settings),
             append_bytes: settings.limits.imap.append_bytes,
             refusal_ms: 1,
             going_down: going_down.clone(),
         });
-        let smtp = (config, smtp);
         Ok(World { runtime, clock, imap, smtp, settings, data, timers: Vec::new(), piece, _stop: stop })
     }
 
     fn imap(&self, tls: Tls) -> (Machine, Timer) {
-        let mut config = Config::new(tls);
-        let limits = &self.settings.limits.imap;
-        config.limits.message = limits.append_bytes;
-        config.limits.command = usize::try_from(limits.command_bytes).unwrap_or(usize::MAX);
-        config.limits.login_failures = u32::try_from(limits.auth_failures).unwrap_or(u32::MAX);
-        config.limits.bad_commands = u32::try_from(limits.errors).unwrap_or(u32::MAX);
-        config.limits.login_ms = limits.login_ms;
-        config.limits.login_idle_ms = config.limits.login_idle_ms.min(limits.login_ms);
-        config.limits.idle_ms = limits.idle_ms;
-        let session = Imap::new(config, self.clock.mono());
+        let session = Imap::new(limits::imap(&self.settings, tls), self.clock.mono());
         let host = imap::Host::new(self.imap.clone());
         let implicit = tls == Tls::Implicit;
         Machine::start(self.runtime.handle(), session, host, self.clock.clone(), implicit, self.piece)
@@ -118,28 +92,10 @@ impl World {
 
 impl World {
     fn smtp(&self, port: Port) -> (Machine, Timer) {
-        let (config, shared) = &self.smtp;
-        let config = proto::smtp::Config { port, ..config.clone() };
-        let session = proto::smtp::Machine::new(config, self.clock.mono());
-        let host = smtp::Host::new(shared.clone(), [127, 0, 0, 1].into());
+        let session = proto::smtp::Machine::new(limits::smtp(&self.settings, port), self.clock.mono());
+        let host = smtp::Host::new(self.smtp.clone(), [127, 0, 0, 1].into());
         let implicit = port == Port::Submissions;
         Machine::start(self.runtime.handle(), session, host, self.clock.clone(), implicit, self.piece)
-    }
-}
-
-fn smtp_limits(limits: &settings::SmtpLimits) -> proto::smtp::Limits {
-    proto::smtp::Limits {
-        message_bytes: limits.message_bytes,
-        command_line_bytes: usize::try_from(limits.command_line_bytes).unwrap_or(usize::MAX),
-        header_bytes: limits.header_bytes,
-        body_line_bytes: limits.body_line_bytes,
-        recipients: limits.recipients,
-        errors: limits.errors,
-        commands: limits.commands,
-        command_ms: limits.command_ms,
-        data_block_ms: limits.data_block_ms,
-        message_ms: limits.message_ms,
-        ..proto::smtp::Limits::default()
     }
 }
 

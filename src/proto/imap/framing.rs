@@ -21,10 +21,19 @@ pub(super) struct Framing {
     mode: Mode,
     /// The command was refused: what belongs to it is skipped.
     skipping: bool,
+    pub caps: Caps,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caps {
     /// Bytes a command may have, with its literals.
-    pub max: usize,
+    pub command: usize,
+    /// Bytes of one line, without its line end.
+    pub line: usize,
+    /// Bytes of one literal that is taken in.
+    pub literal: u64,
     /// Bytes of one literal that may be skipped.
-    pub max_skip: u64,
+    pub skip: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,16 +68,8 @@ pub(super) enum Frame {
 }
 
 impl Framing {
-    pub fn new(max: usize, max_skip: u64) -> Framing {
-        Framing {
-            input: BytesMut::new(),
-            command: Vec::new(),
-            scanned: 0,
-            mode: Mode::Line,
-            skipping: false,
-            max,
-            max_skip,
-        }
+    pub fn new(caps: Caps) -> Framing {
+        Framing { input: BytesMut::new(), command: Vec::new(), scanned: 0, mode: Mode::Line, skipping: false, caps }
     }
 
     pub fn push(&mut self, bytes: Bytes) {
@@ -81,7 +82,7 @@ impl Framing {
 
     /// Forgets everything that came (S4).
     pub fn clear(&mut self) {
-        *self = Framing::new(self.max, self.max_skip);
+        *self = Framing::new(self.caps);
     }
 
     /// Bytes that wait here.
@@ -130,7 +131,7 @@ impl Framing {
                 let drop = self.input.len().saturating_sub(TAIL);
                 let _ = self.input.split_to(drop);
                 self.scanned = self.input.len();
-            } else if self.command.len() + self.input.len() > self.max {
+            } else if self.too_long(self.input.len()) {
                 self.skipping = true;
                 return Some(Some(Frame::TooLong(self.head())));
             }
@@ -140,7 +141,7 @@ impl Framing {
         if self.skipping {
             return Some(self.skip_from(literal));
         }
-        if self.command.len() + line.len() > self.max {
+        if self.too_long(line.len()) {
             self.command.extend(line.iter().take(HEAD));
             let head = self.head();
             self.skipping = true;
@@ -159,11 +160,16 @@ impl Framing {
         }))
     }
 
+    /// Whether this much more of a line is more than may be.
+    fn too_long(&self, line: usize) -> bool {
+        line > self.caps.line || self.command.len() + line > self.caps.command
+    }
+
     /// At the end of a skipped line: another literal comes by itself, or the refused command ends here. A client that
     /// waits for a go-ahead has read the refusal instead.
     fn skip_from(&mut self, literal: Option<Literal>) -> Option<Frame> {
         match literal {
-            Some(Literal { size, sync: false }) if size > self.max_skip => Some(Frame::Flood),
+            Some(Literal { size, sync: false }) if size > self.caps.skip => Some(Frame::Flood),
             Some(Literal { size, sync: false }) => {
                 self.mode = Mode::Skip(size);
                 None
@@ -186,8 +192,8 @@ impl Framing {
     /// Takes the announced literal into the command. False if there is no room for it; then nothing was done.
     pub fn take_literal(&mut self) -> bool {
         let Mode::Decide(literal) = self.mode else { return false };
-        let room = self.max.saturating_sub(self.command.len() + 2);
-        if literal.size > room as u64 {
+        let room = self.caps.command.saturating_sub(self.command.len() + 2);
+        if literal.size > self.caps.literal.min(room as u64) {
             return false;
         }
         self.command.extend_from_slice(b"\r\n");
@@ -215,9 +221,9 @@ impl Framing {
     /// A line outside of the command grammar (a SASL response, DONE), without its line end; `Err` if it is too long.
     pub fn plain_line(&mut self) -> Option<Result<Bytes, ()>> {
         match self.split_line() {
-            Some(line) if line.len() > self.max => Some(Err(())),
+            Some(line) if line.len() > self.caps.line => Some(Err(())),
             Some(line) => Some(Ok(line.freeze())),
-            None if self.input.len() > self.max => Some(Err(())),
+            None if self.input.len() > self.caps.line => Some(Err(())),
             None => None,
         }
     }
@@ -274,9 +280,11 @@ fn announced(line: &[u8]) -> Option<Literal> {
 mod tests {
     use super::*;
 
+    const CAPS: Caps = Caps { command: 40, line: 40, literal: 40, skip: 1000 };
+
     /// What a fixed machine makes of the input, in pieces of `piece` bytes: it takes small literals, refuses others.
     fn frames(input: &[u8], piece: usize) -> Vec<String> {
-        let mut framing = Framing::new(40, 1000);
+        let mut framing = Framing::new(CAPS);
         let mut out = Vec::new();
         for part in input.chunks(piece) {
             framing.push(Bytes::copy_from_slice(part));
@@ -339,7 +347,7 @@ mod tests {
 
     #[test]
     fn a_streamed_literal_comes_in_chunks_and_is_not_gathered() {
-        let mut framing = Framing::new(40, 1000);
+        let mut framing = Framing::new(CAPS);
         framing.push(Bytes::from_static(b"a APPEND x {100000}\r\n"));
         assert!(matches!(framing.next(), Some(Frame::Literal(_))));
         framing.stream_literal();

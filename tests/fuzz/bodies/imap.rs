@@ -20,6 +20,8 @@ fn talk(input: &[u8], piece: usize) -> Vec<u8> {
     let mut config = Config::new(Tls::Implicit);
     // Low limits, so that a small input can reach them.
     config.limits.command = 2048;
+    config.limits.line = 1500;
+    config.limits.literal = 1000;
     config.limits.command_before_login = 512;
     config.limits.message = 4096;
     let mut imap = Imap::new(config, Mono(0));

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::super::ask::{Answer, Ask, No};
+use super::super::framing::Caps;
 use super::super::grammar::Secret;
 use super::super::response::put;
 use super::reply::{no, ok, refused, server_bug};
@@ -113,9 +114,14 @@ impl Imap {
     fn accepted(&mut self, tag: &[u8]) {
         self.state = State::Authenticated;
         self.bads = 0;
-        self.framing.max = self.config.limits.command;
-        // A message that is too large is read to its end twice over, for a reply that can be understood.
-        self.framing.max_skip = self.config.limits.message.saturating_mul(2);
+        let limits = &self.config.limits;
+        self.framing.caps = Caps {
+            command: limits.command,
+            line: limits.line,
+            literal: limits.literal,
+            // A message that is too large is read to its end twice over, for a reply that can be understood.
+            skip: limits.message.saturating_mul(2),
+        };
         let line = ok(tag, &format!("[CAPABILITY {}] Logged in", self.capabilities()));
         self.finish(line, true);
     }

@@ -35,7 +35,11 @@ impl Config {
 pub struct Limits {
     /// Bytes of one command with its literals, the message of APPEND left out.
     pub command: usize,
-    /// The same while nobody is logged in.
+    /// Bytes of one line of it, without its line end.
+    pub line: usize,
+    /// Bytes of one literal in it.
+    pub literal: u64,
+    /// The most that any of these may be while nobody is logged in.
     pub command_before_login: usize,
     /// Bytes of a message in APPEND.
     pub message: u64,
@@ -54,6 +58,8 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             command: 64 * 1024,
+            line: 64 * 1024,
+            literal: 64 * 1024,
             command_before_login: 8 * 1024,
             message: 50 * 1024 * 1024,
             login_failures: 3,

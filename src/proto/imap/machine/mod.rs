@@ -26,7 +26,7 @@ mod view;
 pub use config::{Config, Limits, Literals, Tls};
 
 use super::ask::{Answer, Ask, Notice};
-use super::framing::{Frame, Framing};
+use super::framing::{Caps, Frame, Framing};
 use super::response::{Out, put};
 use crate::base::Mono;
 use crate::proto::sasl::Sasl;
@@ -136,7 +136,13 @@ impl Imap {
     /// A connection that was accepted at `now`.
     pub fn new(config: Config, now: Mono) -> Imap {
         let limits = &config.limits;
-        let framing = Framing::new(limits.command_before_login, limits.command_before_login as u64);
+        let most = limits.command_before_login;
+        let framing = Framing::new(Caps {
+            command: most,
+            line: limits.line.min(most),
+            literal: limits.literal.min(most as u64),
+            skip: most as u64,
+        });
         let implicit = config.tls == Tls::Implicit;
         let mut imap = Imap {
             config,
@@ -358,7 +364,7 @@ impl Session for Imap {
             && !self.eof
             && !matches!(self.doing, Doing::Handshake { .. } | Doing::Closed)
             // What lies there is not whole yet, or longer than may be and about to be refused.
-            && self.framing.waiting() <= self.framing.max
+            && self.framing.waiting() <= self.framing.caps.command
             && self.out.waiting() < MAX_WAITING
     }
 

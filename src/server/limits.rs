@@ -1,0 +1,138 @@
+//! What the settings mean to those who keep to them. Every setting is passed on here or in `doors` (its test goes through
+//! the table), and nowhere else; the transcripts play with what these make.
+
+use crate::delivery;
+use crate::message;
+use crate::proto::imap::{Config as ImapConfig, Tls};
+use crate::proto::smtp::{Config as SmtpConfig, Limits as SmtpLimits, Port};
+use crate::settings::Settings;
+use crate::store::data::Options;
+
+/// Milliseconds that the first refused log-in of a connection waits.
+pub(super) const REFUSAL_MS: u64 = 1000;
+
+/// Of an IMAP session.
+pub fn imap(settings: &Settings, tls: Tls) -> ImapConfig {
+    let ours = &settings.limits.imap;
+    let mut config = ImapConfig::new(tls);
+    let limits = &mut config.limits;
+    limits.command = bytes(ours.command_bytes);
+    limits.line = bytes(ours.line_bytes);
+    limits.literal = ours.literal_bytes;
+    limits.message = ours.append_bytes;
+    limits.login_failures = number(settings.limits.login.failures);
+    limits.bad_commands = number(ours.errors);
+    limits.login_ms = ours.login_ms;
+    limits.login_idle_ms = limits.login_idle_ms.min(ours.login_ms);
+    limits.idle_ms = ours.idle_ms;
+    config
+}
+
+/// Of an SMTP session. There is a certificate, so STARTTLS is offered.
+pub fn smtp(settings: &Settings, port: Port) -> SmtpConfig {
+    let ours = &settings.limits.smtp;
+    let limits = SmtpLimits {
+        message_bytes: ours.message_bytes,
+        command_line_bytes: bytes(ours.command_line_bytes),
+        header_bytes: ours.header_bytes,
+        body_line_bytes: ours.body_line_bytes,
+        recipients: ours.recipients,
+        errors: ours.errors,
+        commands: ours.commands,
+        auth_failures: settings.limits.login.failures,
+        auth_delay_ms: REFUSAL_MS,
+        command_ms: ours.command_ms,
+        data_block_ms: ours.data_block_ms,
+        message_ms: ours.message_ms,
+    };
+    SmtpConfig { port, hostname: settings.hostname.as_str().into(), starttls: true, limits }
+}
+
+/// Of a letter, by whichever door it comes.
+pub fn letter(settings: &Settings) -> message::Limits {
+    let smtp = &settings.limits.smtp;
+    message::Limits {
+        header_bytes: smtp.header_bytes,
+        parts: number(smtp.parts),
+        depth: number(smtp.depth),
+        ..message::Limits::default()
+    }
+}
+
+/// Of what is handed in over SMTP.
+pub fn delivery(settings: &Settings) -> delivery::Limits {
+    delivery::Limits {
+        message: letter(settings),
+        received: bytes(settings.limits.smtp.received_count),
+        ..delivery::Limits::default()
+    }
+}
+
+/// Of the stores.
+pub(super) fn store(settings: &Settings) -> Options {
+    let limits = &settings.limits.store;
+    Options {
+        checkpoint_bytes: limits.checkpoint_bytes,
+        staged_bytes: bytes(limits.body_memory_bytes),
+        ..Options::default()
+    }
+}
+
+fn bytes(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn number(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::doors::{Shift, spec};
+    use crate::settings::{Kind, SECTIONS};
+
+    /// All that the server is made of, as far as settings have a say in it.
+    fn passed_on(settings: &Settings) -> String {
+        let doors = settings.listeners.all().map(|(name, listener)| {
+            let spec = spec(settings, name, listener.port, Shift::default());
+            (listener.on, spec)
+        });
+        let store = store(settings);
+        format!(
+            "{:?}",
+            (
+                doors,
+                imap(settings, Tls::Implicit),
+                smtp(settings, Port::Smtp),
+                delivery(settings),
+                (store.checkpoint_bytes, store.staged_bytes),
+            )
+        )
+    }
+
+    #[test]
+    fn every_setting_reaches_somebody() {
+        let settings = |line: &str| Settings::parse(&format!("hostname = \"mail.example.test\"\n{line}")).unwrap();
+        let usual = passed_on(&settings(""));
+        assert_eq!(passed_on(&settings("")), usual);
+        for def in SECTIONS.iter().flat_map(|section| section.settings) {
+            let other = match def.kind {
+                Kind::HostName => {
+                    let renamed = Settings::parse("hostname = \"other.example.test\"").unwrap();
+                    assert_ne!(passed_on(&renamed), usual);
+                    continue;
+                }
+                Kind::Switch { default } => (!default).to_string(),
+                Kind::Port { default } => (default + 1).to_string(),
+                Kind::Count { default, min, max } | Kind::Size { default, min, max } => {
+                    (if default == min { max } else { min }).to_string()
+                }
+                Kind::Time { default, min, max } => {
+                    format!("\"{} s\"", (if default == min { max } else { min }) / 1000)
+                }
+            };
+            assert_ne!(passed_on(&settings(&format!("{} = {other}", def.key))), usual, "{} has no effect", def.key);
+        }
+    }
+}
