@@ -85,7 +85,8 @@ pub enum Table {
     Mailboxes = 6,
     /// account u32, mailbox u32, uid u32 → `account` MessageRow (email, flags, modseq, dates, size).
     Messages = 7,
-    /// account u32, email u64 → `account` EmailRow (blob, parsed structure, in which mailboxes).
+    /// account u32, email u64, part u8 → part 0: `account` EmailRow (blob, size, date, thread, in which mailboxes); part 1:
+    /// the encoded `message` Structure.
     Emails = 8,
     /// account u32, modseq u64 → `account` ChangeRow: what that change touched (P6).
     Changes = 9,

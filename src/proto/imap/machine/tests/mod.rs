@@ -10,7 +10,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{Config, Imap, Tls};
+use super::{Config, Imap, Literals, Tls};
 use crate::base::{ModSeq, Mono};
 use crate::proto::imap::Notice;
 use crate::proto::{Event, Output, Part, Secured, Session};
@@ -30,8 +30,13 @@ struct Wire {
 
 impl Wire {
     fn new(tls: Tls, world: Rc<RefCell<World>>) -> Wire {
+        Wire::with(Config::new(tls), world)
+    }
+
+    fn with(config: Config, world: Rc<RefCell<World>>) -> Wire {
+        let tls = config.tls;
         let mut wire = Wire {
-            imap: Imap::new(Config::new(tls), Mono(0)),
+            imap: Imap::new(config, Mono(0)),
             host: Fake::new(world),
             now: Mono(0),
             said: Vec::new(),
@@ -218,6 +223,34 @@ impl Player {
                 assert_eq!(String::from_utf8_lossy(&wire.said), "", "left unread by {n} (pieces of {})", self.piece);
             }
         }
+    }
+}
+
+/// RFC 7888 5: with LITERAL- only up to 4096 bytes come without waiting. What a client sends all the same is skipped, and
+/// a literal that waits may be as large as ever.
+#[test]
+fn literal_minus_lets_only_small_literals_come_without_waiting() {
+    let letter = |size: usize| format!("Subject: x\r\n\r\n{}", "y".repeat(size - 14));
+    for piece in [usize::MAX, 7, 1] {
+        let config = Config { literals: Literals::Minus, ..Config::new(Tls::Implicit) };
+        let mut wire = Wire::with(config, Rc::new(RefCell::new(World::new())));
+        let mut talk = |text: String| {
+            wire.send(text.as_bytes(), piece);
+            String::from_utf8(std::mem::take(&mut wire.said)).unwrap()
+        };
+        assert!(talk(String::new()).starts_with("* OK [CAPABILITY IMAP4rev1 LITERAL- "));
+        assert!(talk("a LOGIN {5+}\r\nalice {10+}\r\nwonderland\r\n".into()).starts_with("a OK "));
+        assert!(talk(format!("b CREATE {{4096+}}\r\n{}\r\n", "x".repeat(4096))).starts_with("b NO "));
+        let told = talk(format!("c CREATE {{4097+}}\r\n{}\r\nd NOOP\r\n", "x".repeat(4097)));
+        assert!(told.starts_with("c BAD [TOOBIG] ") && told.contains("\r\nd OK "), "{told}");
+        assert!(talk("e CREATE {4097}\r\n".into()).starts_with("+ "));
+        assert!(talk(format!("{}\r\n", "x".repeat(4097))).starts_with("e NO "));
+        let told = talk(format!("f APPEND INBOX {{4096+}}\r\n{}\r\n", letter(4096)));
+        assert!(told.starts_with("f OK [APPENDUID "), "{told}");
+        let told = talk(format!("g APPEND INBOX {{4097+}}\r\n{}\r\nh NOOP\r\n", letter(4097)));
+        assert!(told.starts_with("g BAD [TOOBIG] ") && told.contains("\r\nh OK "), "{told}");
+        assert!(talk("i APPEND INBOX {4097}\r\n".into()).starts_with("+ "));
+        assert!(talk(format!("{}\r\n", letter(4097))).starts_with("i OK [APPENDUID "));
     }
 }
 

@@ -1,0 +1,154 @@
+//! SCRAM-SHA-256 over IMAP, from the client's first word to the tagged OK: the machine, its host, and the keys that the
+//! directory made from the password. A transcript cannot say it, since each answer depends on the one before.
+
+mod scram;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use homepost::account;
+use homepost::base::{Clock, ManualClock, SeededRandom, Time};
+use homepost::directory::Internal;
+use homepost::directory::manage::account::NewAccount;
+use homepost::imap;
+use homepost::message;
+use homepost::proto::imap::{Config, Imap, Tls};
+use homepost::proto::sasl::{decode, encode};
+use homepost::proto::{Event, Host, Output, Secured, Session};
+use homepost::store::Data;
+use homepost::store::data::Options;
+use homepost::store::disk::{SimDisk, SimOptions};
+use scram::prove;
+
+const PASSWORD: &str = "curiouser and curiouser";
+const NONCE: &str = "fyko+d2lbbFgONRv9qkxdawL";
+
+struct Client {
+    machine: Imap,
+    host: imap::Host<Internal>,
+    clock: Arc<ManualClock>,
+    _stop: tokio::sync::watch::Sender<bool>,
+}
+
+impl Client {
+    async fn new(exporter: Option<Vec<u8>>) -> Client {
+        let clock = Arc::new(ManualClock::at(Time::from_seconds(1_700_000_000)));
+        let random = Arc::new(SeededRandom::new(3));
+        let options = Options { random: random.clone(), ballast_bytes: 0, ..Options::default() };
+        let data = Data::open(Arc::new(SimDisk::new(SimOptions::default())), options).unwrap();
+        let directory = Internal::open(data.clone(), clock.clone(), random.clone()).await.unwrap();
+        directory.add_domain("example.test").await.unwrap();
+        let alice = NewAccount { address: "alice@example.test".into(), ..NewAccount::default() };
+        let id = directory.add_account(alice, PASSWORD).await.unwrap();
+        data.write(move |txn| account::open(txn, id)).await.map_err(|error: account::Error| error).unwrap();
+        let (stop, going_down) = tokio::sync::watch::channel(false);
+        let shared = imap::Shared {
+            data,
+            directory: Arc::new(directory),
+            clock: clock.clone(),
+            random,
+            limits: message::Limits::default(),
+            append_bytes: 1 << 20,
+            refusal_ms: 0,
+            going_down,
+        };
+        let mut client = Client {
+            machine: Imap::new(Config::new(Tls::Implicit), clock.mono()),
+            host: imap::Host::new(Arc::new(shared)),
+            clock,
+            _stop: stop,
+        };
+        let plus = exporter.is_some();
+        client.machine.input(client.clock.mono(), Event::Secured(Secured { exporter, ..Secured::default() }));
+        let greeting = client.heard().await;
+        assert!(greeting.contains(" AUTH=SCRAM-SHA-256") && greeting.contains("-256-PLUS") == plus, "{greeting}");
+        client
+    }
+
+    /// Says a line; gives what is answered.
+    async fn say(&mut self, line: &str) -> String {
+        let bytes = Bytes::from(format!("{line}\r\n"));
+        self.machine.input(self.clock.mono(), Event::Bytes(bytes));
+        self.heard().await
+    }
+
+    async fn heard(&mut self) -> String {
+        let mut said = Vec::new();
+        while let Some(output) = self.machine.output() {
+            match output {
+                Output::Write(bytes) => said.extend_from_slice(&bytes),
+                Output::Ask(ask) => {
+                    let (answer, part) = Host::<Imap>::ask(&mut self.host, ask).await;
+                    self.machine.input(self.clock.mono(), Event::Answer(answer, part));
+                }
+                other => panic!("not while logging in: {other:?}"),
+            }
+        }
+        String::from_utf8(said).unwrap()
+    }
+
+    /// One exchange, with an initial response (RFC 4959) or without; gives what the last of it is answered.
+    async fn exchange(&mut self, mechanism: &str, early: bool, header: &str, binding: &[u8], password: &str) -> String {
+        let bare = format!("n=alice@example.test,r={NONCE}");
+        let first = encode(format!("{header}{bare}").as_bytes());
+        let reply = if early {
+            self.say(&format!("a AUTHENTICATE {mechanism} {first}")).await
+        } else {
+            // RFC 9051 6.2.2: an empty challenge asks for what the client says first.
+            assert_eq!(self.say(&format!("a AUTHENTICATE {mechanism}")).await, "+ \r\n");
+            self.say(&first).await
+        };
+        let server_first = challenge(&reply);
+        assert!(server_first.starts_with(&format!("r={NONCE}")), "{server_first}");
+        let (last, expected) = prove(password, binding, &bare, &server_first);
+        let reply = self.say(&encode(last.as_bytes())).await;
+        if !reply.starts_with('+') {
+            return reply;
+        }
+        assert_eq!(challenge(&reply), expected, "the server knows the keys too");
+        self.say("").await
+    }
+}
+
+fn challenge(reply: &str) -> String {
+    let text = reply.strip_prefix("+ ").and_then(|text| text.strip_suffix("\r\n"));
+    let text = text.unwrap_or_else(|| panic!("a challenge: {reply:?}"));
+    String::from_utf8(decode(text.as_bytes()).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn the_right_password_is_let_in() {
+    for early in [true, false] {
+        let mut client = Client::new(None).await;
+        let told = client.exchange("SCRAM-SHA-256", early, "n,,", b"n,,", PASSWORD).await;
+        assert!(told.starts_with("a OK [CAPABILITY "), "{told}");
+        assert!(client.say("b SELECT INBOX").await.contains("b OK [READ-WRITE]"));
+    }
+}
+
+#[tokio::test]
+async fn the_channel_is_bound_rfc9266() {
+    let mut client = Client::new(Some(b"exported".to_vec())).await;
+    let header = "p=tls-exporter,,";
+    let told = client.exchange("SCRAM-SHA-256-PLUS", true, header, b"p=tls-exporter,,another", PASSWORD).await;
+    assert!(told.starts_with("a NO [AUTHENTICATIONFAILED]"), "{told}");
+    let told = client.exchange("SCRAM-SHA-256-PLUS", true, header, b"p=tls-exporter,,exported", PASSWORD).await;
+    assert!(told.starts_with("a OK "), "{told}");
+}
+
+/// RFC 5802 6: a client that could bind says so; that it was offered nothing to bind to is somebody's work in between.
+#[tokio::test]
+async fn a_downgrade_is_noticed() {
+    let mut client = Client::new(Some(b"exported".to_vec())).await;
+    let first = encode(format!("y,,n=alice@example.test,r={NONCE}").as_bytes());
+    let told = client.say(&format!("a AUTHENTICATE SCRAM-SHA-256 {first}")).await;
+    assert!(!told.starts_with('+') && !told.starts_with("a OK"), "{told}");
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_not() {
+    let mut client = Client::new(None).await;
+    let told = client.exchange("SCRAM-SHA-256", true, "n,,", b"n,,", "curiouser").await;
+    assert!(told.starts_with("a NO [AUTHENTICATIONFAILED]"), "{told}");
+    assert!(client.say("b SELECT INBOX").await.starts_with("b BAD"));
+}
