@@ -1,7 +1,7 @@
 # What one does with this tree. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage fuzz bench clean-run
+.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage fuzz bench static clean-run
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ fuzz: ## ten minutes for each fuzz target (SECONDS_EACH=n for another time)
 bench: ## homepost beside Postfix and Dovecot, in one run; figures in target/bench
 	@scripts/need build python peers
 	@scripts/bench
+
+static: ## the static binary for the images (ARCH=x86_64 or aarch64), in target/static
+	@scripts/static $${ARCH:-x86_64}
 
 clean-run: ## forget what `make run` keeps
 	@rm -rf target/run
