@@ -158,6 +158,21 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
+fn a_file_sets_up_what_the_words_would_and_its_mistakes_are_said() {
+    let home = Home::empty();
+    let file = "hostname = 'mail.example.test'\ndomain = 'example.test'\nadmin = 'alice@example.test'";
+    let out = home.run_with("init --from -", &format!("{file}\npasword = '{PASSWORD}'"));
+    assert_eq!(out.status.code(), Some(1));
+    assert!(err(&out).contains("pasword") && !err(&out).contains(PASSWORD), "{}", err(&out));
+    let out = home.run_with("init --from -", &format!("{file}\npassword = '{PASSWORD}'"));
+    assert!(out.status.success(), "{}", err(&out));
+    let path = home.dir.path().join("homepost.toml");
+    fs::write(&path, format!("{file}\npassword = '{PASSWORD}'\n")).unwrap();
+    assert!(home.fails(&format!("init --from {}", path.display())).contains("set up already"));
+    assert!(home.ok("account list").contains("alice@example.test"));
+}
+
+#[test]
 fn usage_that_is_not_understood_is_status_2() {
     let home = Home::empty();
     for args in ["", "fly", "account add a@example.test", "init --hostname x", "listeners up imap"] {
