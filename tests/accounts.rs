@@ -5,7 +5,9 @@ mod household;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use homepost::account::{self, Error, Flags, INBOX, Mode, Renamed, SpecialUse, Which, changes, mailbox, view};
+use homepost::account::{
+    self, Error, Flags, INBOX, Mode, Overviews, Renamed, SpecialUse, Which, changes, mailbox, view,
+};
 use homepost::base::{MailboxId, ModSeq, Time, Uid};
 use homepost::store::Data;
 use homepost::store::disk::SimDisk;
@@ -315,6 +317,7 @@ struct World {
     /// Which letter each UID of each UIDVALIDITY ever stood for (P8).
     given: BTreeMap<(u32, u32), u64>,
     modseq: ModSeq,
+    overviews: Overviews,
 }
 
 const KEYWORDS: [&str; 6] = ["$Forwarded", "$Junk", "work", "home", "later", "x"];
@@ -331,6 +334,7 @@ fn many_operations_at_random_do_as_the_model_does() {
         followers: BTreeMap::new(),
         given: BTreeMap::new(),
         modseq: ModSeq(0),
+        overviews: Overviews::default(),
         data,
     };
     for mailbox in mailbox::all(&world.data.read().unwrap(), ALICE).unwrap() {
@@ -338,6 +342,7 @@ fn many_operations_at_random_do_as_the_model_does() {
     }
     for step in 0..2000 {
         world.step();
+        world.overlook();
         if step % 25 == 24 {
             world.follow();
         }
@@ -363,6 +368,21 @@ fn reopen(data: Data, disk: &SimDisk) -> Data {
 }
 
 impl World {
+    /// What is kept of one mailbox, however old, and brought up to date, is what going over it now shows.
+    fn overlook(&mut self) {
+        let ids: Vec<MailboxId> = self.model.keys().copied().collect();
+        let id = self.dice.pick(&ids).unwrap();
+        let snapshot = self.data.read().unwrap();
+        let row = mailbox::get(&snapshot, ALICE, id).unwrap();
+        let overview = self.overviews.of(&snapshot, ALICE, &row).unwrap();
+        let uids: Vec<u32> = overview.ranges.iter().flat_map(|(first, last)| *first..=*last).collect();
+        let model = &self.model[&id].messages;
+        assert_eq!(uids, model.keys().copied().collect::<Vec<u32>>());
+        let unseen = model.iter().find(|(_, known)| known.system & Flags::SEEN == 0).map(|(uid, _)| Uid(*uid));
+        assert_eq!(overview.first_unseen, unseen, "mailbox {id}");
+        assert!(overview.ranges.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0), "as few ranges as can be");
+    }
+
     fn adopt(&mut self, id: MailboxId) {
         let row = mailbox::get(&self.data.read().unwrap(), ALICE, id).unwrap();
         assert!(self.model.values().all(|m| m.validity != row.uid_validity), "UIDVALIDITY is new");

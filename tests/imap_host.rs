@@ -63,6 +63,7 @@ impl Client {
             directory: Arc::new(House),
             clock: Arc::new(ManualClock::at(Time::from_seconds(1_800_000_000))),
             random: Arc::new(SeededRandom::new(1)),
+            overviews: Arc::default(),
             limits: Limits::default(),
             append_bytes: 1 << 20,
             refusal_ms: 0,

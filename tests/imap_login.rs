@@ -47,6 +47,7 @@ impl Client {
             directory: Arc::new(directory),
             clock: clock.clone(),
             random,
+            overviews: Arc::default(),
             limits: message::Limits::default(),
             append_bytes: 1 << 20,
             refusal_ms: 0,

@@ -31,6 +31,7 @@ mod flags;
 mod letter;
 pub mod mailbox;
 pub mod name;
+mod overview;
 pub mod quota;
 mod rename;
 mod rows;
@@ -48,6 +49,7 @@ pub use expunge::{Which, expunge};
 pub use flags::{Flagged, Flags, MAX_KEYWORDS, Mode, store};
 pub use letter::Letter;
 pub use mailbox::{Listed, MAX_MAILBOXES, Mailbox, SpecialUse, create, open, subscribe};
+pub use overview::{Overview, Overviews};
 pub use rename::{Renamed, move_all, rename};
 #[doc(hidden)]
 pub use rows::reads_back;

@@ -114,33 +114,6 @@ pub fn all_uids(read: &dyn Read, account: AccountId, mailbox: MailboxId, limit: 
     uids(read, account, mailbox, &[(1, u32::MAX)], limit)
 }
 
-/// What SELECT needs to know of all messages.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Overview {
-    /// All UIDs, as ascending ranges, both ends in.
-    pub ranges: Vec<(u32, u32)>,
-    /// The first message without `\Seen`, if that was asked for.
-    pub first_unseen: Option<Uid>,
-}
-
-/// Goes over a mailbox once. 10,000 messages are a few milliseconds.
-pub fn overview(read: &dyn Read, account: AccountId, mailbox: MailboxId, unseen: bool) -> Result<Overview, Error> {
-    let mut ranges: Vec<(u32, u32)> = Vec::new();
-    let mut first = None;
-    walk(read, account, mailbox, &[(1, u32::MAX)], Uid(0), &mut |uid, value| {
-        match ranges.last_mut() {
-            Some(last) if last.1.checked_add(1) == Some(uid.0) => last.1 = uid.0,
-            _ => ranges.push((uid.0, uid.0)),
-        }
-        if unseen && first.is_none() {
-            let row = rows::decode::<MessageRow>("message", value);
-            first = row.is_ok_and(|row| row.system & Flags::SEEN == 0).then_some(uid);
-        }
-        ControlFlow::Continue(())
-    })?;
-    Ok(Overview { ranges, first_unseen: first })
-}
-
 /// The messages in `ranges` that have `\Deleted`, at most `limit`.
 pub fn deleted(
     read: &dyn Read,

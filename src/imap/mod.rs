@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::account::{self, Error, Letter, Watcher};
+use crate::account::{self, Error, Letter, Overviews, Watcher};
 use crate::base::{AccountId, BlobId, Clock, Family, Fault, ModSeq, Random, Time, Uid};
 use crate::directory::{self, Directory};
 use crate::message::Limits;
@@ -47,6 +47,7 @@ pub struct Shared<D> {
     pub directory: Arc<D>,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
+    pub overviews: Arc<Overviews>,
     /// Of letters that APPEND brings.
     pub limits: Limits,
     /// Bytes of the largest of them.

@@ -37,16 +37,17 @@ impl<D: Directory> Host<D> {
 
     pub(super) async fn select(&mut self, name: String, _read_only: bool) -> Result<Answer, Error> {
         let (data, account) = (self.shared.data.clone(), self.account()?);
+        let overviews = self.shared.overviews.clone();
         let selected = blocking(move || {
             let snapshot = data.read()?;
             let mailbox = mailbox::find(&snapshot, account, &name)?.ok_or(Error::NoSuchMailbox)?;
-            let overview = view::overview(&snapshot, account, mailbox.id, mailbox.unseen > 0)?;
+            let overview = overviews.of(&snapshot, account, &mailbox)?;
             Ok(Selected {
                 mailbox: mailbox.id,
                 uid_validity: mailbox.uid_validity,
                 uid_next: mailbox.uid_next,
                 upto: changes::modseq(&snapshot, account)?,
-                uids: UidSet::from_ranges(overview.ranges),
+                uids: UidSet::from_ranges(overview.ranges.clone()),
                 first_unseen: overview.first_unseen,
                 new_keywords: mailbox.keywords.len() < account::MAX_KEYWORDS,
                 keywords: mailbox.keywords,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use crate::account::Overviews;
 use crate::base::{Clock, OsRandom, Random, SystemClock};
 use crate::directory::Internal;
 use crate::settings::Settings;
@@ -23,6 +24,8 @@ pub(super) struct House {
     pub directory: Arc<Internal>,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
+    /// What SELECT showed lately, for all sessions.
+    pub overviews: Arc<Overviews>,
 }
 
 impl House {
@@ -35,7 +38,7 @@ impl House {
         let directory = Internal::open_blocking(data.clone(), clock.clone(), random.clone());
         let directory = Arc::new(directory.map_err(|error| Error::from(error).to_string())?);
         let settings = ArcSwap::from_pointee(settings);
-        Ok(House { folder: folder.clone(), settings, data, directory, clock, random })
+        Ok(House { folder: folder.clone(), settings, data, directory, clock, random, overviews: Arc::default() })
     }
 
     /// Ends the stores, with a checkpoint.

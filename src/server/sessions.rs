@@ -81,6 +81,7 @@ fn imap_parts(
         directory: house.directory.clone(),
         clock: house.clock.clone(),
         random: house.random.clone(),
+        overviews: house.overviews.clone(),
         limits: limits::letter(settings),
         append_bytes: settings.limits.imap.append_bytes,
         refusal_ms: limits::REFUSAL_MS,

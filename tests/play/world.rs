@@ -74,6 +74,7 @@ impl World {
             directory: directory.clone(),
             clock: clock.clone() as Arc<dyn Clock>,
             random: random.clone(),
+            overviews: Arc::default(),
             limits: limits::letter(&settings),
             append_bytes: settings.limits.imap.append_bytes,
             refusal_ms: 1,
