@@ -83,8 +83,10 @@ class PostfixDovecot:
         except KeyError:
             return default
 
-    def start(self):
+    def start(self, keep=False):
         r = self.root
+        if keep:
+            return self._launch()
         shutil.rmtree(r, ignore_errors=True)
         for folder in ("postfix", "queue", "postfix-data", "dovecot", "mail", "run"):
             (r / folder).mkdir(parents=True)
@@ -208,6 +210,10 @@ scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 """)
         os.chown(r / "postfix-data", pwd.getpwnam("postfix").pw_uid, grp.getgrnam("postfix").gr_gid)
+        self._launch()
+
+    def _launch(self):
+        r = self.root
         self.dovecot = subprocess.Popen(["dovecot", "-F", "-c", str(r / "dovecot" / "dovecot.conf")])
         wait_port(self.imaps)
         subprocess.run(["postfix", "-c", str(r / "postfix"), "start"], check=True, capture_output=True)
@@ -249,7 +255,7 @@ class Homepost:
         subprocess.run([self.binary, "account", "add", self.second, "--data", str(self.root), "--password-stdin"],
                        input=self.password + "\n", text=True, check=True, capture_output=True)
 
-    def start(self, wrapper=()):
+    def start(self, wrapper=(), keep=False):
         if not self.root.exists():
             self.init()
         self.process = subprocess.Popen(
