@@ -1,7 +1,7 @@
 # What one does with this tree. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage fuzz bench static clean-run
+.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage fuzz bench static image qemu test-image clean-run
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,16 @@ bench: ## homepost beside Postfix and Dovecot, in one run; figures in target/ben
 
 static: ## the static binary for the images (ARCH=x86_64 or aarch64), in target/static
 	@scripts/static $${ARCH:-x86_64}
+
+image: ## the image of a board (BOARD=qemu-x86_64), in target/image
+	@scripts/image $${BOARD:-qemu-x86_64}
+
+qemu: ## boot that image in QEMU with its ports on loopback, and say how to reach it
+	@scripts/qemu
+
+test-image: ## build the image, boot it in QEMU and ask what an owner would notice
+	@scripts/need build python image
+	@scripts/test image
 
 clean-run: ## forget what `make run` keeps
 	@rm -rf target/run
