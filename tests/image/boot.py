@@ -204,7 +204,7 @@ def full_disk(checks, board):
             box.wait("Serving mail as mail.example.test", 420)
             refused = None
             try:
-                send(box, (letter(n, 8 * MIB) for n in range(30)), sent)
+                send(box, (letter(n, 2 * MIB) for n in range(100)), sent)
             except Exception as error:  # noqa: BLE001: how smtplib says 452 depends on the step
                 refused = error
             assert "452" in str(refused), refused

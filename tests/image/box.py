@@ -75,7 +75,7 @@ class Box(House):
             [str(ROOT / "scripts" / "qemu"), self.board, str(self.disk), "-serial", f"file:{self.log}",
              "-fw_cfg", "name=opt/homepost/report,string=1", "-qmp", f"unix:{control},server=on,wait=off"],
             env=dict(os.environ, OFFSET=str(self.offset), MEMORY=str(memory)), stdin=subprocess.DEVNULL, stdout=errors,
-            stderr=errors, start_new_session=True)
+            stderr=errors)
         errors.close()
 
     def serial(self):
