@@ -146,7 +146,9 @@ impl Names {
             if crates.contains(&first) {
                 return Some(path);
             }
-            if self.root_glob || self.module.is_empty() {
+            // In the crate's root a longer path can start at a module that `lib.rs` declares; a single name there is an item of
+            // the root itself, or a word of an attribute (`#[global_allocator]`, `#[cfg(feature = …)]`).
+            if self.root_glob || (self.module.is_empty() && path.len() > 1) {
                 let mut whole = vec!["crate".to_string()];
                 whole.extend(path);
                 return Some(whole);
