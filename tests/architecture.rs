@@ -418,7 +418,10 @@ fn protocols_share_only_sasl() {
 fn nothing_names_the_server_and_main_may() {
     caught("src/web/mod.rs", "use crate::server::run;");
     passes("src/main.rs", "fn main() { homepost::server::main() }");
-    passes("src/main.rs", "#[cfg(feature = \"fast\")] #[global_allocator] static A: fast::Alloc = fast::Alloc;");
+    passes(
+        "src/main.rs",
+        "#[cfg(feature = \"mimalloc\")] #[global_allocator] static A: mimalloc::MiMalloc = mimalloc::MiMalloc;",
+    );
     caught("src/main.rs", "fn main() { homepost::unknown::main() }");
     caught("src/account/mod.rs", "fn f() { crate::helper() }");
 }
