@@ -39,7 +39,7 @@ deny: ## bans, licences and sources (deny.toml)
 	@scripts/need build deny
 	@scripts/test deny
 
-e2e: ## real mail, stock clients, hardship, kills and salvage, all against the real binary
+e2e: ## real mail, stock clients, hardship, kills and salvage, all against the static binary (HOMEPOST=file: another)
 	@scripts/need build mail python corpus
 	@scripts/test binary mail clients staysup kill salvage
 

@@ -19,7 +19,8 @@ import traceback
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
-BINARY = os.environ.get("HOMEPOST", str(TARGET / "debug" / "homepost"))
+# What ships: the static binary (scripts/static). HOMEPOST=target/debug/homepost tries another.
+BINARY = os.environ.get("HOMEPOST", str(TARGET / "static" / os.uname().machine / "homepost"))
 ALICE = "alice@example.test"
 PASSWORD = "correct horse battery staple"
 

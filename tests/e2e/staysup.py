@@ -15,7 +15,7 @@ import time
 from house import ALICE, PASSWORD, TARGET, Checks, House, anyone, same
 
 MB = 1 << 20
-# A debug build with the default limits; a leak or an unbounded buffer shows as the size of what was sent.
+# The default limits; a leak or an unbounded buffer shows as the size of what was sent.
 MEMORY = 220 * MB
 
 
@@ -230,7 +230,7 @@ def half_open(checks, house):
             reader.select_folder("INBOX")
             readers.append(reader)
         each = (house.status("VmRSS") - before) // 100
-        print(f"       {each // 1024} KB for each of 100 connections with a mailbox selected (debug build)")
+        print(f"       {each // 1024} KB for each of 100 connections with a mailbox selected")
         assert each < MB, f"{each} bytes each"
         for reader in readers:
             reader.logout()
