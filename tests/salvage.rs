@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use homepost::account::{self, Flags, INBOX, RECOVERED, Which, mailbox, view};
 use homepost::base::{AccountId, SeededRandom, Time, Uid};
-use homepost::directory::Credential;
 use homepost::directory::manage::{self, account::NewAccount};
+use homepost::directory::{Credential, dkim};
 use homepost::store::Data;
 use homepost::store::disk::{Disk, SimDisk};
 use household::*;
@@ -17,8 +17,9 @@ fn house(disk: &SimDisk) -> Data {
     let now = Time(1);
     let credential = Credential::new("alice@example.test", "correct horse battery", &SeededRandom::new(1), now);
     let credential = credential.expect("it can be used");
+    let keys = dkim::NewKeys::make(&SeededRandom::new(2), now).expect("they can be made");
     data.write_blocking(move |txn| {
-        manage::domain::add(txn, "example.test", now)?;
+        manage::domain::add(txn, "example.test", &keys, now)?;
         let new = NewAccount { address: "alice@example.test".to_owned(), ..NewAccount::default() };
         let id = manage::account::add(txn, &new, &credential, now)?;
         assert_eq!(id, ALICE);
@@ -34,6 +35,7 @@ fn every_letter_comes_back_when_the_index_is_gone() {
     let data = house(&disk);
     data.write_blocking(|txn| account::create(txn, ALICE, "Club/2026")).expect("it is made");
     data.write_blocking(|txn| account::subscribe(txn, ALICE, "Elsewhere", true)).expect("it is kept");
+    let published = dkim::list(&data.read().unwrap(), "example.test").unwrap();
     let validities: BTreeSet<u32> =
         mailbox::all(&data.read().unwrap(), ALICE).unwrap().iter().map(|m| m.uid_validity).collect();
     let club = find(&data, "Club/2026").id;
@@ -75,6 +77,7 @@ fn every_letter_comes_back_when_the_index_is_gone() {
 
     // The people and the names are there, nothing of the old numbering is.
     assert_eq!(manage::account::show(&into.read().unwrap(), "alice@example.test").unwrap().id, ALICE);
+    assert_eq!(dkim::list(&into.read().unwrap(), "example.test").unwrap(), published, "as the DNS still says");
     assert_eq!(find(&into, "Club/2026").messages, 0);
     let listed = mailbox::list(&into.read().unwrap(), ALICE).unwrap();
     assert!(listed.iter().any(|l| l.name == "Elsewhere" && l.subscribed && !l.exists));

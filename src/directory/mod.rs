@@ -9,6 +9,7 @@
 //! - U3: an address is one thing: an account's own, or an alias. Keys are lower case, NFC, with the domain in A-labels.
 //! - U4: an alias points to what exists when it is written, and forgets what is deleted; none leads to itself.
 //! - U5: an account that is being closed takes no mail and lets nobody in, from the transaction that began it.
+//! - U6: a domain has DKIM keys from the transaction that made it, and they go with it.
 
 use std::fmt;
 use std::future::Future;
@@ -17,6 +18,7 @@ use crate::base::{AccountId, Family, Fault};
 use crate::store;
 
 mod address;
+pub mod dkim;
 pub mod internal;
 pub mod login;
 pub mod manage;

@@ -90,6 +90,38 @@ impl fmt::Debug for CredentialRow {
     }
 }
 
+/// Key: domain, 0, selector.
+#[derive(Clone, PartialEq, Eq, Encode, Decode, CborLen)]
+pub struct DkimRow {
+    /// See the constants.
+    #[n(0)]
+    pub algorithm: u8,
+    /// Milliseconds since 1970.
+    #[n(1)]
+    pub created: i64,
+    /// PKCS#8, DER. Secret.
+    #[n(2)]
+    #[cbor(with = "minicbor::bytes")]
+    pub private: Vec<u8>,
+    /// As the record publishes it: the 32 bytes of Ed25519, or RSA's SubjectPublicKeyInfo, DER.
+    #[n(3)]
+    #[cbor(with = "minicbor::bytes")]
+    pub public: Vec<u8>,
+}
+
+impl DkimRow {
+    pub const ED25519: u8 = 1;
+    /// 2048 bits.
+    pub const RSA: u8 = 2;
+}
+
+impl fmt::Debug for DkimRow {
+    // U2
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DkimRow {{ algorithm: {}, created: {} }}", self.algorithm, self.created)
+    }
+}
+
 pub fn encode<T: Encode<()>>(row: &T) -> Vec<u8> {
     let mut out = Vec::new();
     // A Vec takes everything, so there is no error to have.
@@ -113,6 +145,7 @@ pub fn reads_back(table: store::Table, value: &[u8]) -> Result<bool, store::Erro
         store::Table::Accounts => twice::<AccountRow>(value),
         store::Table::Addresses => twice::<AddressRow>(value),
         store::Table::Credentials => twice::<CredentialRow>(value),
+        store::Table::DkimKeys => twice::<DkimRow>(value),
         other => Err(store::Error::Corrupt(format!("table {other:?} is not of this folder"))),
     }
 }
@@ -168,6 +201,15 @@ mod tests {
             },
             &format!("866a246172676f6e32696424440101010119 4e205820{}5820{}05", "02".repeat(32), "03".repeat(32))
                 .replace(' ', ""),
+        );
+        check(
+            DkimRow {
+                algorithm: DkimRow::ED25519,
+                created: 1_700_000_000_000,
+                private: vec![4; 3],
+                public: vec![5; 2],
+            },
+            "84011b0000018bcfe5680043040404420505",
         );
     }
 

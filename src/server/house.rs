@@ -6,8 +6,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::account::Overviews;
-use crate::base::{Clock, OsRandom, Random, SystemClock};
-use crate::directory::Internal;
+use crate::base::{Clock, OsRandom, Random, SystemClock, Time};
+use crate::directory::{Internal, dkim};
 use crate::settings::Settings;
 use crate::store::disk::RealDisk;
 use crate::store::{self, Data};
@@ -35,6 +35,9 @@ impl House {
         let data = open_data(folder, &settings)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let random: Arc<dyn Random> = Arc::new(OsRandom);
+        if let Err(error) = make_missing_keys(&data, random.as_ref(), clock.now()) {
+            tracing::warn!(%error, "a domain has no DKIM keys, and none could be made");
+        }
         let directory = Internal::open_blocking(data.clone(), clock.clone(), random.clone());
         let directory = Arc::new(directory.map_err(|error| Error::from(error).to_string())?);
         let settings = ArcSwap::from_pointee(settings);
@@ -58,6 +61,15 @@ pub(super) fn open_data_in(path: &Path, settings: &Settings) -> Result<Data, Str
     Data::open(Arc::new(disk), limits::store(settings)).map_err(|error| store_failed(&error))
 }
 
+/// Domains of a version before DKIM keys get theirs.
+fn make_missing_keys(data: &Data, random: &dyn Random, now: Time) -> Result<(), Error> {
+    for domain in dkim::without(&data.read()?)? {
+        let keys = dkim::NewKeys::make(random, now)?;
+        data.write_blocking(move |txn| dkim::add(txn, &domain, &keys).map_err(Error::from))?;
+    }
+    Ok(())
+}
+
 /// What a failed store means to the owner.
 pub(super) fn store_failed(error: &store::Error) -> String {
     match error {
@@ -69,5 +81,44 @@ pub(super) fn store_failed(error: &store::Error) -> String {
             format!("the stores are damaged ({what}); `homepost check --salvage` brings back what can be read")
         }
         store::Error::Panicked(what) => format!("a mistake of ours: {what}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::manage::domain;
+    use crate::settings::edit;
+    use crate::store::schema::Key;
+    use crate::store::{Read, Table};
+
+    #[test]
+    fn a_folder_of_a_version_without_keys_gets_them_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path());
+        let settings = edit::create(dir.path(), "mail.example.test").unwrap();
+        let data = open_data(&folder, &settings).unwrap();
+        let keys = dkim::NewKeys::make(&OsRandom, Time(0)).unwrap();
+        data.write_blocking(move |txn| {
+            domain::add(txn, "example.test", &keys, Time(0))?;
+            for selector in ["197001e", "197001r"] {
+                let key = Key::new().text("example.test").u8(0).text(selector).build();
+                assert!(txn.get(Table::DkimKeys, &key)?.is_some());
+                txn.delete(Table::DkimKeys, &key);
+            }
+            Ok::<_, Error>(())
+        })
+        .unwrap();
+        data.close().unwrap();
+
+        let keys = || {
+            let house = House::open(&folder).unwrap();
+            let keys = dkim::list(&house.data.read().unwrap(), "example.test").unwrap();
+            house.close().unwrap();
+            keys
+        };
+        let made = keys();
+        assert_eq!(made.len(), 2);
+        assert_eq!(keys(), made, "kept from then on");
     }
 }

@@ -108,10 +108,12 @@ pub enum Table {
     Segments = 17,
     /// number of a large letter's file u64 → blob u64.
     LetterFiles = 18,
+    /// domain, 0, selector → `directory` DkimRow: both halves of a key that signs the domain's letters. Secret.
+    DkimKeys = 19,
 }
 
 impl Table {
-    pub const ALL: [Table; 18] = [
+    pub const ALL: [Table; 19] = [
         Table::Meta,
         Table::Domains,
         Table::Accounts,
@@ -130,6 +132,7 @@ impl Table {
         Table::Blobs,
         Table::Segments,
         Table::LetterFiles,
+        Table::DkimKeys,
     ];
 
     /// The table with this number.
@@ -158,13 +161,22 @@ impl Table {
             Table::Blobs => "blobs",
             Table::Segments => "segments",
             Table::LetterFiles => "letter_files",
+            Table::DkimKeys => "dkim_keys",
         }
     }
 
-    /// Small tables without which letters would be nobody's: each new segment begins with a copy of them, so that
-    /// salvage can put the people back when the index is lost.
+    /// Small tables without which letters would be nobody's, or the records in the DNS would be wrong: each new segment
+    /// begins with a copy of them, so that salvage can put the people back when the index is lost.
     pub fn kept_in_segments(self) -> bool {
-        matches!(self, Table::Domains | Table::Accounts | Table::Addresses | Table::Credentials | Table::Mailboxes)
+        matches!(
+            self,
+            Table::Domains
+                | Table::Accounts
+                | Table::Addresses
+                | Table::Credentials
+                | Table::Mailboxes
+                | Table::DkimKeys
+        )
     }
 }
 

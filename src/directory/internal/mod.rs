@@ -8,6 +8,7 @@ use aws_lc_rs::hmac;
 use crate::base::{AccountId, Clock, Random};
 use crate::store::{self, Data, Read, Table, Txn};
 
+use super::dkim::NewKeys;
 use super::manage::account::{NewAccount, Shown};
 use super::manage::alias::Alias;
 use super::manage::{account, alias, domain};
@@ -73,7 +74,8 @@ impl Internal {
     /// Gives the domain as it is kept.
     pub async fn add_domain(&self, name: &str) -> Result<String, Error> {
         let (name, now) = (name.to_owned(), self.clock.now());
-        self.write(move |txn| domain::add(txn, &name, now)).await
+        let keys = NewKeys::make(self.random.as_ref(), now)?;
+        self.write(move |txn| domain::add(txn, &name, &keys, now)).await
     }
 
     pub fn domains(&self) -> Result<Vec<String>, Error> {

@@ -6,7 +6,7 @@ use crate::base::{ManualClock, SeededRandom, Time};
 use crate::store::data::Options;
 use crate::store::disk::SimDisk;
 
-use super::super::LocalRecipient;
+use super::super::{LocalRecipient, dkim};
 use super::*;
 
 const PASSWORD: &str = "correct horse battery";
@@ -204,6 +204,76 @@ async fn a_domain_goes_when_nothing_is_in_it() {
     assert!(matches!(people.delete_domain("other.test").await, Err(Error::NoSuchDomain(_))));
     assert!(matches!(people.delete_alias("bob@example.test").await, Err(Error::NoSuchAlias(_))));
     assert_eq!(to(&people, "any@other.test").await, "remote");
+}
+
+#[tokio::test]
+async fn a_domain_has_its_keys_as_long_as_it_is_there() {
+    let House { people, .. } = house().await;
+    let data = people.data.clone();
+    people.add_domain("a.test").await.unwrap();
+    people.add_domain("a.test.example").await.unwrap();
+    let keys = |domain: &str| dkim::list(&data.read().unwrap(), domain).unwrap();
+    let (first, other) = (keys("a.test"), keys("a.test.example"));
+    assert_eq!(first.iter().map(|key| key.algorithm).collect::<Vec<_>>(), dkim::Algorithm::ALL);
+    assert_ne!(first[0].public, other[0].public);
+    assert_ne!(first[1].public, other[1].public);
+    assert_eq!(dkim::check(&data.read().unwrap()).unwrap(), Vec::<String>::new());
+
+    people.delete_domain("a.test").await.unwrap();
+    assert_eq!(keys("a.test"), []);
+    assert_eq!(keys("a.test.example"), other);
+    people.add_domain("a.test").await.unwrap();
+    assert_ne!(keys("a.test")[0].public, first[0].public, "U6: with the domain, its keys went");
+}
+
+#[tokio::test]
+async fn keys_that_are_missing_are_made_and_damaged_ones_are_found() {
+    let House { people, .. } = house().await;
+    let data = people.data.clone();
+    people.add_domain("a.test").await.unwrap();
+    let read = || data.read().unwrap();
+    let mut rows = Vec::new();
+    let scan = read().scan(Table::DkimKeys, &[], &[0xff; 32], store::Order::Forward, &mut |key, value| {
+        rows.push((key.to_vec(), value.to_vec()));
+        std::ops::ControlFlow::Continue(())
+    });
+    scan.unwrap();
+    let a: Vec<_> = rows.iter().filter(|(key, _)| key.starts_with(b"a.test\0")).cloned().collect();
+    assert_eq!(a.len(), 2);
+
+    // As a version without keys left it.
+    let gone = a.clone();
+    let delete = move |txn: &mut Txn<'_>| {
+        gone.iter().for_each(|(key, _)| txn.delete(Table::DkimKeys, key));
+        Ok::<_, Error>(())
+    };
+    data.write(delete).await.unwrap();
+    assert_eq!(dkim::without(&read()).unwrap(), ["a.test"]);
+    assert_eq!(dkim::check(&read()).unwrap().len(), 2);
+    let keys = dkim::NewKeys::make(&SeededRandom::new(9), Time(0)).unwrap();
+    let made = keys.clone();
+    data.write(move |txn| dkim::add(txn, "a.test", &made)).await.unwrap();
+    assert_eq!(dkim::without(&read()).unwrap(), Vec::<String>::new());
+    let there = dkim::list(&read(), "a.test").unwrap();
+    let other = dkim::NewKeys::make(&SeededRandom::new(10), Time(0)).unwrap();
+    data.write(move |txn| dkim::add(txn, "a.test", &other)).await.unwrap();
+    assert_eq!(dkim::list(&read(), "a.test").unwrap(), there, "keys that are there stay");
+    data.write(move |txn| dkim::add(txn, "not-ours.test", &keys)).await.unwrap_err();
+
+    // Halves of two keys; and a key of no domain.
+    let (key, value) = a[0].clone();
+    data.write(move |txn| {
+        let mut torn = value.clone();
+        *torn.last_mut().unwrap() ^= 1;
+        txn.put(Table::DkimKeys, &key, torn);
+        txn.put(Table::DkimKeys, b"gone.test\0x", value.clone());
+        Ok::<_, Error>(())
+    })
+    .await
+    .unwrap();
+    let found = dkim::check(&read()).unwrap();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].contains("halves") && found[1].contains("gone.test"), "{found:?}");
 }
 
 #[tokio::test]

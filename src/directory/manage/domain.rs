@@ -6,10 +6,10 @@ use crate::base::Time;
 use crate::store::{Order, Read, Table, Txn};
 
 use super::super::row::{AddressRow, DomainRow, encode};
-use super::super::{Error, normal_domain, resolve};
+use super::super::{Error, dkim, normal_domain, resolve};
 
-/// Gives the domain as it is kept (lower case, A-labels).
-pub fn add(txn: &mut Txn<'_>, domain: &str, now: Time) -> Result<String, Error> {
+/// Gives the domain as it is kept (lower case, A-labels), with its keys (U6).
+pub fn add(txn: &mut Txn<'_>, domain: &str, keys: &dkim::NewKeys, now: Time) -> Result<String, Error> {
     let domain = normal_domain(domain)?;
     // RFC 5321 2.3.5: a name others can find.
     if !domain.contains('.') || domain.contains('_') {
@@ -19,6 +19,7 @@ pub fn add(txn: &mut Txn<'_>, domain: &str, now: Time) -> Result<String, Error> 
         return Err(Error::Exists(domain));
     }
     txn.put(Table::Domains, domain.as_bytes(), encode(&DomainRow { created: now.0 }));
+    dkim::add(txn, &domain, keys)?;
     Ok(domain)
 }
 
@@ -62,5 +63,6 @@ pub fn delete(txn: &mut Txn<'_>, domain: &str) -> Result<(), Error> {
         return Err(Error::InUse(format!("{domain} cannot be deleted yet: delete {user} first")));
     }
     txn.delete(Table::Domains, domain.as_bytes());
+    dkim::remove(txn, &domain)?;
     Ok(())
 }

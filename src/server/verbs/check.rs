@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::account;
+use crate::directory::dkim;
 use crate::queue;
 
 use super::super::house::House;
@@ -13,6 +14,7 @@ pub(super) fn check(house: &House) -> Done {
     findings.extend(account::check_all(&house.data, true)?);
     let queued = queue::check(&house.data.read()?).map_err(|error| Error::Words(error.to_string()))?;
     findings.extend(queued);
+    findings.extend(dkim::check(&house.data.read()?)?);
     let accounts = account::accounts(&house.data.read()?)?.len();
     let json = json!({ "accounts": accounts, "findings": findings });
     if findings.is_empty() {

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::directory::dkim::NewKeys;
 use crate::directory::manage::domain;
 
 use super::super::house::House;
@@ -9,7 +10,8 @@ use super::{Done, Error, Reply};
 
 pub(super) fn add(house: &House, name: &str) -> Done {
     let (name, now) = (name.to_owned(), house.clock.now());
-    let made = house.data.write_blocking(move |txn| domain::add(txn, &name, now).map_err(Error::from))?.value;
+    let keys = NewKeys::make(house.random.as_ref(), now)?;
+    let made = house.data.write_blocking(move |txn| domain::add(txn, &name, &keys, now).map_err(Error::from))?.value;
     Ok(Reply::done(format!("Mail for {made} is taken.\n"), json!({ "domain": made })))
 }
 

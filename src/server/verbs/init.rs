@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::base::{Clock, OsRandom, SystemClock};
+use crate::directory::dkim::NewKeys;
 use crate::directory::manage::{account, domain};
 use crate::directory::{self, Address, Credential};
 use crate::net::tls;
@@ -56,8 +57,9 @@ fn people(
     clock: &SystemClock,
 ) -> Result<(), Error> {
     let (domain_name, key, now) = (domain_name.to_owned(), address.key(), clock.now());
+    let keys = NewKeys::make(&OsRandom, now)?;
     let made = data.write_blocking(move |txn| {
-        match domain::add(txn, &domain_name, now) {
+        match domain::add(txn, &domain_name, &keys, now) {
             Ok(_) | Err(directory::Error::Exists(_)) => {}
             Err(error) => return Err(error.into()),
         }

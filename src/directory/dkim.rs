@@ -1,0 +1,270 @@
+//! DKIM keys (RFC 6376): each domain has two from its beginning, Ed25519 (RFC 8463) and RSA with 2048 bits for those that
+//! do not know the first yet. Their selectors are dated, `202611e` and `202611r`, so that a new key is a new name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair, RsaKeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::base::{Random, Time};
+use crate::store::schema::Key;
+use crate::store::{self, Order, Read, Table, Txn};
+
+use super::row::{DkimRow, decode, encode};
+use super::{Error, resolve};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Algorithm {
+    Ed25519,
+    Rsa,
+}
+
+impl Algorithm {
+    pub const ALL: [Algorithm; 2] = [Algorithm::Ed25519, Algorithm::Rsa];
+
+    /// As `k=` in the record (RFC 6376 3.6.1, RFC 8463 4).
+    pub fn tag(self) -> &'static str {
+        match self {
+            Algorithm::Ed25519 => "ed25519",
+            Algorithm::Rsa => "rsa",
+        }
+    }
+
+    fn letter(self) -> char {
+        match self {
+            Algorithm::Ed25519 => 'e',
+            Algorithm::Rsa => 'r',
+        }
+    }
+
+    fn number(self) -> u8 {
+        match self {
+            Algorithm::Ed25519 => DkimRow::ED25519,
+            Algorithm::Rsa => DkimRow::RSA,
+        }
+    }
+}
+
+/// The half of a key that everybody may see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicKey {
+    pub selector: String,
+    pub algorithm: Algorithm,
+    pub created: Time,
+    /// As `p=` in the record: base64 of the 32 bytes of Ed25519, or of RSA's SubjectPublicKeyInfo.
+    pub public: String,
+}
+
+/// Both keys of a domain before they are kept. Made outside a transaction, since an RSA key takes its time.
+#[derive(Clone)]
+pub struct NewKeys(Vec<(String, DkimRow)>);
+
+impl NewKeys {
+    /// Takes up to a second on a small box. The randomness of the RSA key is aws-lc's own.
+    pub fn make(random: &dyn Random, now: Time) -> Result<NewKeys, Error> {
+        let keys = Algorithm::ALL.map(|algorithm| {
+            let (private, public) = match algorithm {
+                Algorithm::Ed25519 => ed25519(random),
+                Algorithm::Rsa => rsa(),
+            }?;
+            Some((selector(algorithm, now), DkimRow { algorithm: algorithm.number(), created: now.0, private, public }))
+        });
+        let keys: Option<Vec<_>> = keys.into_iter().collect();
+        keys.map(NewKeys).ok_or_else(|| Error::Unusable("the keys for signing letters could not be made".to_owned()))
+    }
+}
+
+fn ed25519(random: &dyn Random) -> Option<(Vec<u8>, Vec<u8>)> {
+    let mut seed = [0u8; 32];
+    random.fill(&mut seed);
+    let pair = Ed25519KeyPair::from_seed_unchecked(&seed).ok()?;
+    let private = pair.to_pkcs8v1().ok()?.as_ref().to_vec();
+    Some((private, pair.public_key().as_ref().to_vec()))
+}
+
+fn rsa() -> Option<(Vec<u8>, Vec<u8>)> {
+    let pair = RsaKeyPair::generate(KeySize::Rsa2048).ok()?;
+    let private: Pkcs8V1Der<'_> = pair.as_der().ok()?;
+    Some((private.as_ref().to_vec(), spki(&pair)?))
+}
+
+fn spki(pair: &RsaKeyPair) -> Option<Vec<u8>> {
+    let public: PublicKeyX509Der<'_> = pair.public_key().as_der().ok()?;
+    Some(public.as_ref().to_vec())
+}
+
+/// `202611e`: year, month (UTC), and the algorithm's letter.
+fn selector(algorithm: Algorithm, now: Time) -> String {
+    let (year, month) = year_and_month(now);
+    format!("{year:04}{month:02}{}", algorithm.letter())
+}
+
+/// The civil date of a day count, by 400-year eras that begin on 1 March.
+fn year_and_month(now: Time) -> (i64, i64) {
+    let days = now.seconds().div_euclid(86_400) + 719_468;
+    let era = days.div_euclid(146_097);
+    let day = days.rem_euclid(146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (year + era * 400 + i64::from(month <= 2), month)
+}
+
+/// Keeps the keys of a domain of ours; a domain that has keys keeps those.
+pub fn add(txn: &mut Txn<'_>, domain: &str, keys: &NewKeys) -> Result<(), Error> {
+    if !resolve::is_ours(txn, domain)? {
+        return Err(Error::NoSuchDomain(domain.to_owned()));
+    }
+    if of(txn, domain)?.is_empty() {
+        for (selector, row) in &keys.0 {
+            txn.put(Table::DkimKeys, &key(domain, selector), encode(row));
+        }
+    }
+    Ok(())
+}
+
+/// The keys of a domain, Ed25519 first.
+pub fn list(read: &dyn Read, domain: &str) -> Result<Vec<PublicKey>, Error> {
+    let mut out = Vec::new();
+    for (selector, row) in of(read, domain)? {
+        let algorithm = Algorithm::ALL.into_iter().find(|algorithm| algorithm.number() == row.algorithm);
+        let Some(algorithm) = algorithm else {
+            continue; // of a later version
+        };
+        let public = STANDARD.encode(&row.public);
+        out.push(PublicKey { selector, algorithm, created: Time(row.created), public });
+    }
+    out.sort_by(|a, b| (a.algorithm, &a.selector).cmp(&(b.algorithm, &b.selector)));
+    Ok(out)
+}
+
+/// Domains of ours without keys: those of a version that made none.
+pub fn without(read: &dyn Read) -> Result<Vec<String>, Error> {
+    let with: BTreeSet<String> = all(read)?.into_iter().map(|(domain, _, _)| domain).collect();
+    let mut domains = super::manage::domain::list(read)?;
+    domains.retain(|domain| !with.contains(domain));
+    Ok(domains)
+}
+
+pub(super) fn remove(txn: &mut Txn<'_>, domain: &str) -> Result<(), store::Error> {
+    for (selector, _) in of(txn, domain)? {
+        txn.delete(Table::DkimKeys, &key(domain, &selector));
+    }
+    Ok(())
+}
+
+/// Whether each domain has a key of each kind, each key is whole, and none is without its domain; one sentence for each
+/// thing that is wrong.
+pub fn check(read: &dyn Read) -> Result<Vec<String>, Error> {
+    let mut wrong = Vec::new();
+    let mut there: BTreeMap<String, Vec<u8>> =
+        super::manage::domain::list(read)?.into_iter().map(|domain| (domain, Vec::new())).collect();
+    for (domain, selector, row) in all(read)? {
+        match there.get_mut(&domain) {
+            Some(kinds) => kinds.push(row.algorithm),
+            None => wrong.push(format!("the DKIM key {selector} is of {domain}, which is no domain of this server")),
+        }
+        let public = match row.algorithm {
+            DkimRow::ED25519 => {
+                let pair = Ed25519KeyPair::from_pkcs8(&row.private).ok();
+                pair.map(|pair| pair.public_key().as_ref().to_vec())
+            }
+            DkimRow::RSA => RsaKeyPair::from_pkcs8(&row.private).ok().as_ref().and_then(spki),
+            _ => continue,
+        };
+        if public.as_deref() != Some(&row.public) {
+            wrong.push(format!("the DKIM key {selector} of {domain} is damaged: its halves do not belong together"));
+        }
+    }
+    for (domain, kinds) in &there {
+        for algorithm in Algorithm::ALL {
+            if !kinds.contains(&algorithm.number()) {
+                wrong.push(format!("{domain} has no DKIM key of the kind {}", algorithm.tag()));
+            }
+        }
+    }
+    Ok(wrong)
+}
+
+fn key(domain: &str, selector: &str) -> Vec<u8> {
+    Key::new().text(domain).u8(0).text(selector).build()
+}
+
+fn of(read: &dyn Read, domain: &str) -> Result<Vec<(String, DkimRow)>, store::Error> {
+    let lo = Key::new().text(domain).u8(0);
+    let rows = scan(read, lo.as_ref(), &lo.clone().after())?;
+    Ok(rows.into_iter().map(|(_, selector, row)| (selector, row)).collect())
+}
+
+fn all(read: &dyn Read) -> Result<Vec<(String, String, DkimRow)>, store::Error> {
+    scan(read, &[], &resolve::END)
+}
+
+/// Domain, selector, row.
+fn scan(read: &dyn Read, lo: &[u8], hi: &[u8]) -> Result<Vec<(String, String, DkimRow)>, store::Error> {
+    let mut out = Vec::new();
+    let mut wrong = None;
+    read.scan(Table::DkimKeys, lo, hi, Order::Forward, &mut |key, value| {
+        let parts = std::str::from_utf8(key).ok().and_then(|text| text.split_once('\0'));
+        let parts = parts.ok_or_else(|| store::Error::Corrupt("a DKIM key's key".into()));
+        match parts.and_then(|(domain, selector)| Ok((domain, selector, decode("a DKIM key", value)?))) {
+            Ok((domain, selector, row)) => {
+                out.push((domain.to_owned(), selector.to_owned(), row));
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                wrong = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    wrong.map_or(Ok(out), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::SeededRandom;
+
+    #[test]
+    fn selectors_are_dated() {
+        let at = |seconds| selector(Algorithm::Ed25519, Time::from_seconds(seconds));
+        assert_eq!(at(0), "197001e");
+        assert_eq!(at(951_782_400), "200002e", "29 February 2000");
+        assert_eq!(at(951_868_800), "200003e");
+        assert_eq!(at(1_795_996_799), "202611e");
+        assert_eq!(at(1_796_083_200), "202612e", "1 December 2026");
+        assert_eq!(at(1_798_761_599), "202612e", "the last second of 2026");
+        assert_eq!(selector(Algorithm::Rsa, Time::from_seconds(1_798_761_600)), "202701r");
+    }
+
+    #[test]
+    fn public_halves_are_what_the_rfcs_say() {
+        let keys = NewKeys::make(&SeededRandom::new(7), Time::from_seconds(1_795_000_000)).unwrap();
+        let rows: Vec<&DkimRow> = keys.0.iter().map(|(_, row)| row).collect();
+        // RFC 8463 4: the 32 bytes themselves.
+        assert_eq!(rows[0].public.len(), 32);
+        // RFC 6376 3.6.1: DER of a SubjectPublicKeyInfo with rsaEncryption; 2048 bits and the exponent 65537.
+        let oid = [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+        assert!(rows[1].public.windows(oid.len()).any(|part| part == oid));
+        assert_eq!(rows[1].public.len(), 294);
+        assert_eq!(rows[1].public[289..], [0x02, 0x03, 0x01, 0x00, 0x01]);
+        let again = NewKeys::make(&SeededRandom::new(7), Time(0)).unwrap();
+        assert_eq!(again.0[0].1.public, rows[0].public, "from the randomness that was handed in");
+        assert_ne!(again.0[1].1.public, rows[1].public);
+    }
+
+    #[test]
+    fn nothing_shows_the_private_half() {
+        let keys = NewKeys::make(&SeededRandom::new(7), Time(0)).unwrap();
+        for (_, row) in &keys.0 {
+            let shown = format!("{row:?}");
+            assert!(!shown.contains("private") && shown.len() < 100, "U2: {shown}");
+        }
+    }
+}
