@@ -1,7 +1,7 @@
 # What one does with this tree. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage fuzz bench static image qemu test-image clean-run
+.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage announce fuzz bench static image qemu test-image clean-run
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +41,7 @@ deny: ## bans, licences and sources (deny.toml)
 
 e2e: ## real mail, stock clients, hardship, kills and salvage, all against the static binary (HOMEPOST=file: another)
 	@scripts/need build mail python corpus
-	@scripts/test binary mail clients staysup kill salvage
+	@scripts/test binary mail clients staysup kill salvage announce
 
 mail: ## thousands of real letters in by SMTP and back by mbsync, byte for byte
 	@scripts/need build mail python corpus
@@ -62,6 +62,10 @@ kill: ## 100 times kill -9 under load (KILLS=n for another number)
 salvage: ## every letter comes back after the index is deleted
 	@scripts/need build python
 	@scripts/test binary salvage
+
+announce: ## homepost.local is found from the machine next door, in network namespaces
+	@scripts/need build python
+	@scripts/test binary announce
 
 fuzz: ## ten minutes for each fuzz target (SECONDS_EACH=n for another time)
 	@scripts/need build fuzz

@@ -75,6 +75,7 @@ const ONLY_HERE: &[Only] = &[
             "std::net::UdpSocket",
             "rustix::net",
             "socket2",
+            "if_addrs",
         ],
         parts: &[],
         here: &["net"],

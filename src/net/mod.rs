@@ -14,6 +14,7 @@
 
 pub mod drive;
 pub mod listen;
+pub mod mdns;
 pub mod tls;
 mod wire;
 

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+use crate::base::{OsRandom, SystemClock};
+use crate::net::mdns;
 use crate::settings::Settings;
 
 use super::control;
@@ -31,8 +34,8 @@ enum Told {
 /// The opened house, once there is one.
 type Held = Arc<Mutex<Option<Arc<House>>>>;
 
-/// Serves the folder until SIGTERM. Errors: sentences for the owner.
-pub(super) fn serve(folder: &Folder, shift: Shift) -> Result<(), String> {
+/// Serves the folder until SIGTERM, and answers for the name on the local networks. Errors: sentences for the owner.
+pub(super) fn serve(folder: &Folder, shift: Shift, name: Option<mdns::Name>) -> Result<(), String> {
     folder.make().map_err(|error| format!("{}: {error}", folder.path().display()))?;
     let lock = folder.lock().map_err(|error| format!("{}: {error}", folder.path().display()))?;
     let Some(_lock) = lock else {
@@ -47,9 +50,20 @@ pub(super) fn serve(folder: &Folder, shift: Shift) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start: {error}"))?;
-    let done = runtime.block_on(run(folder, shift));
+    let done = runtime.block_on(async {
+        // From the first moment, since whoever sets the box up has to find it.
+        let _announced = name.map(announce);
+        run(folder, shift).await
+    });
     runtime.shutdown_timeout(Duration::from_secs(1));
     done
+}
+
+/// Until it is dropped.
+fn announce(name: mdns::Name) -> JoinSet<()> {
+    let mut task = JoinSet::new();
+    task.spawn(mdns::announce(name, Arc::new(SystemClock::new()), Arc::new(OsRandom)));
+    task
 }
 
 async fn run(folder: &Folder, shift: Shift) -> Result<(), String> {
