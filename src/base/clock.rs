@@ -41,17 +41,31 @@ impl Mono {
 pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Time;
     fn mono(&self) -> Mono;
+
+    /// Whether wall time has been compared with the world's. While it has not (a box without a clock chip, before it reached
+    /// a time server) it is only not too early: nothing may be called expired or not yet valid by it, and nothing may be
+    /// promised by it. TLS to others, ACME and DNSSEC ask here first.
+    fn trusted(&self) -> bool {
+        true
+    }
 }
 
 /// The machine's own clock.
 pub struct SystemClock {
     start: Instant,
+    trusted: fn() -> bool,
 }
 
 impl SystemClock {
-    #[allow(clippy::disallowed_methods)] // the one door to the system's clock
+    /// Of a machine whose operating system keeps the time.
     pub fn new() -> SystemClock {
-        SystemClock { start: Instant::now() }
+        SystemClock::judged_by(|| true)
+    }
+
+    /// Of a machine that can tell whether its time was checked.
+    #[allow(clippy::disallowed_methods)] // the one door to the system's clock
+    pub fn judged_by(trusted: fn() -> bool) -> SystemClock {
+        SystemClock { start: Instant::now(), trusted }
     }
 }
 
@@ -72,6 +86,10 @@ impl Clock for SystemClock {
 
     fn mono(&self) -> Mono {
         Mono(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn trusted(&self) -> bool {
+        (self.trusted)()
     }
 }
 

@@ -22,6 +22,7 @@ mod log;
 mod serve;
 mod sessions;
 mod tasks;
+mod time;
 mod verbs;
 
 use std::process::ExitCode;

@@ -106,6 +106,9 @@ async fn run(folder: &Folder, shift: Shift) -> Result<(), String> {
         let _ = remove(&folder.socket());
         return Err(problems.join("\n"));
     }
+    if !house.clock.trusted() {
+        warn!("the time of this machine is not checked yet");
+    }
     let chores = tokio::spawn(tasks::run(house.clone()));
     folder.set_ready(true);
     say("ready");
