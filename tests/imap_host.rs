@@ -63,6 +63,7 @@ impl Client {
             directory: Arc::new(House),
             clock: Arc::new(ManualClock::at(Time::from_seconds(1_800_000_000))),
             random: Arc::new(SeededRandom::new(1)),
+            throttle: directory::Throttle::new(10),
             overviews: Arc::default(),
             limits: Limits::default(),
             append_bytes: 1 << 20,
@@ -71,7 +72,14 @@ impl Client {
         };
         let machine = Imap::new(Config::new(Tls::Implicit), Mono(0));
         (
-            Client { machine, host: Host::new(Arc::new(shared)), closed: false, more: false, stops: false, next: None },
+            Client {
+                machine,
+                host: Host::new(Arc::new(shared), [127, 0, 0, 1].into()),
+                closed: false,
+                more: false,
+                stops: false,
+                next: None,
+            },
             stop,
         )
     }

@@ -3,13 +3,14 @@
 
 mod scram;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use homepost::account;
 use homepost::base::{Clock, ManualClock, SeededRandom, Time};
-use homepost::directory::Internal;
 use homepost::directory::manage::account::NewAccount;
+use homepost::directory::{Internal, Throttle};
 use homepost::imap;
 use homepost::message;
 use homepost::proto::imap::{Config, Imap, Tls};
@@ -27,8 +28,11 @@ struct Client {
     machine: Imap,
     host: imap::Host<Internal>,
     clock: Arc<ManualClock>,
-    _stop: tokio::sync::watch::Sender<bool>,
+    shared: Arc<imap::Shared<Internal>>,
 }
+
+/// A stranger's address.
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 impl Client {
     async fn new(exporter: Option<Vec<u8>>) -> Client {
@@ -41,28 +45,40 @@ impl Client {
         let alice = NewAccount { address: "alice@example.test".into(), ..NewAccount::default() };
         let id = directory.add_account(alice, PASSWORD).await.unwrap();
         data.write(move |txn| account::open(txn, id)).await.map_err(|error: account::Error| error).unwrap();
-        let (stop, going_down) = tokio::sync::watch::channel(false);
+        let (_, going_down) = tokio::sync::watch::channel(false);
         let shared = imap::Shared {
             data,
             directory: Arc::new(directory),
             clock: clock.clone(),
             random,
+            throttle: Throttle::new(10),
             overviews: Arc::default(),
             limits: message::Limits::default(),
             append_bytes: 1 << 20,
             refusal_ms: 0,
             going_down,
         };
+        let shared = Arc::new(shared);
         let mut client = Client {
             machine: Imap::new(Config::new(Tls::Implicit), clock.mono()),
-            host: imap::Host::new(Arc::new(shared)),
+            host: imap::Host::new(shared.clone(), PEER),
             clock,
-            _stop: stop,
+            shared,
         };
         let plus = exporter.is_some();
         client.machine.input(client.clock.mono(), Event::Secured(Secured { exporter, ..Secured::default() }));
         let greeting = client.heard().await;
         assert!(greeting.contains(" AUTH=SCRAM-SHA-256") && greeting.contains("-256-PLUS") == plus, "{greeting}");
+        client
+    }
+
+    /// Another connection to the same server.
+    async fn again(&self) -> Client {
+        let machine = Imap::new(Config::new(Tls::Implicit), self.clock.mono());
+        let (host, shared) = (imap::Host::new(self.shared.clone(), PEER), self.shared.clone());
+        let mut client = Client { machine, host, clock: self.clock.clone(), shared };
+        client.machine.input(client.clock.mono(), Event::Secured(Secured::default()));
+        client.heard().await;
         client
     }
 
@@ -152,4 +168,31 @@ async fn a_wrong_password_is_not() {
     let told = client.exchange("SCRAM-SHA-256", true, "n,,", b"n,,", "curiouser").await;
     assert!(told.starts_with("a NO [AUTHENTICATIONFAILED]"), "{told}");
     assert!(client.say("b SELECT INBOX").await.starts_with("b BAD"));
+}
+
+/// Guesses from one address stand in one line, over all its connections; what is known to be right passes them.
+#[tokio::test]
+async fn who_guesses_waits_and_the_family_does_not() {
+    let right = format!("a LOGIN alice@example.test \"{PASSWORD}\"");
+    let mut client = Client::new(None).await;
+    for _ in 0..9 {
+        client.shared.throttle.failed(PEER, client.clock.mono());
+    }
+    let told = client.say("a LOGIN alice@example.test guess").await;
+    assert!(told.starts_with("a NO [AUTHENTICATIONFAILED]"), "{told}");
+    // Others of this address have taken all turns there are.
+    while client.shared.throttle.wait(PEER, client.clock.mono()).is_some() {}
+    let told = client.say("a LOGIN alice@example.test guess").await;
+    assert!(told.starts_with("a NO [UNAVAILABLE]"), "{told}");
+    let told = client.again().await.say(&right).await;
+    assert!(told.starts_with("a NO [UNAVAILABLE]"), "right or wrong, it is not looked at: {told}");
+
+    let mut client = Client::new(None).await;
+    assert!(client.say(&right).await.starts_with("a OK"));
+    let mut client = client.again().await;
+    for _ in 0..10 {
+        client.shared.throttle.failed(PEER, client.clock.mono());
+    }
+    while client.shared.throttle.wait(PEER, client.clock.mono()).is_some() {}
+    assert!(client.say(&right).await.starts_with("a OK"), "it was right a while ago");
 }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use homepost::account;
 use homepost::base::{Clock, ManualClock, SeededRandom, Time};
 use homepost::delivery::{self, Intake};
-use homepost::directory::Internal;
 use homepost::directory::manage::account::NewAccount;
+use homepost::directory::{Internal, Throttle};
 use homepost::proto::sasl::{decode, encode};
 use homepost::proto::smtp::{Config, Limits, Machine, Port};
 use homepost::proto::{Event, Host, Output, Secured, Session};
@@ -44,7 +44,9 @@ impl Client {
             intake: Intake::new(data.clone(), clock.clone(), random.clone()),
             data,
             directory: Arc::new(directory),
+            clock: clock.clone(),
             random,
+            throttle: Throttle::new(10),
             hostname: "mail.example.test".into(),
             limits: delivery::Limits::default(),
             going_down,

@@ -6,9 +6,11 @@
 mod clock;
 mod fault;
 mod id;
+mod peer;
 mod random;
 
 pub use clock::{Clock, ManualClock, Mono, SystemClock, Time};
 pub use fault::{Family, Fault};
 pub use id::{AccountId, BlobId, EmailId, MailboxId, ModSeq, QueueId, ThreadId, Uid};
+pub use peer::counted;
 pub use random::{OsRandom, Random, SeededRandom};

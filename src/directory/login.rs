@@ -1,16 +1,35 @@
 //! A SASL exchange's questions, answered from the directory: the same for every protocol.
 
-use crate::base::Random;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::base::{Clock, Random};
 use crate::proto::sasl::{self, Identity, SaslAnswer, SaslAsk, ScramKeys};
 
-use super::{Account, Directory, Error};
+use super::{Account, Directory, Error, Throttle};
 
-/// Answers one question. With [`SaslAnswer::Accepted`] comes the account. How long a refusal takes is the caller's.
+/// Answers one question of this peer. With [`SaslAnswer::Accepted`] comes the account. An address that has guessed often
+/// waits its turn first; how long a refusal takes beyond that is the caller's.
 pub async fn answer<D: Directory>(
     directory: &D,
     random: &dyn Random,
+    throttle: &Throttle,
+    clock: &dyn Clock,
+    peer: IpAddr,
     question: SaslAsk,
 ) -> (SaslAnswer, Option<Account>) {
+    if let SaslAsk::Password { user, password } = &question
+        && let Some(account) = directory.remembers(user, password)
+    {
+        return accepted(account);
+    }
+    if !matches!(question, SaslAsk::Keys { .. }) {
+        match throttle.wait(peer, clock.mono()) {
+            Some(0) => {}
+            Some(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+            None => return (SaslAnswer::Unavailable, None),
+        }
+    }
     let found = match question {
         SaslAsk::Password { user, password } => directory.authenticate(&user, &password).await,
         SaslAsk::Keys { user } => return (keys(directory, random, &user).await, None),
@@ -18,13 +37,18 @@ pub async fn answer<D: Directory>(
         SaslAsk::Verdict { proved: false, .. } => Ok(None),
     };
     match found {
-        Ok(Some(account)) => {
-            let who = Identity { account: account.id.0, address: account.address.clone() };
-            (SaslAnswer::Accepted(who), Some(account))
+        Ok(Some(account)) => accepted(account),
+        Ok(None) => {
+            throttle.failed(peer, clock.mono());
+            (SaslAnswer::Rejected, None)
         }
-        Ok(None) => (SaslAnswer::Rejected, None),
         Err(error) => (unavailable(&error), None),
     }
+}
+
+fn accepted(account: Account) -> (SaslAnswer, Option<Account>) {
+    let who = Identity { account: account.id.0, address: account.address.clone() };
+    (SaslAnswer::Accepted(who), Some(account))
 }
 
 async fn keys<D: Directory>(directory: &D, random: &dyn Random, user: &str) -> SaslAnswer {

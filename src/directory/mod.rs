@@ -25,6 +25,7 @@ pub mod manage;
 mod password;
 mod resolve;
 mod row;
+mod throttle;
 
 pub use address::{Address, normal_domain};
 pub use internal::Internal;
@@ -32,6 +33,7 @@ pub use password::{Credential, PASSWORD_RULE};
 pub use resolve::resolve;
 #[doc(hidden)]
 pub use row::reads_back;
+pub use throttle::Throttle;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
@@ -128,6 +130,12 @@ pub trait Directory: Send + Sync + 'static {
     /// `None`: refused, whatever the reason (U1). At most two argon2 run at once; a success is cached under a key made at
     /// start.
     fn authenticate(&self, user: &str, password: &str) -> impl Future<Output = Result<Option<Account>, Error>> + Send;
+
+    /// The same without asking anything that takes time: `None` is no refusal, only not known.
+    fn remembers(&self, user: &str, password: &str) -> Option<Account> {
+        let _ = (user, password);
+        None
+    }
 
     /// Unknown users get a stable fake salt (U1); such keys never verify.
     fn scram_keys(&self, user: &str) -> impl Future<Output = Result<StoredScram, Error>> + Send;

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use super::Host;
+use super::{Host, Shared};
 use crate::directory::{Directory, login};
 use crate::proto::sasl::{SaslAnswer, SaslAsk};
 
 impl<D: Directory> Host<D> {
     pub(super) async fn sasl(&mut self, step: SaslAsk) -> SaslAnswer {
-        let (answer, account) = login::answer(&*self.shared.directory, &*self.shared.random, step).await;
+        let (answer, account) = {
+            let Shared { directory, random, throttle, clock, .. } = &*self.shared;
+            login::answer(&**directory, &**random, throttle, &**clock, self.peer, step).await
+        };
         if account.is_some() {
             self.watcher = None;
             self.who = account;

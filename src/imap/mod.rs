@@ -25,6 +25,7 @@ mod select;
 mod sending;
 mod store;
 
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ use bytes::Bytes;
 
 use crate::account::{self, Error, Letter, Overviews, Watcher};
 use crate::base::{AccountId, BlobId, Clock, Family, Fault, ModSeq, Random, Time, Uid};
-use crate::directory::{self, Directory};
+use crate::directory::{self, Directory, Throttle};
 use crate::message::Limits;
 use crate::proto::imap::ask::{Flags, No};
 use crate::proto::imap::{Answer, Ask, Notice, UidSet};
@@ -47,6 +48,7 @@ pub struct Shared<D> {
     pub directory: Arc<D>,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
+    pub throttle: Throttle,
     pub overviews: Arc<Overviews>,
     /// Of letters that APPEND brings.
     pub limits: Limits,
@@ -61,6 +63,7 @@ pub struct Shared<D> {
 /// One session's side of the questions.
 pub struct Host<D> {
     shared: Arc<Shared<D>>,
+    peer: IpAddr,
     who: Option<directory::Account>,
     refused: u32,
     /// What the machine was told last of the selected mailbox.
@@ -92,9 +95,10 @@ enum Rest {
 type Answered = Result<(Answer, Rest), Error>;
 
 impl<D: Directory> Host<D> {
-    pub fn new(shared: Arc<Shared<D>>) -> Host<D> {
+    pub fn new(shared: Arc<Shared<D>>, peer: IpAddr) -> Host<D> {
         Host {
             shared,
+            peer,
             who: None,
             refused: 0,
             seen: ModSeq(0),

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{Instrument, debug, error, info_span, warn};
 
-use crate::base::{Clock, Mono};
+use crate::base::{Clock, Mono, counted};
 
 use super::drive::{Context, End, Patience};
 
@@ -249,18 +249,6 @@ impl Drop for Place {
             if *count == 0 {
                 held.by_address.remove(&address);
             }
-        }
-    }
-}
-
-/// What the cap per address counts: an IPv4 address, an IPv6 /64; nothing for this machine's own.
-fn counted(peer: IpAddr) -> Option<IpAddr> {
-    match peer {
-        _ if peer.is_loopback() => None,
-        IpAddr::V4(_) => Some(peer),
-        IpAddr::V6(six) => {
-            let [a, b, c, d, ..] = six.segments();
-            Some(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into())
         }
     }
 }

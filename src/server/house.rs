@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 
 use crate::account::Overviews;
 use crate::base::{Clock, OsRandom, Random, SystemClock, Time};
-use crate::directory::{Internal, dkim};
+use crate::directory::{Internal, Throttle, dkim};
 use crate::settings::Settings;
 use crate::store::disk::RealDisk;
 use crate::store::{self, Data};
@@ -25,6 +25,8 @@ pub(super) struct House {
     pub directory: Arc<Internal>,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
+    /// Who has guessed passwords lately, by whichever protocol.
+    pub throttle: Throttle,
     /// What SELECT showed lately, for all sessions.
     pub overviews: Arc<Overviews>,
 }
@@ -41,8 +43,10 @@ impl House {
         }
         let directory = Internal::open_blocking(data.clone(), clock.clone(), random.clone());
         let directory = Arc::new(directory.map_err(|error| Error::from(error).to_string())?);
+        let throttle = Throttle::new(settings.limits.login.failures_per_address);
         let settings = ArcSwap::from_pointee(settings);
-        Ok(House { folder: folder.clone(), settings, data, directory, clock, random, overviews: Arc::default() })
+        let (folder, overviews) = (folder.clone(), Arc::default());
+        Ok(House { folder, settings, data, directory, clock, random, throttle, overviews })
     }
 
     /// Ends the stores, with a checkpoint.

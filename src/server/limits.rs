@@ -2,6 +2,7 @@
 //! the table), and nowhere else; the transcripts play with what these make.
 
 use crate::delivery;
+use crate::directory::Throttle;
 use crate::message;
 use crate::proto::imap::{Config as ImapConfig, Tls};
 use crate::proto::smtp::{Config as SmtpConfig, Limits as SmtpLimits, Port};
@@ -68,6 +69,16 @@ pub fn delivery(settings: &Settings) -> delivery::Limits {
     }
 }
 
+/// Of who guesses passwords.
+fn free_guesses(settings: &Settings) -> u64 {
+    settings.limits.login.failures_per_address
+}
+
+/// What is known of those who guess, under the settings' limit.
+pub(super) fn throttle(known: &Throttle, settings: &Settings) -> Throttle {
+    known.with(free_guesses(settings))
+}
+
 /// Of the stores.
 pub(super) fn store(settings: &Settings) -> Options {
     let limits = &settings.limits.store;
@@ -106,6 +117,7 @@ mod tests {
                 imap(settings, Tls::Implicit),
                 smtp(settings, Port::Smtp),
                 delivery(settings),
+                free_guesses(settings),
                 (store.checkpoint_bytes, store.staged_bytes),
             )
         )

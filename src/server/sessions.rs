@@ -49,7 +49,7 @@ impl Sessions {
                 let mut config = config.clone();
                 config.tls = if name.implicit_tls() { Tls::Implicit } else { Tls::StartTls };
                 let machine = Imap::new(config, incoming.context.clock.mono());
-                let host = imap::Host::new(shared.clone());
+                let host = imap::Host::new(shared.clone(), incoming.peer.ip());
                 Box::pin(drive(incoming.stream, machine, host, incoming.context))
             }),
             Name::Smtp => sessions.smtp_handler(Port::Smtp),
@@ -81,6 +81,7 @@ fn imap_parts(
         directory: house.directory.clone(),
         clock: house.clock.clone(),
         random: house.random.clone(),
+        throttle: limits::throttle(&house.throttle, settings),
         overviews: house.overviews.clone(),
         limits: limits::letter(settings),
         append_bytes: settings.limits.imap.append_bytes,
@@ -100,7 +101,9 @@ fn smtp_parts(
         data: house.data.clone(),
         directory: house.directory.clone(),
         intake: intake.clone(),
+        clock: house.clock.clone(),
         random: house.random.clone(),
+        throttle: limits::throttle(&house.throttle, settings),
         hostname: settings.hostname.clone(),
         limits: limits::delivery(settings),
         going_down: stop.clone(),

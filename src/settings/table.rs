@@ -189,6 +189,9 @@ section! { ImapLimits, "limits.imap", "How much a mail program may ask of the po
 
 section! { LoginLimits, "limits.login", "How often somebody may try to log in, to read mail or to send it.",
     failures: "failures" = count(3, 1, 100), "How many wrong passwords before the connection is closed.";
+    failures_per_address: "failures_per_address" = count(10, 1, 10_000),
+        "How many wrong passwords may come from one IP address (of IPv6, one /64 network) before further log-ins from there \
+         have to wait. A quarter of an hour without one, and it is forgotten.";
 }
 
 section! { StoreLimits, "limits.store", "How the disk and the memory are used.",

@@ -19,9 +19,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use crate::base::{BlobId, Random};
+use crate::base::{BlobId, Clock, Random};
 use crate::delivery::{self, Intake, Recipient, Ticket};
-use crate::directory::{self, Directory, login};
+use crate::directory::{self, Directory, Throttle, login};
 use crate::proto::smtp::{Answer, Ask, Machine, Mail, Notice, Reply};
 use crate::proto::{self, BodyFault, Part, Secured};
 use crate::store::{self, Arriving, Data, Sink};
@@ -31,7 +31,9 @@ pub struct Shared<D> {
     pub data: Data,
     pub directory: Arc<D>,
     pub intake: Intake,
+    pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
+    pub throttle: Throttle,
     pub hostname: String,
     pub limits: delivery::Limits,
     /// Becomes true when the server is going down.
@@ -83,7 +85,9 @@ impl<D: Directory> Host<D> {
                 Answer::Reply(Reply::plain(250, "hello"))
             }
             Ask::Sasl(question) => {
-                let (answer, account) = login::answer(&*self.shared.directory, &*self.shared.random, question).await;
+                let Shared { directory, random, throttle, clock, .. } = &*self.shared;
+                let (answer, account) =
+                    login::answer(&**directory, &**random, throttle, &**clock, self.peer, question).await;
                 if account.is_some() {
                     self.who = account;
                 }

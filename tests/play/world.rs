@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use homepost::account;
 use homepost::base::{Clock, ManualClock, Mono, Random, SeededRandom, Time};
-use homepost::directory::Internal;
 use homepost::directory::manage::account::NewAccount;
+use homepost::directory::{Internal, Throttle};
 use homepost::proto;
 use homepost::proto::imap::{Imap, Tls};
 use homepost::proto::smtp::Port;
@@ -64,7 +64,9 @@ impl World {
             data: data.clone(),
             directory: directory.clone(),
             intake: delivery::Intake::new(data.clone(), clock.clone(), random.clone()),
+            clock: clock.clone() as Arc<dyn Clock>,
             random: random.clone(),
+            throttle: Throttle::new(10),
             hostname: HOST.to_owned(),
             limits: limits::delivery(&settings),
             going_down: going_down.clone(),
@@ -74,6 +76,7 @@ impl World {
             directory: directory.clone(),
             clock: clock.clone() as Arc<dyn Clock>,
             random: random.clone(),
+            throttle: Throttle::new(10),
             overviews: Arc::default(),
             limits: limits::letter(&settings),
             append_bytes: settings.limits.imap.append_bytes,
@@ -85,7 +88,7 @@ impl World {
 
     fn imap(&self, tls: Tls) -> (Machine, Timer) {
         let session = Imap::new(limits::imap(&self.settings, tls), self.clock.mono());
-        let host = imap::Host::new(self.imap.clone());
+        let host = imap::Host::new(self.imap.clone(), [127, 0, 0, 1].into());
         let implicit = tls == Tls::Implicit;
         Machine::start(self.runtime.handle(), session, host, self.clock.clone(), implicit, self.piece)
     }

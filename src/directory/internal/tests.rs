@@ -312,6 +312,9 @@ async fn a_repeated_log_in_does_not_wait_for_argon2() {
     let House { people, .. } = house().await;
     assert!(people.authenticate("alice@example.test", PASSWORD).await.unwrap().is_some());
     people.gate.shut();
+    assert!(people.remembers("alice@example.test", PASSWORD).is_some_and(|who| who.id == AccountId(1)));
+    assert_eq!(people.remembers("alice@example.test", "wrong horse battery"), None);
+    assert_eq!(people.remembers("bob@example.test", PASSWORD), None, "right, and never seen");
     assert!(people.authenticate("alice@example.test", PASSWORD).await.unwrap().is_some());
     assert_eq!(people.authenticate("alice@example.test", "wrong horse battery").await, Err(Error::Busy));
     assert_eq!(people.authenticate("nobody@example.test", PASSWORD).await, Err(Error::Busy), "U1: no shorter way");

@@ -1,0 +1,143 @@
+//! Guessing passwords gets slow, over however many connections and by whichever protocol it is done.
+//!
+//! After some wrong passwords from one address (of IPv6, one /64) every further log-in from there is looked at in its
+//! turn, one in a few seconds, right or wrong: so that nobody learns the outcome sooner by hanging up. What the directory
+//! knows to be right from a while ago does not wait, so a family's programs get in beside a neighbour who guesses.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::base::{Mono, counted};
+
+/// Between two log-ins that are looked at.
+const TURN_MS: u64 = 4000;
+/// Whoever would wait longer is sent away at once.
+const PATIENCE_MS: u64 = 60_000;
+/// An address is forgotten this long after its last wrong password.
+const FORGET_MS: u64 = 15 * 60_000;
+/// Addresses kept at most; the one that has been quiet longest makes room (P7).
+const ROWS: usize = 10_000;
+
+/// Clones share what they know.
+#[derive(Clone)]
+pub struct Throttle {
+    rows: Arc<Mutex<HashMap<IpAddr, Row>>>,
+    free: u64,
+}
+
+struct Row {
+    failures: u64,
+    last: Mono,
+    /// When the next turn is.
+    turn: Mono,
+}
+
+impl Throttle {
+    /// `free`: wrong passwords of one address that slow nothing down.
+    pub fn new(free: u64) -> Throttle {
+        Throttle { rows: Arc::default(), free }
+    }
+
+    /// The same knowledge, another limit.
+    pub fn with(&self, free: u64) -> Throttle {
+        Throttle { rows: self.rows.clone(), free }
+    }
+
+    fn rows(&self) -> MutexGuard<'_, HashMap<IpAddr, Row>> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Milliseconds until a log-in of this peer may be looked at; `None` if that is too long to wait for.
+    pub fn wait(&self, from: IpAddr, now: Mono) -> Option<u64> {
+        let Some(from) = counted(from) else { return Some(0) };
+        let mut rows = self.rows();
+        let Some(row) = rows.get_mut(&from) else { return Some(0) };
+        if now.since(row.last) >= FORGET_MS {
+            rows.remove(&from);
+            return Some(0);
+        }
+        if row.failures < self.free {
+            return Some(0);
+        }
+        let wait = row.turn.since(now);
+        if wait > PATIENCE_MS {
+            return None;
+        }
+        row.turn = row.turn.max(now).plus_ms(TURN_MS);
+        Some(wait)
+    }
+
+    /// A password of this peer was wrong.
+    pub fn failed(&self, from: IpAddr, now: Mono) {
+        let Some(from) = counted(from) else { return };
+        let mut rows = self.rows();
+        if rows.len() >= ROWS && !rows.contains_key(&from) {
+            rows.retain(|_, row| now.since(row.last) < FORGET_MS);
+            let oldest = rows.iter().min_by_key(|(_, row)| row.last).map(|(from, _)| *from);
+            if rows.len() >= ROWS
+                && let Some(oldest) = oldest
+            {
+                rows.remove(&oldest);
+            }
+        }
+        let row = rows.entry(from).or_insert(Row { failures: 0, last: now, turn: now });
+        row.failures = row.failures.saturating_add(1);
+        row.last = now;
+        if row.failures == self.free {
+            tracing::warn!(%from, "many wrong passwords from this address: further log-ins from there have to wait");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn after_some_failures_an_address_has_to_wait_its_turn() {
+        let throttle = Throttle::new(3);
+        let guesser = ip("192.0.2.1");
+        for _ in 0..3 {
+            assert_eq!(throttle.wait(guesser, Mono(1000)), Some(0));
+            throttle.failed(guesser, Mono(1000));
+        }
+        // However many connections it opens: they stand in one line, and the line has an end.
+        let waits: Vec<_> = (0..20).map(|_| throttle.wait(guesser, Mono(1000))).collect();
+        assert_eq!(waits[..3], [Some(0), Some(TURN_MS), Some(2 * TURN_MS)]);
+        assert_eq!(waits[15], Some(PATIENCE_MS));
+        assert_eq!(waits[16..], [None; 4]);
+        assert_eq!(throttle.wait(ip("192.0.2.2"), Mono(1000)), Some(0), "somebody else");
+        assert_eq!(throttle.wait(guesser, Mono(1000 + FORGET_MS)), Some(0), "forgotten");
+        assert_eq!(throttle.wait(guesser, Mono(1000 + FORGET_MS)), Some(0));
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_and_this_machine_never_waits() {
+        let throttle = Throttle::new(1);
+        throttle.failed(ip("2001:db8::1"), Mono(0));
+        assert_eq!(throttle.wait(ip("2001:db8::2"), Mono(1)), Some(0));
+        assert!(throttle.wait(ip("2001:db8::3"), Mono(1)).is_some_and(|wait| wait > 0));
+        for _ in 0..9 {
+            throttle.failed(ip("127.0.0.1"), Mono(0));
+            assert_eq!(throttle.wait(ip("127.0.0.1"), Mono(1)), Some(0));
+        }
+    }
+
+    #[test]
+    fn it_keeps_a_bounded_number_of_addresses_and_the_newest_limit() {
+        let throttle = Throttle::new(1);
+        for n in 0..ROWS as u32 + 10 {
+            throttle.failed(IpAddr::from((0xc000_0000 + n).to_be_bytes()), Mono(u64::from(n)));
+        }
+        assert_eq!(throttle.rows().len(), ROWS);
+        let last = IpAddr::from((0xc000_0000 + ROWS as u32 + 9).to_be_bytes());
+        let other = throttle.with(5);
+        assert_eq!([other.wait(last, Mono(0)), other.wait(last, Mono(0))], [Some(0), Some(0)]);
+        assert_eq!([throttle.wait(last, Mono(20_000)), throttle.wait(last, Mono(20_000))], [Some(0), Some(TURN_MS)]);
+    }
+}
