@@ -3,7 +3,7 @@
 use super::{Host, try_later};
 use crate::account::{self, quota};
 use crate::delivery::{Dsn, Recipient, Target};
-use crate::directory::{Directory, LocalRecipient, Resolution};
+use crate::directory::{Directory, Resolution};
 use crate::proto::smtp::{Rcpt, Reply};
 use crate::queue;
 
@@ -28,7 +28,7 @@ impl<D: Directory> Host<D> {
             Err(error) => return try_later(&error),
         };
         let announced = self.mail.as_ref().and_then(|mail| mail.size).unwrap_or_default();
-        match self.room(&target.local, announced) {
+        match self.room(&target, announced) {
             Ok(()) => {}
             Err(account::Error::OverQuota) => {
                 return Reply::new(452, (4, 2, 2), format!("The mailbox of {address} is full; please try again later"));
@@ -51,10 +51,12 @@ impl<D: Directory> Host<D> {
         Reply::new(250, (2, 1, 5), "Recipient noted")
     }
 
-    /// A letter of `size` octets (0: not announced) fits into one of the accounts at least. A full account is refused here
-    /// and not later: once a letter is there it is welcome, even if it is one too much (DESIGN section 4).
-    fn room(&self, local: &[LocalRecipient], size: u64) -> Result<(), account::Error> {
-        let Some(first) = local.first() else { return Ok(()) };
+    /// A letter of `size` octets (0: not announced) fits into one of the accounts at least, or goes elsewhere as well: who
+    /// is full must not keep a letter from the others behind an alias. A full account is refused here and not later: once
+    /// a letter is there it is welcome, even if it is one too much (DESIGN section 4).
+    fn room(&self, target: &Target, size: u64) -> Result<(), account::Error> {
+        let local = &target.local;
+        let Some(first) = local.first().filter(|_| target.outside.is_empty()) else { return Ok(()) };
         let read = self.shared.data.read()?;
         let mut outcome = quota::check(&read, first.account, size.max(1), first.quota);
         for other in local.iter().skip(1) {
