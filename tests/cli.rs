@@ -1,157 +1,16 @@
 //! The command line, as an owner or a script sees it: exit status, words, files and their modes, with a server and without.
 
+mod home;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
+use std::process::Command;
 
+use home::*;
 use serde_json::Value;
-use tempfile::TempDir;
-
-const PASSWORD: &str = "correct horse 7";
-
-struct Home {
-    dir: TempDir,
-}
-
-impl Home {
-    fn empty() -> Home {
-        Home { dir: tempfile::tempdir().unwrap() }
-    }
-
-    fn set_up() -> Home {
-        let home = Home::empty();
-        let out = home.init();
-        assert!(out.status.success(), "{}", err(&out));
-        home
-    }
-
-    fn data(&self) -> PathBuf {
-        self.dir.path().join("data")
-    }
-
-    fn init(&self) -> Output {
-        let args =
-            "init --hostname mail.example.test --domain example.test --admin alice@example.test --password-stdin";
-        self.run_with(args, PASSWORD)
-    }
-
-    fn run(&self, args: &str) -> Output {
-        self.run_with(args, "")
-    }
-
-    /// Runs `homepost`, its arguments split at spaces, and says `input` on its stdin.
-    fn run_with(&self, args: &str, input: &str) -> Output {
-        let mut command = self.command(args);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let _ = writeln!(child.stdin.take().unwrap(), "{input}"); // who does not read it has said why
-        child.wait_with_output().unwrap()
-    }
-
-    fn command(&self, args: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_homepost"));
-        command.args(args.split(' ')).arg("--data").arg(self.data()).env_remove("HOMEPOST_DATA");
-        command
-    }
-
-    fn json(&self, args: &str) -> Value {
-        let out = self.run(&format!("{args} --json"));
-        assert!(out.status.success(), "{args}: {}", err(&out));
-        serde_json::from_slice(&out.stdout).unwrap()
-    }
-
-    fn ok(&self, args: &str) -> String {
-        let out = self.run(args);
-        assert!(out.status.success(), "{args}: {}", err(&out));
-        String::from_utf8(out.stdout).unwrap()
-    }
-
-    fn fails(&self, args: &str) -> String {
-        let out = self.run_with(args, "another good one 8");
-        assert_eq!(out.status.code(), Some(1), "{args}: {out:?}");
-        err(&out)
-    }
-
-    fn serve(&self) -> Server {
-        Server::start(self, free_offset())
-    }
-}
-
-/// Ends with the test, whatever happens to it.
-struct Server {
-    child: Child,
-    lines: BufReader<std::process::ChildStdout>,
-    offset: u16,
-}
-
-impl Server {
-    fn start(home: &Home, offset: u16) -> Server {
-        let mut command = home.command(&format!("serve --bind 127.0.0.1 --port-offset {offset}"));
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        Server { child, lines, offset }
-    }
-
-    fn ready(mut self) -> Server {
-        let line = self.line();
-        if line != "ready\n" {
-            let mut log = String::new();
-            let _ = self.child.kill();
-            let _ = self.child.stderr.take().unwrap().read_to_string(&mut log);
-            panic!("{line}{log}");
-        }
-        self
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
-        line
-    }
-
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-    }
-
-    /// SIGTERM; gives the exit status.
-    fn end(mut self) -> Option<i32> {
-        self.signal("-TERM");
-        self.child.wait().unwrap().code()
-    }
-
-    fn connect(&self, port: u16) -> std::io::Result<TcpStream> {
-        TcpStream::connect(("127.0.0.1", port + self.offset))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Ports of ours that nobody else uses now, in this process or beside it.
-fn free_offset() -> u16 {
-    use std::sync::atomic::{AtomicU16, Ordering};
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    loop {
-        let n = NEXT.fetch_add(1, Ordering::SeqCst);
-        let offset = 20_000 + (std::process::id() % 97) as u16 * 400 + n % 50 * 8;
-        let all = [25, 143, 465, 587, 993];
-        if all.iter().all(|port| TcpListener::bind(("127.0.0.1", port + offset)).is_ok()) {
-            return offset;
-        }
-    }
-}
-
-fn err(out: &Output) -> String {
-    String::from_utf8_lossy(&out.stderr).into_owned()
-}
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777

@@ -14,6 +14,8 @@ mod self_test;
 mod socket;
 #[path = "play/talk.rs"]
 mod talk;
+#[path = "home/tls.rs"]
+mod tls;
 #[path = "play/world.rs"]
 mod world;
 
