@@ -1,5 +1,6 @@
 //! SCRAM-SHA-256 on a submission port, from the client's first word to the 235: the machine, its host, and the keys that
-//! the directory made from the password. A transcript cannot say it, since each answer depends on the one before.
+//! the directory made from the password. A transcript cannot say it, since each answer depends on the one before. And
+//! what comes in that way for elsewhere, as it lies in the queue.
 
 mod scram;
 
@@ -7,13 +8,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use homepost::account;
-use homepost::base::{Clock, ManualClock, SeededRandom, Time};
+use homepost::base::{Clock, ManualClock, QueueId, SeededRandom, Time};
 use homepost::delivery::{self, Intake};
 use homepost::directory::manage::account::NewAccount;
 use homepost::directory::{Internal, Throttle};
 use homepost::proto::sasl::{decode, encode};
 use homepost::proto::smtp::{Config, Limits, Machine, Port};
 use homepost::proto::{Event, Host, Output, Secured, Session};
+use homepost::queue::{self, Notify};
 use homepost::smtp;
 use homepost::store::Data;
 use homepost::store::data::Options;
@@ -26,6 +28,7 @@ struct Client {
     machine: Machine,
     host: smtp::Host<Internal>,
     clock: Arc<ManualClock>,
+    data: Data,
 }
 
 impl Client {
@@ -42,7 +45,7 @@ impl Client {
         let (_, going_down) = tokio::sync::watch::channel(false);
         let shared = smtp::Shared {
             intake: Intake::new(data.clone(), clock.clone(), random.clone()),
-            data,
+            data: data.clone(),
             directory: Arc::new(directory),
             clock: clock.clone(),
             random,
@@ -61,6 +64,7 @@ impl Client {
             machine: Machine::new(config, clock.mono()),
             host: smtp::Host::new(Arc::new(shared), [127, 0, 0, 1].into()),
             clock,
+            data,
         };
         client.machine.input(client.clock.mono(), Event::Secured(Secured { exporter, ..Secured::default() }));
         client.heard().await;
@@ -83,7 +87,12 @@ impl Client {
                     let (answer, part) = Host::<Machine>::ask(&mut self.host, ask).await;
                     self.machine.input(self.clock.mono(), Event::Answer(answer, part));
                 }
-                other => panic!("not while logging in: {other:?}"),
+                Output::BodyChunk(chunk) => Host::<Machine>::body_chunk(&mut self.host, chunk).await,
+                Output::BodyEnd => {
+                    let stored = Host::<Machine>::body_end(&mut self.host).await;
+                    self.machine.input(self.clock.mono(), Event::BodyStored(stored));
+                }
+                other => panic!("not asked for: {other:?}"),
             }
         }
         String::from_utf8(said).unwrap()
@@ -142,4 +151,33 @@ async fn a_wrong_password_is_not() {
     client.machine.input(client.clock.mono(), Event::Tick);
     assert!(client.heard().await.starts_with("535 5.7.8"));
     assert!(client.say("MAIL FROM:<alice@example.test>").await.starts_with("530"));
+}
+
+/// RFC 3461 4: kept for whoever sends the letter on, as they were given.
+#[tokio::test]
+async fn what_was_asked_about_notices_lies_in_the_queue() {
+    let mut client = Client::new(None).await;
+    client.say("EHLO client.test").await;
+    let plain = encode(format!("\0alice@example.test\0{PASSWORD}").as_bytes());
+    assert!(client.say(&format!("AUTH PLAIN {plain}")).await.starts_with("235"));
+    for (line, code) in [
+        ("MAIL FROM:<alice@example.test> BODY=8BITMIME RET=HDRS ENVID=QQ+2B314", "250"),
+        ("RCPT TO:<bob@far.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;Bob+2B@Far.TEST", "250"),
+        ("RCPT TO:<carol@far.test> NOTIFY=NEVER", "250"),
+        ("RCPT TO:<dave@far.test>", "250"),
+        ("DATA", "354"),
+        ("Subject: x\r\n\r\ntext\r\n.", "250"),
+    ] {
+        let told = client.say(line).await;
+        assert!(told.starts_with(code), "{line}: {told}");
+    }
+    let queued = queue::list(&client.data.read().unwrap(), QueueId(0), 10).unwrap();
+    let [letter] = queued.as_slice() else { panic!("{queued:?}") };
+    assert_eq!(letter.from.as_deref(), Some("alice@example.test"));
+    assert_eq!((letter.eight_bit, letter.utf8, letter.ret_full), (true, false, Some(false)));
+    assert_eq!(letter.envid.as_deref(), Some("QQ+314"));
+    let asked: Vec<_> = letter.recipients.iter().map(|to| (to.notify, to.orcpt.clone())).collect();
+    let some = Notify { success: true, delay: true, failure: false };
+    let original = ("rfc822".to_owned(), "Bob+@Far.TEST".to_owned());
+    assert_eq!(asked, [(Some(some), Some(original)), (Some(Notify::default()), None), (None, None)]);
 }

@@ -119,6 +119,11 @@ pub struct Entry {
     pub size: u64,
     pub queued: Time,
     pub blob: BlobId,
+    pub utf8: bool,
+    pub eight_bit: bool,
+    /// RFC 3461 4.3: true is FULL, false is HDRS.
+    pub ret_full: Option<bool>,
+    pub envid: Option<String>,
     pub recipients: Vec<Recipient>,
 }
 
@@ -222,6 +227,10 @@ fn entry(read: &dyn Read, id: QueueId, value: &[u8]) -> Result<Entry, Error> {
         size: row.size,
         queued: Time(row.queued),
         blob: BlobId(row.blob),
+        utf8: row.utf8,
+        eight_bit: row.eight_bit,
+        ret_full: row.ret_full,
+        envid: row.envid,
         recipients,
     })
 }
