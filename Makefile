@@ -51,8 +51,8 @@ clients: ## flags, copies, moves, expunges and IDLE from two connections of imap
 	@scripts/need build python
 	@scripts/test binary clients
 
-staysup: ## full disk, no file descriptors left, half-open connections, absurd messages
-	@scripts/need build python
+staysup: ## full disk, failing syncs, no file descriptors left, half-open connections, absurd messages
+	@scripts/need build mail python
 	@scripts/test binary staysup
 
 kill: ## 100 times kill -9 under load (KILLS=n for another number)

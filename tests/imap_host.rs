@@ -258,6 +258,13 @@ fn a_long_mailbox_is_answered_in_pages_without_a_gap() {
         assert_eq!(told.matches(" FETCH (").count(), 450 * 7);
         let told = client.say("b UID FETCH 1:* (ENVELOPE)\r\n").await;
         assert_eq!(told.matches(" FETCH (").count(), 450 * 7);
+        // Everything to the archive, as people do once a year.
+        assert!(client.say("m CREATE Kept\r\n").await.contains("m OK"));
+        let told = client.say("n MOVE 1:* Kept\r\n").await;
+        assert!(told.contains("[COPYUID ") && told.contains("n OK"), "{}", &told[told.len() - 200..]);
+        assert_eq!(told.matches(" EXPUNGE\r\n").count(), 450 * 7);
+        assert!(client.say("o STATUS INBOX (MESSAGES)\r\n").await.contains("(MESSAGES 0)"));
+        assert!(client.say("p SELECT Kept\r\n").await.contains(&format!("* {} EXISTS", 450 * 7)));
         let told = client.say("c STORE 1:* +FLAGS (\\Deleted)\r\n").await;
         assert_eq!(told.matches(" FETCH (").count(), 450 * 7);
         let told = client.say("d UID SEARCH DELETED TEXT matters\r\n").await;

@@ -82,8 +82,8 @@ class House:
 
     # ---- the server
 
-    def serve(self, files=None, memory=None, seconds=60):
-        """`files` is how many descriptors it may have, `memory` bytes of address space."""
+    def serve(self, files=None, memory=None, seconds=60, under=()):
+        """`files` is how many descriptors it may have, `memory` bytes of address space, `under` what starts it."""
         def limits():
             if files:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
@@ -93,7 +93,7 @@ class House:
 
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [BINARY, "serve", "--data", str(self.data), "--bind", "127.0.0.1", "--port-offset", str(self.offset)],
+                [*under, BINARY, "serve", "--data", str(self.data), "--bind", "127.0.0.1", "--port-offset", str(self.offset)],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True, preexec_fn=limits)
         ready = threading.Event()
 
