@@ -1,7 +1,7 @@
 # What one does with this tree. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage announce fuzz bench static image qemu test-image clean-run
+.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage announce fuzz bench static image qemu test-image test-buildroot check-buildroot clean-run
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,7 +78,7 @@ bench: ## homepost beside Postfix and Dovecot, in one run; figures in target/ben
 static: ## the static binary for the images (ARCH=x86_64 or aarch64), in target/static
 	@scripts/static $${ARCH:-x86_64}
 
-image: ## the image of a board (BOARD=qemu-x86_64), in target/image
+image: ## the image of a board (BOARD=qemu-x86_64; others by BUILDROOT=folder, see README.md), in target/image
 	@scripts/image $${BOARD:-qemu-x86_64}
 
 qemu: ## boot that image in QEMU with its ports on loopback, and say how to reach it
@@ -87,6 +87,13 @@ qemu: ## boot that image in QEMU with its ports on loopback, and say how to reac
 test-image: ## build the image, boot it in QEMU and ask what an owner would notice
 	@scripts/need build python image
 	@scripts/test image
+
+test-buildroot: ## the external tree fits the overlay, the map and the other way; shellcheck over all scripts
+	@scripts/need image shellcheck
+	@scripts/test buildroot
+
+check-buildroot: ## what a tree of Buildroot and a kernel's Kconfig say of it (BUILDROOT=folder)
+	@scripts/check-buildroot
 
 clean-run: ## forget what `make run` keeps
 	@rm -rf target/run

@@ -33,15 +33,45 @@ PRETTY_NAME="homepost $number for $board"
 END
 }
 
-# early_grub : the configuration that is built into GRUB. Its first parser knows no comments.
-early_grub() { grep -v '^#' "$top/image/grub-early.cfg"; }
-
-# boot_grub FOLDER : the boot partition of a machine with UEFI, but for GRUB itself
+# boot_grub FOLDER : the boot partition of a machine with UEFI, but for GRUB itself. image/grub-early.cfg is built into that:
+# it finds the boot partition it came from, and reads the real configuration there. Its parser knows no comments.
 boot_grub() {
     mkdir -p "$1/EFI/BOOT"
     sed "s/@CONSOLE@/$CONSOLE/" "$top/image/grub.cfg" >"$1/EFI/BOOT/grub.cfg"
     grub-editenv "$1/EFI/BOOT/grubenv" create
     cp "$top/image/README.TXT" "$1/"
+}
+
+# boot_pi FOLDER FIRMWARE ROOT : the boot partition of a Raspberry Pi, which starts slot A. Each slot has a folder there with its
+# kernel and device trees, copied from the slot's own /boot, so that they fit what lies in its squashfs.
+boot_pi() {
+    local file
+    mkdir -p "$1"
+    for file in "$2"/*.elf "$2"/*.dat "$2"/*.bin; do
+        # The Pi 5 has its firmware in the board.
+        [ ! -e "$file" ] || cp "$file" "$1/"
+    done
+    slot_pi "$1" "$3" a
+    sed "s/@SLOT@/a/" "$3/boot/config.txt" >"$1/config.txt"
+    cp "$top/image/README.TXT" "$1/"
+}
+
+# slot_pi FOLDER ROOT a|b : that slot's folder
+slot_pi() {
+    rm -rf "${1:?}/$3"
+    mkdir "$1/$3"
+    cp "$2/boot/vmlinuz" "$2"/boot/*.dtb "$1/$3/"
+    sed "s/@SLOT@/$3/g" "$2/boot/cmdline.txt" >"$1/$3/cmdline.txt"
+}
+
+# kernel_root ROOT IMAGES : the kernel of a slot, and what a Pi's boot partition needs of it, from where Buildroot put them
+kernel_root() {
+    mkdir -p "$1/boot"
+    cp "$2/$KERNEL_IMAGE" "$1/boot/vmlinuz"
+    [ "$BOOT" = pi ] || return 0
+    cp "$2"/*.dtb "$1/boot/"
+    cp "$top/image/pi/config.txt" "$1/boot/"
+    sed "s/@CONSOLE@/$CONSOLE/" "$top/image/pi/cmdline.txt" >"$1/boot/cmdline.txt"
 }
 
 # disk WORK SLOT OUT : OUT/homepost.img, with what lies in WORK/boot on its boot partition and SLOT as system A
