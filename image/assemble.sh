@@ -17,7 +17,7 @@ finish_root() {
     ln -s /run "$root/var/run"
     ln -s /run/db "$root/var/db"
     ln -s /run/openntpd "$root/var/lib/openntpd"
-    ln -s /run/resolv.conf "$root/etc/resolv.conf"
+    ln -s /run/homepost/resolv.conf "$root/etc/resolv.conf"
     ln -s /proc/mounts "$root/etc/mtab"
 
     cp -a "$top/overlays/common/." "$root/"

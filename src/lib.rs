@@ -26,6 +26,8 @@ pub mod account;
 pub mod queue;
 // rank 8: accept or refuse a letter, and put it where it belongs.
 pub mod delivery;
+// rank 9: the machine we are: its clock, power and disks, and what a process gives up.
+pub mod appliance;
 // rank 10: what this server answers, one folder per protocol.
 pub mod imap;
 pub mod smtp;

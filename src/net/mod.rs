@@ -14,6 +14,7 @@
 
 pub mod drive;
 pub mod listen;
+pub mod local;
 pub mod mdns;
 pub mod tls;
 mod wire;
@@ -24,8 +25,3 @@ mod tests;
 pub use drive::{Context, End, Patience, drive};
 pub use listen::{Caps, Common, Ending, Handler, Incoming, Listener, Spec};
 pub use tls::{Certs, Pair};
-
-/// The user id of the process at the other end of a Unix socket (SO_PEERCRED).
-pub fn peer_uid(socket: impl std::os::fd::AsFd) -> std::io::Result<u32> {
-    Ok(rustix::net::sockopt::socket_peercred(socket)?.uid.as_raw())
-}

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+use crate::appliance::sandbox;
 use crate::base::{OsRandom, SystemClock};
 use crate::net::mdns;
 use crate::settings::Settings;
@@ -43,6 +44,7 @@ pub(super) fn serve(folder: &Folder, shift: Shift, name: Option<mdns::Name>) -> 
     };
     folder.set_ready(false);
     raise_descriptors();
+    give_up(folder);
     let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
@@ -219,6 +221,15 @@ fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{line}");
     let _ = out.flush();
+}
+
+/// From here on this process can do what a mail server does, and nothing else. Before any thread is started (X1).
+fn give_up(folder: &Folder) {
+    let report = sandbox::serve(folder.path());
+    info!("this process gave up everything else: {}", report.done.join(", "));
+    for missing in report.missing {
+        warn!("not given up: {missing}");
+    }
 }
 
 /// As many descriptors as the machine lets us have: each connection is one.

@@ -17,7 +17,7 @@ from house import Checks, same, without_trace
 
 MIB = 1024 * 1024
 DISK = 1500 * MIB
-SERVICES = {"start", "init", "serve", "watch", "network", "clock", "console", "button"}
+SERVICES = {"start", "init", "serve", "machine", "watch", "network", "clock", "console", "button"}
 
 
 def letter(n, size=2000):
@@ -80,10 +80,21 @@ def household(checks, board):
             same([status["Uid"], status["Gid"], status.get("Groups")], [["990"] * 4, ["990"] * 4, []], "user")
             for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
                 assert int(status[name][0], 16) & ~(1 << 10) == 0, (name, status[name])
-            same(status["NoNewPrivs"], ["1"], "no_new_privs")
-            print(f"       seccomp {status['Seccomp'][0]}, memory {int(status['Pss'][0]) // 1024} MB, "
+            same([status["NoNewPrivs"], status["Seccomp"]], [["1"], ["2"]], "no_new_privs and a list of system calls")
+            same([line for line in report["log"] if "not given up" in line], [], "what this kernel cannot forbid")
+            same([line for line in report["log"] if "type=1326" in line], [], "system calls that were the end of a process")
+            print(f"       memory {int(status['Pss'][0]) // 1024} MB, "
                   f"at most {int(status['VmHWM'][0]) // 1024} MB; the machine has "
                   f"{int(values(report, 'memory')['MemAvailable'][0]) // 1024} MB left")
+        with checks("the machine's own process is root without a network, and answers the mail service"):
+            machine = values(report, "machine")
+            same([machine["Uid"], machine["NoNewPrivs"], machine["Seccomp"]], [["0"] * 4, ["1"], ["2"]], "status")
+            same(int(machine["CapEff"][0], 16), 1 << 25, "capabilities: setting the clock")
+            assert machine["network"][0] != machine["network"][1], machine["network"]
+            same(machine["interfaces"], ["lo"], "interfaces")
+            said = "\n".join(report["box"])
+            for words in ("system a", "address   10.0.2.15", "ports     25, 465, 993", "disk      "):
+                assert words in said, said
         with checks("the root is read-only"):
             same(report["root"], ["read-only"], "an attempt to write")
             root = [line.split() for line in report["mount"] if line.split()[0] == "/"]

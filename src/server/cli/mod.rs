@@ -3,16 +3,18 @@
 
 mod account;
 mod alias;
+mod appliance;
 mod check;
 mod domain;
 mod init;
 mod listeners;
+mod machine;
 mod queue;
 mod reach;
 mod serve;
 
 use std::io::{BufRead, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -45,24 +47,31 @@ enum Command {
     Queue(queue::Args),
     Listeners(listeners::Args),
     Check(check::Args),
+    Box(appliance::Args),
+    Machine(machine::Args),
 }
 
 pub(super) fn main() -> ExitCode {
     // Files are the owner's only (V2), also those that libraries make.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let cli = Cli::parse();
-    let Some(data) = cli.data.or_else(|| std::env::var_os("HOMEPOST_DATA").map(PathBuf::from)) else {
-        eprintln!("homepost: which data folder? Say --data DIR, or set HOMEPOST_DATA.");
-        return ExitCode::from(2);
+    let folder = match cli.data.or_else(|| std::env::var_os("HOMEPOST_DATA").map(PathBuf::from)) {
+        Some(data) => Folder::new(&data),
+        // The one command without a folder.
+        None if matches!(cli.command, Command::Machine(_)) => Folder::new(Path::new("")),
+        None => {
+            eprintln!("homepost: which data folder? Say --data DIR, or set HOMEPOST_DATA.");
+            return ExitCode::from(2);
+        }
     };
-    let folder = Folder::new(&data);
     let request = match cli.command {
         Command::Serve(args) => {
             log::start("info");
-            return match args.serve(&folder) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => failed(&error),
-            };
+            return ended(args.serve(&folder));
+        }
+        Command::Machine(args) => {
+            log::start("info");
+            return ended(args.run());
         }
         Command::Init(args) => args.request(),
         Command::Account(args) => args.request(),
@@ -71,6 +80,7 @@ pub(super) fn main() -> ExitCode {
         Command::Queue(args) => Ok(args.request()),
         Command::Listeners(args) => Ok(args.request()),
         Command::Check(args) => Ok(args.request()),
+        Command::Box(args) => Ok(args.request()),
     };
     log::start("warn");
     match request.and_then(|request| reach::reach(&folder, &request)) {
@@ -91,6 +101,10 @@ fn print(reply: &Reply, json: bool) -> ExitCode {
         Some(error) => failed(error),
         None => ExitCode::SUCCESS,
     }
+}
+
+fn ended(done: Result<(), String>) -> ExitCode {
+    done.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
 }
 
 fn failed(error: &str) -> ExitCode {

@@ -4,6 +4,7 @@
 
 mod account;
 mod alias;
+mod appliance;
 mod check;
 mod domain;
 mod init;
@@ -49,6 +50,15 @@ pub(super) enum Request {
     ListenersSwitch { name: String, on: bool },
     Check,
     CheckSalvage,
+    Box { what: AboutBox },
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum AboutBox {
+    Status,
+    Reboot,
+    PowerOff,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -130,9 +140,10 @@ impl From<String> for Error {
 
 type Done = Result<Reply, Error>;
 
-/// The verbs that run on a folder whose stores are closed; `None` for the others.
+/// The verbs that run without opened stores; `None` for the others.
 pub(super) fn run_closed(folder: &Folder, request: &Request) -> Option<Reply> {
     let done = match request {
+        Request::Box { what } => appliance::run(*what),
         Request::Init { hostname, domain, admin, password } => init::init(folder, hostname, domain, admin, password),
         Request::CheckSalvage => salvage::salvage(folder),
         _ if !folder.is_set_up() => {
@@ -166,6 +177,7 @@ pub(super) fn run(house: &House, request: &Request) -> Reply {
         Request::Listeners => listeners::list(house),
         Request::ListenersSwitch { name, on } => listeners::switch(house, name, *on),
         Request::Check => check::check(house),
+        Request::Box { what } => appliance::run(*what),
         Request::CheckSalvage => Err(Error::Words("salvage works on closed stores: stop the server first".to_owned())),
     };
     done.unwrap_or_else(Reply::from)

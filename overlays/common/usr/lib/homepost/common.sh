@@ -5,6 +5,8 @@
 # /run/homepost/notice    something the owner should know; the mail service runs
 # /run/homepost/clock     "trusted", or "not checked": TLS certificates, ACME and DNSSEC have to respect that
 # /run/homepost/floor     seconds since 1970: it cannot be earlier than that (the image was built, the last time known)
+# /run/homepost/show      lines that the mail service has the console show
+# /run/homepost/doors     a number; another one: which ports are on may have changed
 # /run/homepost/open      the ports that the firewall lets in
 # /run/homepost/starts/   one file a service, a line for every start
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin

@@ -1,0 +1,66 @@
+//! A machine for tests: it remembers what it was asked.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::base::Time;
+
+use super::{Error, Machine, Status};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    SetClock(Time),
+    Reboot,
+    PowerOff,
+    Show(Vec<String>),
+    RefreshFirewall,
+}
+
+/// Does nothing, and says what [`Fake::set_status`] told it to.
+#[derive(Default)]
+pub struct Fake(Mutex<(Status, Vec<Act>)>);
+
+impl Fake {
+    pub fn set_status(&self, status: Status) {
+        self.held().0 = status;
+    }
+
+    /// What was asked of it so far.
+    pub fn acts(&self) -> Vec<Act> {
+        self.held().1.clone()
+    }
+
+    fn held(&self) -> MutexGuard<'_, (Status, Vec<Act>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn did(&self, act: Act) -> Result<(), Error> {
+        self.held().1.push(act);
+        Ok(())
+    }
+}
+
+impl Machine for Fake {
+    fn status(&self) -> Result<Status, Error> {
+        Ok(self.held().0.clone())
+    }
+
+    fn set_clock(&self, to: Time) -> Result<(), Error> {
+        self.did(Act::SetClock(to))
+    }
+
+    fn reboot(&self) -> Result<(), Error> {
+        self.did(Act::Reboot)
+    }
+
+    fn power_off(&self) -> Result<(), Error> {
+        self.did(Act::PowerOff)
+    }
+
+    fn show(&self, lines: &[String]) -> Result<(), Error> {
+        self.did(Act::Show(lines.to_vec()))
+    }
+
+    fn refresh_firewall(&self) -> Result<(), Error> {
+        self.did(Act::RefreshFirewall)
+    }
+}

@@ -1,0 +1,193 @@
+//! The one door to the machine itself: its clock, its power, its console; later its disks and slots.
+//!
+//! On a box there are two processes of the one binary. `homepost serve` talks to strangers and may do nothing to the
+//! machine; `homepost machine` is root, talks to nobody but `serve`, and does what is on a short list of verbs
+//! ([`Request`]). Between them is a Unix socket ([`door`]).
+//!
+//! [`Machine`] is that list as a trait: [`Real`] does it, [`Client`] has it done by the other process, [`Fake`] is for
+//! tests. Off the box there is no socket, and [`Client`] says so where it is asked.
+//!
+//! Does not know: mail, settings, accounts, the network.
+//!
+//! Invariants, cited by tests:
+//! - A1: what is not on the list is refused in words. No verb takes a path, a command or a piece of one.
+//! - A2: only root and the user of the mail service are heard.
+//! - A3: the clock is never set before the last time known, nor so far ahead that this would keep the right time out.
+
+mod client;
+pub mod door;
+mod facts;
+mod fake;
+mod real;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::Time;
+
+pub use client::Client;
+pub use fake::{Act, Fake};
+pub use real::{Real, leave_network, user};
+
+/// Where the socket is on a box.
+pub const SOCKET: &str = "/run/homepost/machine.sock";
+
+/// Lines that [`Machine::show`] takes at most, and characters a line.
+pub const SHOWN_LINES: usize = 4;
+pub const SHOWN_CHARACTERS: usize = 76;
+
+pub trait Machine: Send + Sync {
+    fn status(&self) -> Result<Status, Error>;
+    /// Sets the clock of a box that has not been told the time by the network.
+    fn set_clock(&self, to: Time) -> Result<(), Error>;
+    /// Begins to end everything in order, and to start again. The answer comes before.
+    fn reboot(&self) -> Result<(), Error>;
+    fn power_off(&self) -> Result<(), Error>;
+    /// Shows lines on the screen and the serial console, under the state, until others come; none takes them away.
+    fn show(&self, lines: &[String]) -> Result<(), Error>;
+    /// Has the firewall look again which ports are on.
+    fn refresh_firewall(&self) -> Result<(), Error>;
+}
+
+/// What the machine says of itself. What it does not know is `None` or empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of the running system.
+    pub version: String,
+    /// The slot it runs from: "a" or "b".
+    pub slot: Option<String>,
+    /// Whether the clock was set by the network since the start. Certificates and signatures are not judged by one that
+    /// was not.
+    pub clock_trusted: bool,
+    /// Seconds since 1970: the time is not before this.
+    pub clock_floor: i64,
+    /// What keeps the box from serving mail, in words for its owner.
+    pub problem: Option<String>,
+    /// What its owner should know besides.
+    pub notice: Option<String>,
+    /// What the health check found last.
+    pub health: Option<String>,
+    /// By which it is reached; none of this machine alone.
+    pub addresses: Vec<String>,
+    /// The ports that the firewall lets in.
+    pub open_ports: Vec<u16>,
+    /// The data partition.
+    pub disk: Option<Disk>,
+    /// Since the start.
+    pub uptime_seconds: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disk {
+    pub total_bytes: u64,
+    pub free_bytes: u64,
+}
+
+/// Why it was not done. Sentences for the owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// There is no such process: this is a computer like others.
+    NoBox,
+    /// It would be wrong.
+    Refused(String),
+    /// It did not work.
+    Failed(String),
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Error::NoBox => {
+                f.write_str("this is not a homepost box, so clock, power and disks are not homepost's to touch")
+            }
+            Error::Refused(words) | Error::Failed(words) => f.write_str(words),
+        }
+    }
+}
+
+/// The verbs, as they go over the socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
+enum Request {
+    Status,
+    SetClock { seconds: i64 },
+    Reboot,
+    PowerOff,
+    Show { lines: Vec<String> },
+    RefreshFirewall,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Reply {
+    Done,
+    Status(Box<Status>),
+    Refused(String),
+    Failed(String),
+}
+
+/// Does what a request asks, or says in words why not (A1).
+fn answer(machine: &dyn Machine, request: &[u8]) -> Reply {
+    let request = match serde_json::from_slice(request) {
+        Ok(request) => request,
+        Err(error) => return Reply::Refused(format!("the machine does not do that: {error}")),
+    };
+    let done = match request {
+        Request::Status => return machine.status().map_or_else(refused, |status| Reply::Status(Box::new(status))),
+        Request::SetClock { seconds } => machine.set_clock(Time::from_seconds(seconds)),
+        Request::Reboot => machine.reboot(),
+        Request::PowerOff => machine.power_off(),
+        Request::Show { lines } => machine.show(&lines),
+        Request::RefreshFirewall => machine.refresh_firewall(),
+    };
+    done.map_or_else(refused, |()| Reply::Done)
+}
+
+fn refused(error: Error) -> Reply {
+    match error {
+        Error::Refused(words) => Reply::Refused(words),
+        Error::Failed(_) | Error::NoBox => Reply::Failed(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_on_the_list_is_refused_in_words_and_nothing_is_done() {
+        let machine = Fake::default();
+        for request in [
+            &br#"{"verb":"run","command":"sh"}"#[..],
+            br#"{"verb":"mount","device":"/dev/sda"}"#,
+            br#"{"verb":"show","lines":["x"],"to":"/etc/passwd"}"#,
+            br#"{"verb":"set-clock"}"#,
+            br#"{"verb":"set-clock","seconds":"1"}"#,
+            br#"{"verb":7}"#,
+            b"\"status\"",
+            b"[]",
+            b"",
+            b"\xff\xfe",
+            &[b'['; 60_000],
+        ] {
+            let Reply::Refused(words) = answer(&machine, request) else { panic!("{request:?}") };
+            assert!(words.starts_with("the machine does not do that: "), "{words}");
+        }
+        assert_eq!(machine.acts(), [], "A1");
+    }
+
+    #[test]
+    fn each_verb_does_its_own_and_no_other() {
+        let verbs: [(&[u8], Act); 5] = [
+            (br#"{"verb":"set-clock","seconds":1800000000}"#, Act::SetClock(Time::from_seconds(1_800_000_000))),
+            (br#"{"verb":"reboot"}"#, Act::Reboot),
+            (br#"{"verb":"power-off"}"#, Act::PowerOff),
+            (br#"{"verb":"show","lines":["code 1"]}"#, Act::Show(vec!["code 1".to_owned()])),
+            (br#"{"verb":"refresh-firewall"}"#, Act::RefreshFirewall),
+        ];
+        for (request, act) in verbs {
+            let machine = Fake::default();
+            assert_eq!(answer(&machine, request), Reply::Done);
+            assert_eq!(machine.acts(), [act]);
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! The machine itself.
+//!
+//! It reads what the scripts of the box (`overlays/`) and the kernel write, and writes what those scripts look at:
+//!
+//! | file | who writes | what it holds |
+//! |---|---|---|
+//! | `/run/homepost/{clock,floor,problem,notice,health,open}` | the scripts | see `common.sh` |
+//! | `/etc/homepost/built`, `/data/box/time` | image, `clock` | seconds that the time is not before |
+//! | `/run/homepost/show` | we | lines for the console |
+//! | `/run/homepost/doors` | we | a number; `watch` sets the firewall anew when it changes |
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Pid, Signal};
+use rustix::thread::UnshareFlags;
+use rustix::time::{ClockId, Timespec};
+
+use crate::base::Time;
+
+use super::{Disk, Error, Machine, SHOWN_CHARACTERS, SHOWN_LINES, Status, facts};
+
+/// As much of a file as is ever looked at.
+const READ_BYTES: u64 = 256 * 1024;
+/// How far after the last time known a clock may be set by hand. The floor follows the clock, so a time in the far future
+/// would keep the right one out for good.
+const AHEAD_SECONDS: i64 = 10 * 366 * 24 * 3600;
+
+/// What init understands (busybox): end everything in order, then this.
+const REBOOT: Signal = Signal::TERM;
+const POWER_OFF: Signal = Signal::USR2;
+
+pub struct Real {
+    root: PathBuf,
+    acts: Acts,
+}
+
+/// What changes the machine, so that a test is no danger to the one it runs on.
+struct Acts {
+    set_time: fn(i64) -> io::Result<()>,
+    tell_init: fn(Signal) -> io::Result<()>,
+}
+
+impl Real {
+    pub fn new() -> Real {
+        Real { root: PathBuf::from("/"), acts: Acts { set_time, tell_init } }
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// What a file says, without the white space around it. `None` if there is no such file, or nothing in it.
+    fn read(&self, path: &str) -> Option<String> {
+        let mut text = Vec::new();
+        fs::File::open(self.at(path)).ok()?.take(READ_BYTES).read_to_end(&mut text).ok()?;
+        let text = String::from_utf8_lossy(&text).trim().to_owned();
+        (!text.is_empty()).then_some(text)
+    }
+
+    fn trusted(&self) -> bool {
+        self.read("run/homepost/clock").as_deref() == Some("trusted")
+    }
+
+    fn floor(&self) -> i64 {
+        let known = ["run/homepost/floor", "etc/homepost/built", "data/box/time"].map(|path| self.read(path)?.parse().ok());
+        known.into_iter().flatten().max().unwrap_or(0)
+    }
+
+    /// The data partition; `None` while it is not mounted.
+    fn disk(&self) -> Option<Disk> {
+        let mounts = self.read("proc/self/mounts")?;
+        let mounted = mounts.lines().any(|line| line.split(' ').nth(1) == Some("/data"));
+        let room = mounted.then(|| rustix::fs::statvfs(self.at("data")).ok()).flatten()?;
+        Some(Disk {
+            total_bytes: room.f_blocks.saturating_mul(room.f_frsize),
+            free_bytes: room.f_bavail.saturating_mul(room.f_frsize),
+        })
+    }
+
+    /// Replaces a file for the scripts; they never see half of it.
+    fn write(&self, path: &str, text: &str) -> Result<(), Error> {
+        let path = self.at(path);
+        let beside = path.with_extension("new");
+        let done = fs::write(&beside, text).and_then(|()| fs::rename(&beside, &path));
+        done.map_err(|error| failed(&path, &error))
+    }
+}
+
+impl Default for Real {
+    fn default() -> Self {
+        Real::new()
+    }
+}
+
+impl Machine for Real {
+    fn status(&self) -> Result<Status, Error> {
+        // Ours is a network without interfaces; the box's is that of the first process.
+        let mut addresses = facts::addresses_v4(&self.read("proc/1/net/fib_trie").unwrap_or_default());
+        addresses.extend(facts::addresses_v6(&self.read("proc/1/net/if_inet6").unwrap_or_default()));
+        let open = self.read("run/homepost/open").unwrap_or_default();
+        let uptime = self.read("proc/uptime").unwrap_or_default();
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            slot: facts::slot(&self.read("proc/cmdline").unwrap_or_default()),
+            clock_trusted: self.trusted(),
+            clock_floor: self.floor(),
+            problem: self.read("run/homepost/problem"),
+            notice: self.read("run/homepost/notice"),
+            health: self.read("run/homepost/health"),
+            addresses,
+            open_ports: open.split_ascii_whitespace().filter_map(|port| port.parse().ok()).collect(),
+            disk: self.disk(),
+            uptime_seconds: uptime.split('.').next().and_then(|seconds| seconds.parse().ok()).unwrap_or(0),
+        })
+    }
+
+    fn set_clock(&self, to: Time) -> Result<(), Error> {
+        if self.trusted() {
+            return Err(Error::Refused("the clock is kept by the network, and right".to_owned()));
+        }
+        // A3
+        let (floor, to) = (self.floor(), to.seconds());
+        if to < floor {
+            return Err(Error::Refused("that time is before the last one known".to_owned()));
+        }
+        if to > floor.saturating_add(AHEAD_SECONDS) {
+            return Err(Error::Refused("that time is too far in the future".to_owned()));
+        }
+        (self.acts.set_time)(to).map_err(|error| Error::Failed(format!("the clock cannot be set: {error}")))
+    }
+
+    fn reboot(&self) -> Result<(), Error> {
+        (self.acts.tell_init)(REBOOT).map_err(|error| Error::Failed(format!("the restart cannot begin: {error}")))
+    }
+
+    fn power_off(&self) -> Result<(), Error> {
+        (self.acts.tell_init)(POWER_OFF).map_err(|error| Error::Failed(format!("the power stays on: {error}")))
+    }
+
+    fn show(&self, lines: &[String]) -> Result<(), Error> {
+        // A terminal obeys control characters, so there are none.
+        let fits = |line: &String| line.chars().count() <= SHOWN_CHARACTERS && !line.chars().any(char::is_control);
+        if lines.len() > SHOWN_LINES || !lines.iter().all(fits) {
+            return Err(Error::Refused(format!(
+                "the console shows {SHOWN_LINES} lines of {SHOWN_CHARACTERS} printable characters"
+            )));
+        }
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        self.write("run/homepost/show", &text)
+    }
+
+    fn refresh_firewall(&self) -> Result<(), Error> {
+        let path = "run/homepost/doors";
+        let last = self.read(path).and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
+        self.write(path, &format!("{}\n", last.wrapping_add(1)))
+    }
+}
+
+fn failed(path: &Path, error: &io::Error) -> Error {
+    Error::Failed(format!("{}: {error}", path.display()))
+}
+
+fn set_time(seconds: i64) -> io::Result<()> {
+    Ok(rustix::time::clock_settime(ClockId::Realtime, Timespec { tv_sec: seconds, tv_nsec: 0 })?)
+}
+
+fn tell_init(what: Signal) -> io::Result<()> {
+    Ok(rustix::process::kill_process(Pid::INIT, what)?)
+}
+
+/// Leaves the network, if whoever started us did not see to that. `false`: there still is one; only the list of system
+/// calls keeps us from it. Before any thread is started.
+pub fn leave_network() -> bool {
+    let there = || fs::read_to_string("/proc/self/net/dev").is_ok_and(|table| facts::has_network(&table));
+    if there() {
+        // The function is deprecated for a flag that could part threads from their files; this one does not.
+        #[allow(deprecated)]
+        let _ = rustix::thread::unshare(UnshareFlags::NEWNET);
+    }
+    !there()
+}
+
+/// The user id of the mail service: by name, as in `/etc/passwd`, or as a number.
+pub fn user(name: &str) -> Result<u32, String> {
+    if let Ok(number) = name.parse() {
+        return Ok(number);
+    }
+    let table = fs::read_to_string("/etc/passwd").map_err(|error| format!("/etc/passwd: {error}"))?;
+    facts::user(&table, name).ok_or_else(|| format!("there is no user {name} on this machine"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    thread_local! {
+        static DID: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    }
+
+    fn did(what: String) -> io::Result<()> {
+        DID.with_borrow_mut(|did| did.push(what));
+        Ok(())
+    }
+
+    fn taken() -> Vec<String> {
+        DID.with_borrow_mut(std::mem::take)
+    }
+
+    struct Stage {
+        root: tempfile::TempDir,
+        real: Real,
+    }
+
+    impl Stage {
+        fn with(files: &[(&str, &str)]) -> Stage {
+            let root = tempfile::tempdir().unwrap();
+            fs::create_dir_all(root.path().join("run/homepost")).unwrap();
+            for (name, text) in files {
+                let path = root.path().join(name);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, text).unwrap();
+            }
+            let acts = Acts {
+                set_time: |seconds| did(format!("time {seconds}")),
+                tell_init: |signal| did(format!("signal {}", signal.as_raw())),
+            };
+            let real = Real { root: root.path().to_owned(), acts };
+            Stage { root, real }
+        }
+
+        fn read(&self, path: &str) -> String {
+            fs::read_to_string(self.root.path().join(path)).unwrap()
+        }
+    }
+
+    #[test]
+    fn status_is_what_scripts_and_kernel_wrote() {
+        let full = Stage::with(&[
+            ("proc/cmdline", "quiet homepost.slot=a\n"),
+            ("proc/uptime", "12.34 5.0\n"),
+            ("proc/1/net/fib_trie", "|-- 10.0.2.15\n /32 host LOCAL\n"),
+            ("proc/self/mounts", "/dev/vda4 /data ext4 rw 0 0\n"),
+            ("data/box/time", "1800000000\n"),
+            ("etc/homepost/built", "1790000000\n"),
+            ("run/homepost/clock", "trusted\n"),
+            ("run/homepost/notice", "The data partition was repaired.\n"),
+            ("run/homepost/open", "25 465 993\n"),
+        ]);
+        let status = full.real.status().unwrap();
+        assert_eq!((status.slot.as_deref(), status.uptime_seconds), (Some("a"), 12));
+        assert_eq!((status.clock_trusted, status.clock_floor), (true, 1_800_000_000));
+        assert_eq!((status.problem, status.notice.as_deref()), (None, Some("The data partition was repaired.")));
+        assert_eq!(status.addresses, ["10.0.2.15"]);
+        assert_eq!(status.open_ports, [25, 465, 993]);
+        assert!(status.disk.is_some_and(|disk| disk.total_bytes > 0));
+        let empty = Stage::with(&[]).real.status().unwrap();
+        assert_eq!(empty, Status { version: empty.version.clone(), ..Status::default() });
+    }
+
+    #[test]
+    fn the_clock_goes_forward_from_the_last_time_known_and_not_too_far() {
+        let floor = 1_800_000_000;
+        let here = Stage::with(&[("data/box/time", "1800000000\n"), ("etc/homepost/built", "rubbish")]);
+        let set = |seconds| here.real.set_clock(Time::from_seconds(seconds));
+        for wrong in [floor - 1, 0, -1, i64::MIN, floor + AHEAD_SECONDS + 1, i64::MAX] {
+            assert!(matches!(set(wrong), Err(Error::Refused(_))), "A3: {wrong}");
+        }
+        assert_eq!(taken(), Vec::<String>::new());
+        set(floor).unwrap();
+        set(floor + AHEAD_SECONDS).unwrap();
+        assert_eq!(taken(), [format!("time {floor}"), format!("time {}", floor + AHEAD_SECONDS)]);
+        let kept = Stage::with(&[("run/homepost/clock", "trusted\n")]);
+        assert!(matches!(kept.real.set_clock(Time::from_seconds(floor)), Err(Error::Refused(_))));
+    }
+
+    #[test]
+    fn init_is_told_what_it_understands() {
+        let here = Stage::with(&[]);
+        here.real.reboot().unwrap();
+        here.real.power_off().unwrap();
+        assert_eq!(taken(), ["signal 15", "signal 12"]);
+    }
+
+    #[test]
+    fn the_console_shows_few_lines_and_no_control_characters() {
+        let here = Stage::with(&[]);
+        let show = |lines: &[&str]| here.real.show(&lines.iter().map(ToString::to_string).collect::<Vec<_>>());
+        show(&["Code", "äöü €"]).unwrap();
+        assert_eq!(here.read("run/homepost/show"), "Code\näöü €\n");
+        for wrong in [&["a"; 5][..], &["\x1b[2J"], &["a\nb"], &["a\rb"], &["\u{9b}2J"], &[&"x".repeat(77)]] {
+            assert!(matches!(show(wrong), Err(Error::Refused(_))), "{wrong:?}");
+        }
+        assert_eq!(here.read("run/homepost/show"), "Code\näöü €\n");
+        show(&[]).unwrap();
+        assert_eq!(here.read("run/homepost/show"), "");
+    }
+
+    #[test]
+    fn the_firewall_is_asked_for_by_a_new_number() {
+        let here = Stage::with(&[]);
+        for number in ["1\n", "2\n", "3\n"] {
+            here.real.refresh_firewall().unwrap();
+            assert_eq!(here.read("run/homepost/doors"), number);
+        }
+    }
+}

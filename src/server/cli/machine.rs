@@ -1,0 +1,40 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use crate::appliance::machine::{self, Real, SOCKET, door};
+use crate::appliance::sandbox;
+
+/// Do to the box what the mail service may not, when it asks (init starts this as root)
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Where the mail service asks
+    #[arg(long, value_name = "PATH", default_value = SOCKET)]
+    socket: PathBuf,
+    /// Who may ask besides root: the user of the mail service, by name or number
+    #[arg(long, value_name = "USER", default_value = "homepost")]
+    user: String,
+}
+
+impl Args {
+    /// Does not come back, unless it cannot begin.
+    pub fn run(&self) -> Result<(), String> {
+        let user = machine::user(&self.user)?;
+        if !machine::leave_network() {
+            warn!("this process has a network, and may not leave it; it opens no socket there");
+        }
+        let listener = open(&self.socket, user)?;
+        // Before any thread is started (X1).
+        let report = sandbox::machine();
+        info!("{} is open; given up: {}", self.socket.display(), report.done.join(", "));
+        for missing in report.missing {
+            warn!("not given up: {missing}");
+        }
+        door::serve(&listener, user, Arc::new(Real::new()))
+    }
+}
+
+fn open(socket: &Path, user: u32) -> Result<std::os::unix::net::UnixListener, String> {
+    door::open(socket, user).map_err(|error| format!("{}: {error}", socket.display()))
+}
