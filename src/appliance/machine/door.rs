@@ -146,7 +146,11 @@ mod tests {
                           s = socket.socket(socket.AF_UNIX); s.settimeout(30); s.connect(sys.argv[1])\n\
                           b = b'{\"verb\":\"reboot\"}'; s.sendall(struct.pack('>I', len(b)) + b); print(s.recv(100))";
             let mut words = std::process::Command::new("setpriv");
-            words.args(["--reuid", uid, "--clear-groups", "python3", "-c", script]).arg(&socket).output().unwrap()
+            words
+                .args(["--reuid", uid, "--clear-groups", "/usr/bin/python3", "-c", script])
+                .arg(&socket)
+                .output()
+                .unwrap()
         };
         let text = |out: &std::process::Output| format!("{}{}", out.status, String::from_utf8_lossy(&out.stdout));
         let stranger = ask("992");

@@ -64,7 +64,8 @@ impl Real {
     }
 
     fn floor(&self) -> i64 {
-        let known = ["run/homepost/floor", "etc/homepost/built", "data/box/time"].map(|path| self.read(path)?.parse().ok());
+        let known =
+            ["run/homepost/floor", "etc/homepost/built", "data/box/time"].map(|path| self.read(path)?.parse().ok());
         known.into_iter().flatten().max().unwrap_or(0)
     }
 
