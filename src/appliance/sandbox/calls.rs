@@ -269,9 +269,10 @@ const DEADLY: &[c_long] = &[
     libc::SYS_modify_ldt,
 ];
 
-/// What a terminal or a socket is asked, nothing that changes a device: TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIOCLEX. By
-/// number, the same on both machines, since the C libraries disagree on their type.
-const IOCTLS: &[u64] = &[0x5401, 0x5413, 0x541b, 0x5421, 0x5451];
+/// What a terminal, a socket or a network card is asked, nothing that changes one: TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO,
+/// FIOCLEX; SIOCGIFINDEX and SIOCGIFNAME (which card an address is on). By number, the same on both machines, since the C
+/// libraries disagree on their type.
+const IOCTLS: &[u64] = &[0x5401, 0x5413, 0x541b, 0x5421, 0x5451, 0x8933, 0x8910];
 
 /// Names of threads and of memory regions, and what the allocator and the run time ask.
 const PRCTLS: &[u64] = &[
