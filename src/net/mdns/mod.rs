@@ -225,7 +225,11 @@ impl Link {
         sockopt::set_socket_reuseaddr(&socket, true)?;
         rustix::net::bind(&socket, &local)?;
         let socket = UdpSocket::from_std(std::net::UdpSocket::from(socket))?;
-        socket.bind_device(Some(self.card.as_bytes()))?;
+        // An IPv6 socket belongs to the card since `bind`, by the scope of the address; to say so again takes CAP_NET_RAW,
+        // which the mail service does not have.
+        if family == AddressFamily::INET {
+            socket.bind_device(Some(self.card.as_bytes()))?;
+        }
         Ok(socket)
     }
 }
