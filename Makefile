@@ -1,7 +1,7 @@
 # What one does with this tree. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage announce fuzz bench static image qemu test-image test-buildroot check-buildroot clean-run
+.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage announce fuzz bench static image qemu test-image powercut test-buildroot check-buildroot clean-run
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -9,7 +9,7 @@ help: ## this list
 run: ## start the server on loopback with its data in target/run, and say where everything listens
 	@scripts/run
 
-test: ## everything that has to hold: format, lints, architecture, unit, transcripts, crash, end to end
+test: ## everything that has to hold: format, lints, architecture, unit, transcripts, crash, end to end, the image, power cuts
 	@scripts/test
 
 lint: ## format, clippy without warnings, bans, licences and sources of what we stand on
@@ -85,8 +85,12 @@ qemu: ## boot that image in QEMU with its ports on loopback, and say how to reac
 	@scripts/qemu
 
 test-image: ## build the image, boot it in QEMU and ask what an owner would notice
-	@scripts/need build python image
-	@scripts/test image
+	@scripts/need build python static image
+	@scripts/test image-build image
+
+powercut: ## build the image, and cut its power at 500 moments (N=n for another number)
+	@scripts/need build python static image
+	@scripts/test image-build powercut-many
 
 test-buildroot: ## the external tree fits the overlay, the map and the other way; shellcheck over all scripts
 	@scripts/need image shellcheck

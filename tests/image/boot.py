@@ -3,6 +3,7 @@
 usage: boot.py [BOARD]      qemu-x86_64 unless told; the image has to be there (scripts/image)
 """
 
+import mmap
 import os
 import random
 import socket
@@ -68,7 +69,7 @@ def household(checks, board):
         with checks("homepost.toml sets the box up, with 256 MB of memory"):
             began = time.monotonic()
             box.start(memory=256)
-            box.wait("Serving mail as mail.example.test", 420)
+            box.wait("Serving mail as mail.example.test", 900)
             print(f"       serving after {time.monotonic() - began:.0f} s")
             box.wait("address   10[.]0[.]2[.]15")
         report = box.report()
@@ -132,7 +133,7 @@ def household(checks, board):
             assert "set up" in (box.get("homepost.txt") or ""), box.get("homepost.txt")
         with checks("after a restart every letter is still there"):
             box.start(memory=256)
-            box.wait("Serving mail as mail.example.test", 420)
+            box.wait("Serving mail as mail.example.test", 900)
             all_there(box, sent)
             same(box.report()["verdict"], ["passed"], "check")
 
@@ -158,20 +159,41 @@ def household(checks, board):
             print(f"       {len(more)} acknowledged before the cut")
             sent += more
             box.start(memory=256)
-            box.wait("Serving mail as mail.example.test", 420)
+            box.wait("Serving mail as mail.example.test", 900)
             report = box.report()
             same(report["verdict"], ["passed"], "\n".join(report.get("check", [])))
             all_there(box, sent)
             send(box, [letter(999_999)], sent)
             all_there(box, sent)
+
+        with checks("with damaged stores the console and 8080 say so"):
+            send(box, [letter(2000 + n) for n in range(5)])
+            box.cut_power()
+            damage(box.disk)
+            says_in_plain_words(box, "The mail service cannot start: the stores are damaged", tries=(3, 4))
     finally:
         box.end(keep=checks.failed > 0)
 
 
-def says_in_plain_words(box, words):
-    """Console and 8080 say so, no mail port is open, and the machine does not start over and over."""
+def damage(path):
+    """Turns a byte in the last record but two: not a torn end, since what follows is good (src/store/schema.rs)."""
+    with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as disk:
+        records = {}
+        at = disk.find(b"HPR1")
+        while at >= 0:
+            if at % 512 == 0:
+                records[int.from_bytes(disk[at + 12:at + 20], "big")] = at
+            at = disk.find(b"HPR1", at + 4)
+        where = records[sorted(records)[-3]] + 100
+        disk[where] ^= 1
+
+
+def says_in_plain_words(box, words, tries=(0, 0)):
+    """Console and 8080 say so, no mail port is open, and the machine does not start over and over.
+
+    `tries`: how often the mail service may have been started at that time, least and most."""
     box.start(memory=256)
-    box.wait(words, 420)
+    box.wait(words, 900)
     box.wait("REPORT report: end")
     end = time.monotonic() + 120
     page = ""
@@ -186,8 +208,9 @@ def says_in_plain_words(box, words):
     time.sleep(10)
     same(box.serial().count("homepost: starting system"), 1, "starts of the system")
     starts = dict(line.split() for line in box.report()["starts"])
+    served = int(starts.pop("serve", 0))
+    assert tries[0] <= served <= tries[1], f"the mail service was started {served} times"
     same({name: count for name, count in starts.items() if count != "1"}, {}, "services started more than once")
-    assert "serve" not in starts, starts
 
 
 def bad_disks(checks, board):
@@ -212,7 +235,7 @@ def full_disk(checks, board):
     try:
         with checks("a full data partition refuses new mail, still shows the old, and the console says so"):
             box.start(memory=256)
-            box.wait("Serving mail as mail.example.test", 420)
+            box.wait("Serving mail as mail.example.test", 900)
             refused = None
             try:
                 send(box, (letter(n, 2 * MIB) for n in range(100)), sent)
@@ -226,7 +249,7 @@ def full_disk(checks, board):
             box.report()
             box.press_power_button()
             box.start(memory=256)
-            box.wait("The data partition is full", 420)
+            box.wait("The data partition is full", 900)
             all_there(box, sent)
             client = box.imap(timeout=120)
             client.select_folder("INBOX")

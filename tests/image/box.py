@@ -64,7 +64,8 @@ class Box(House):
 
     # ---- the machine
 
-    def start(self, memory=256):
+    def start(self, memory=256, writes=None):
+        """`writes`: a file where every write and flush of the disk is logged (blocklog.py)."""
         self.boots += 1
         self.log = self.folder / f"serial-{self.boots}"
         self.log.touch()
@@ -74,8 +75,8 @@ class Box(House):
         self.process = subprocess.Popen(
             [str(ROOT / "scripts" / "qemu"), self.board, str(self.disk), "-serial", f"file:{self.log}",
              "-fw_cfg", "name=opt/homepost/report,string=1", "-qmp", f"unix:{control},server=on,wait=off"],
-            env=dict(os.environ, OFFSET=str(self.offset), MEMORY=str(memory)), stdin=subprocess.DEVNULL, stdout=errors,
-            stderr=errors)
+            env=dict(os.environ, OFFSET=str(self.offset), MEMORY=str(memory), WRITES=str(writes or "")),
+            stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
         errors.close()
 
     def serial(self):
@@ -102,17 +103,26 @@ class Box(House):
             rows.setdefault(word, []).append(line.strip())
         return rows
 
-    def press_power_button(self, seconds=120):
+    def qmp(self, *commands):
         with socket.socket(socket.AF_UNIX) as control:
             control.settimeout(30)
             control.connect(str(self.folder / "qmp"))
             stream = control.makefile("rw")
             stream.readline()
-            for command in ("qmp_capabilities", "system_powerdown"):
+            for command in ("qmp_capabilities", *commands):
                 stream.write(json.dumps({"execute": command}) + "\n")
                 stream.flush()
                 stream.readline()
-            self.process.wait(seconds)
+
+    def press_power_button(self, seconds=120):
+        self.qmp("system_powerdown")
+        self.process.wait(seconds)
+        self.process = None
+
+    def pull_plug(self, seconds=120):
+        """As `cut_power`, but QEMU ends in good order: what it has done lies in its files."""
+        self.qmp("quit")
+        self.process.wait(seconds)
         self.process = None
 
     def cut_power(self):

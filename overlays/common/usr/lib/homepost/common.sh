@@ -2,6 +2,8 @@
 # Sourced by the scripts beside it.
 #
 # /run/homepost/problem   there is one: what is wrong with the box, in words for its owner; the mail service does not start
+# /run/homepost/failing   the problem is that the mail service does not stay up; it is still being tried
+# /run/homepost/stopping  the box is being switched off
 # /run/homepost/notice    something the owner should know; the mail service runs
 # /run/homepost/clock     "trusted", or "not checked": TLS certificates, ACME and DNSSEC have to respect that
 # /run/homepost/floor     seconds since 1970: it cannot be earlier than that (the image was built, the last time known)
