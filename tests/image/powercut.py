@@ -216,22 +216,24 @@ def boot(checks, log, disk, known, args):
     count = log.until(max(known.arrived.values()))
     flushed = log.flushed(count)
     box = Box("powercut-boot", args.board, toml=None)
-    with checks(f"a box boots from the disk as cut after {count} entries, with torn writes"):
-        path = disk.cut(count, flushed, blocklog.torn(random.Random(args.seed), 0.7))
-        subprocess.run(["cp", "--sparse=always", path, box.disk], check=True)
-        box.start(memory=256)
-        box.wait("Serving mail as mail.example.test", 900)
-        verdict = box.report()
-        assert verdict["verdict"] == ["passed"], "\n".join(verdict.get("check", []))
-        moment = log.entries[count - 1].end
-        client = box.imap(timeout=180)
-        after = aftermath.Aftermath(None, [known], None)
-        after.read(client, moment)
-        after.go_on(box, client, moment)
-        client.logout()
-    if checks.failed:
-        print(box.tail() if box.log else "", flush=True)
-    box.end()
+    try:
+        with checks(f"a box boots from the disk as cut after {count} entries, with torn writes"):
+            path = disk.cut(count, flushed, blocklog.torn(random.Random(args.seed), 0.7))
+            subprocess.run(["cp", "--sparse=always", path, box.disk], check=True)
+            box.start(memory=256)
+            box.wait("Serving mail as mail.example.test", 900)
+            verdict = box.report()
+            assert verdict["verdict"] == ["passed"], "\n".join(verdict.get("check", []))
+            moment = log.entries[count - 1].end
+            client = box.imap(timeout=180)
+            after = aftermath.Aftermath(None, [known], None)
+            after.read(client, moment)
+            after.go_on(box, client, moment)
+            client.logout()
+        if checks.failed:
+            print(box.tail() if box.log else "", flush=True)
+    finally:
+        box.end()
 
 
 if __name__ == "__main__":
