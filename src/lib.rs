@@ -26,7 +26,7 @@ pub mod account;
 pub mod queue;
 // rank 8: accept or refuse a letter, and put it where it belongs.
 pub mod delivery;
-// rank 9: the machine we are: its clock, power and disks, and what a process gives up.
+// rank 9: the machine we are, and the guide through the DNS.
 pub mod appliance;
 // rank 10: what this server answers, one folder per protocol.
 pub mod imap;

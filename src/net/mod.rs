@@ -12,10 +12,12 @@
 //! - N5: a stranger can hold no more than the caps of a listener; of those that have not said anything yet, the oldest
 //!   goes first.
 
+pub mod dns;
 pub mod drive;
 pub mod listen;
 pub mod local;
 pub mod mdns;
+mod outward;
 pub mod tls;
 mod wire;
 
@@ -24,4 +26,5 @@ mod tests;
 
 pub use drive::{Context, End, Patience, drive};
 pub use listen::{Caps, Common, Ending, Handler, Incoming, Listener, Spec};
+pub use outward::{is_public, outward_addresses};
 pub use tls::{Certs, Pair};

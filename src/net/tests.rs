@@ -27,6 +27,7 @@ use crate::proto::{BodyFault, Event, Host, Output, Part, Secured, Session};
 use super::drive::{Context, End, Patience, drive};
 use super::listen::{Caps, Common, Ending, Handler, Listener, Spec};
 use super::tls::{Certs, Pair, self_signed};
+use super::{is_public, outward_addresses};
 
 /// Commands: `echo X`, `ask X`, `pages N`, `big N`, `blob N`, `body X`, `tick MS`, `idle`, `starttls`, `panic`, `quit`.
 #[derive(Default)]
@@ -574,4 +575,32 @@ async fn waiting_for_a_notice_that_never_comes_costs_nothing_when_the_peer_speak
     assert_eq!(line(&mut client).await, "a\n");
     client.write_all(b"echo b\n").await.unwrap();
     assert_eq!(line(&mut client).await, "b\n");
+}
+
+#[test]
+fn addresses_of_a_house_are_not_the_worlds() {
+    let public = |text: &str| is_public(text.parse().unwrap());
+    for inside in [
+        "10.1.2.3",
+        "192.168.1.20",
+        "172.16.0.1",
+        "100.64.0.1",
+        "100.127.255.255",
+        "127.0.0.1",
+        "169.254.1.1",
+        "192.0.2.1",
+        "0.0.0.0",
+        "255.255.255.255",
+        "::1",
+        "fe80::1",
+        "fd00::1",
+        "2001:db8::1",
+        "::ffff:192.0.2.1",
+    ] {
+        assert!(!public(inside), "{inside}");
+    }
+    for outside in ["8.8.8.8", "100.63.0.1", "100.128.0.1", "172.32.0.1", "2a01:4f8::1", "2001:470::1"] {
+        assert!(public(outside), "{outside}");
+    }
+    assert!(outward_addresses().into_iter().all(is_public));
 }

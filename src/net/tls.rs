@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use ::aws_lc_rs::digest;
 use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
@@ -112,6 +113,33 @@ fn load(pairs: &[Pair]) -> Result<Vec<Arc<CertifiedKey>>, Unusable> {
             CertifiedKey::from_der(chain, key, &provider)
                 .map(Arc::new)
                 .map_err(|error| Unusable(format!("the certificate and its key cannot be used: {error}")))
+        })
+        .collect()
+}
+
+/// Digests of a certificate: whole, and of its SubjectPublicKeyInfo alone (RFC 6698 2.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Digests {
+    pub whole_sha256: Vec<u8>,
+    pub whole_sha512: Vec<u8>,
+    pub key_sha256: Vec<u8>,
+    pub key_sha512: Vec<u8>,
+}
+
+/// Of each certificate of a chain (PEM), the server's own first.
+pub fn digests(chain: &[u8]) -> Result<Vec<Digests>, Unusable> {
+    let unusable = || Unusable("the certificate file holds something that is no certificate".to_owned());
+    let hash = |algorithm, bytes: &[u8]| digest::digest(algorithm, bytes).as_ref().to_vec();
+    CertificateDer::pem_slice_iter(chain)
+        .map(|der| {
+            let der = der.map_err(|_| unusable())?;
+            let key = ParsedCertificate::try_from(&der).map_err(|_| unusable())?.subject_public_key_info();
+            Ok(Digests {
+                whole_sha256: hash(&digest::SHA256, &der),
+                whole_sha512: hash(&digest::SHA512, &der),
+                key_sha256: hash(&digest::SHA256, &key),
+                key_sha512: hash(&digest::SHA512, &key),
+            })
         })
         .collect()
 }

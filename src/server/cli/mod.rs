@@ -5,6 +5,7 @@ mod account;
 mod alias;
 mod appliance;
 mod check;
+mod dns;
 mod domain;
 mod init;
 mod listeners;
@@ -44,6 +45,7 @@ enum Command {
     Account(account::Args),
     Alias(alias::Args),
     Domain(domain::Args),
+    Dns(dns::Args),
     Queue(queue::Args),
     Listeners(listeners::Args),
     Check(check::Args),
@@ -77,6 +79,7 @@ pub(super) fn main() -> ExitCode {
         Command::Account(args) => args.request(),
         Command::Alias(args) => Ok(args.request()),
         Command::Domain(args) => Ok(args.request()),
+        Command::Dns(args) => Ok(args.request()),
         Command::Queue(args) => Ok(args.request()),
         Command::Listeners(args) => Ok(args.request()),
         Command::Check(args) => Ok(args.request()),

@@ -6,6 +6,7 @@ mod account;
 mod alias;
 mod appliance;
 mod check;
+mod dns;
 mod domain;
 mod init;
 mod listeners;
@@ -13,6 +14,9 @@ mod queue;
 mod salvage;
 
 pub(super) use account::remove_closed;
+pub(super) use dns::Form as DnsForm;
+
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -45,6 +49,7 @@ pub(super) enum Request {
     DomainAdd { domain: String },
     DomainList,
     DomainDelete { domain: String },
+    DnsRecords { domain: String, addresses: Vec<IpAddr>, zone: Option<DnsForm>, relative: bool },
     QueueList,
     Listeners,
     ListenersSwitch { name: String, on: bool },
@@ -173,6 +178,9 @@ pub(super) fn run(house: &House, request: &Request) -> Reply {
         Request::DomainAdd { domain } => domain::add(house, domain),
         Request::DomainList => domain::list(house),
         Request::DomainDelete { domain } => domain::delete(house, domain),
+        Request::DnsRecords { domain, addresses, zone, relative } => {
+            dns::records(house, domain, addresses, *zone, *relative)
+        }
         Request::QueueList => queue::list(house),
         Request::Listeners => listeners::list(house),
         Request::ListenersSwitch { name, on } => listeners::switch(house, name, *on),

@@ -1,0 +1,110 @@
+//! `dns records|check|push`.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::appliance::dnsguide::{self, Facts, Head, Names, Record, Refused};
+use crate::net::{self, dns::Data};
+
+use super::super::house::House;
+use super::{Done, Error, Reply};
+
+/// How a zone file is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(in super::super) enum Form {
+    /// With SOA and NS, as a name server loads it.
+    Whole,
+    /// The records alone, for a provider's importer.
+    Records,
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Error {
+        Error::Words(refused.0)
+    }
+}
+
+pub(super) fn records(house: &House, domain: &str, addresses: &[IpAddr], zone: Option<Form>, relative: bool) -> Done {
+    let facts = facts(house, domain, addresses)?;
+    let all = dnsguide::records(&facts)?;
+    if let Some(form) = zone {
+        let names = if relative { Names::Relative } else { Names::Full };
+        let serial = u32::try_from(house.clock.now().seconds()).unwrap_or(1);
+        let head = Head { servers: vec![facts.host.clone()], serial };
+        let head = (form == Form::Whole).then_some(&head);
+        let file = dnsguide::zone_file(&facts.domain, &all, names, head)?;
+        return Ok(Reply::done(file.clone(), json!({ "zone": file })));
+    }
+    let mut text = format!("Records of {}, whose mail is at {}\n", facts.domain, facts.host);
+    for record in &all {
+        show(&mut text, record, &facts.domain);
+    }
+    let list = all.iter().map(|record| object(record, &facts.domain)).collect();
+    Ok(Reply::done(text, Value::Array(list)))
+}
+
+/// The facts of a domain as far as this house knows them. `addresses` come from whoever asks; without them the addresses of
+/// this machine count, if the world can reach such.
+pub(super) fn facts(house: &House, domain: &str, addresses: &[IpAddr]) -> Result<Facts, Error> {
+    let own;
+    let addresses = if addresses.is_empty() {
+        own = net::outward_addresses();
+        &own
+    } else {
+        addresses
+    };
+    let chain = house.folder.pair().map_err(|error| error.to_string())?.map(|pair| pair.chain);
+    let settings = house.settings.load();
+    Ok(dnsguide::gather(&house.data.read()?, &settings, chain.as_deref(), domain, addresses)?)
+}
+
+fn show(text: &mut String, record: &Record, domain: &str) {
+    let mut line = |what: &str, value: &str| {
+        let _ = writeln!(text, "  {what:<9} {value}");
+    };
+    line("", "");
+    match record.relative(domain).filter(|relative| relative != "@") {
+        Some(relative) => line("name", &format!("{relative}   (in full: {}.)", record.name)),
+        None if record.name == domain => line("name", &format!("@   (in full: {}.)", record.name)),
+        None => line("name", &format!("{}.   (not in {domain})", record.name)),
+    }
+    line("type", record.kind.as_str());
+    if let Some(priority) = record.data.as_ref().and_then(Data::priority) {
+        line("priority", &priority.to_string());
+    }
+    line("value", &record.data.as_ref().map_or("?".to_owned(), Data::value));
+    if let Some(parts) = parts(record) {
+        line("in parts", &parts.iter().map(|part| format!("\"{part}\"")).collect::<Vec<_>>().join(" "));
+    }
+    line("ttl", &record.ttl.to_string());
+    line("what for", &record.purpose);
+    if let Some(reason) = &record.withheld {
+        line("publish", &format!("no: {reason}"));
+    }
+}
+
+/// A text that is too long for one string, as panels want it that do not split it themselves.
+fn parts(record: &Record) -> Option<Vec<String>> {
+    let Some(Data::Txt(text)) = &record.data else { return None };
+    let parts = dnsguide::split_text(text);
+    (parts.len() > 1).then(|| parts.iter().map(|part| String::from_utf8_lossy(part).into_owned()).collect())
+}
+
+fn object(record: &Record, domain: &str) -> Value {
+    json!({
+        "name": record.name,
+        "relative": record.relative(domain),
+        "type": record.kind.as_str(),
+        "priority": record.data.as_ref().and_then(Data::priority),
+        "value": record.data.as_ref().map(Data::value),
+        "parts": parts(record),
+        "ttl": record.ttl,
+        "purpose": record.purpose,
+        "publish": record.is_for_publishing(),
+        "reason": record.withheld,
+    })
+}
