@@ -303,7 +303,7 @@ class Disk(unittest.TestCase):
         target = folder / "target"
         self.assertIn(f"VARIANT_ID={board}\n", (target / "etc/os-release").read_text())
         self.assertEqual("ID=buildroot\n", (target / "usr/lib/os-release").read_text(), "written through the link")
-        self.assertEqual("/run/resolv.conf", os.readlink(target / "etc/resolv.conf"))
+        self.assertEqual("/run/homepost/resolv.conf", os.readlink(target / "etc/resolv.conf"))
         self.assertEqual("/run", os.readlink(target / "var/run"))
         for gone in ("etc/init.d", "usr/lib/modules", "var/log"):
             self.assertFalse((target / gone).exists(), gone)
