@@ -82,15 +82,15 @@ bench: ## homepost beside Postfix and Dovecot, in one run; figures in target/ben
 static: ## the static binary for the images (ARCH=x86_64 or aarch64), in target/static
 	@scripts/static $${ARCH:-x86_64}
 
-image: ## the image of a board (BOARD=qemu-x86_64; others by BUILDROOT=folder, see README.md), in target/image
+image: ## the image of a board (BOARD=qemu-x86_64; others by BUILDROOT=folder, see README.md), with what one downloads, in target/image
 	@scripts/image $${BOARD:-qemu-x86_64}
 
 qemu: ## boot that image in QEMU with its ports on loopback, and say how to reach it
 	@scripts/qemu
 
-test-image: ## build the image, boot it in QEMU and ask what an owner would notice
+test-image: ## build the image, boot it in QEMU and ask what an owner would notice (ARCH=x86_64 or aarch64)
 	@scripts/need build python static image
-	@scripts/test image-build image
+	@BOARD=$${BOARD:-qemu-$${ARCH:-x86_64}} scripts/test image-build release lan image
 
 powercut: ## build the image, and cut its power at 500 moments (N=n for another number)
 	@scripts/need build python static image
