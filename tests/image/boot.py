@@ -96,6 +96,9 @@ def household(checks, board):
             said = "\n".join(report["box"])
             for words in ("system a", "address   10.0.2.15", "ports     25, 465, 993", "disk      "):
                 assert words in said, said
+        with checks("the mail service knows that the clock was not checked, since no time server can be reached"):
+            same(report["clock"], ["not checked"], "state")
+            assert any("not checked yet" in line for line in report["log"]), report["log"]
         with checks("the root is read-only"):
             same(report["root"], ["read-only"], "an attempt to write")
             root = [line.split() for line in report["mount"] if line.split()[0] == "/"]

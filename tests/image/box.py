@@ -64,8 +64,8 @@ class Box(House):
 
     # ---- the machine
 
-    def start(self, memory=256, writes=None):
-        """`writes`: a file where every write and flush of the disk is logged (blocklog.py)."""
+    def start(self, memory=256, writes=None, more=()):
+        """`writes`: a file where every write and flush of the disk is logged (blocklog.py). `more`: further options of QEMU."""
         self.boots += 1
         self.log = self.folder / f"serial-{self.boots}"
         self.log.touch()
@@ -74,7 +74,7 @@ class Box(House):
         errors = open(self.folder / "qemu.log", "ab")
         self.process = subprocess.Popen(
             [str(ROOT / "scripts" / "qemu"), self.board, str(self.disk), "-serial", f"file:{self.log}",
-             "-fw_cfg", "name=opt/homepost/report,string=1", "-qmp", f"unix:{control},server=on,wait=off"],
+             "-fw_cfg", "name=opt/homepost/report,string=1", "-qmp", f"unix:{control},server=on,wait=off", *more],
             env=dict(os.environ, OFFSET=str(self.offset), MEMORY=str(memory), WRITES=str(writes or "")),
             stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
         errors.close()
