@@ -1,5 +1,6 @@
-"""The records of a domain, held against BIND: as a zone file, looked up live, and written by RFC 2136."""
+"""The records of a domain, held against BIND: as a zone file, and looked up live."""
 
+import json
 import re
 import subprocess
 
@@ -7,6 +8,11 @@ from bind import Bind, tool
 from house import Checks, House, same
 
 DOMAIN = "example.test"
+HEAD = """$TTL 3600
+@ IN SOA ns1.example.test. hostmaster.example.test. 1 7200 900 1209600 240
+@ IN NS ns1.example.test.
+ns1 IN A 127.0.0.1
+"""
 ADDRESS = "192.0.2.25"
 
 
@@ -91,6 +97,78 @@ def as_zone(checks, house):
             bind.end()
 
 
+def check(house, *servers):
+    words = [word for server in servers for word in ("--server", server)]
+    done = house.run("dns", "check", DOMAIN, "--address", ADDRESS, *words, "--json", ok=False)
+    return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
+
+
+def states(answer):
+    return {(one["name"], one["type"], one["value"]): one["state"] for one in answer["records"]}
+
+
+def the(answer, name, kind):
+    return next(one for one in answer["records"] if one["name"] == name and one["type"] == kind)
+
+
+def looked_up(checks, house):
+    whole = house.run("dns", "records", DOMAIN, "--address", ADDRESS, "--zone").stdout
+    good = Bind(house.folder / "good", {DOMAIN: whole})
+    # What people do: a text in two records, with quotation marks, with the domain doubled, an address as MX.
+    key = next(r for r in records(house) if r["value"].startswith("v=DKIM1; k=rsa"))
+    first, second = key["parts"]
+    bad = Bind(house.folder / "bad", {DOMAIN: HEAD + f"""
+{key["name"]}. IN TXT "{first}"
+{key["name"]}. IN TXT "{second}"
+_dmarc IN TXT "\\"v=DMARC1; p=none; rua=mailto:postmaster@{DOMAIN}; ruf=mailto:postmaster@{DOMAIN}\\""
+_smtp._tls.{DOMAIN} IN TXT "v=TLSRPTv1; rua=mailto:postmaster@{DOMAIN}"
+@ IN MX 10 {ADDRESS}
+@ IN TXT "v=spf1 include:_spf.google.com ~all"
+@ IN TXT "google-site-verification=x"
+mail IN A 104.16.1.1
+"""})
+    try:
+        with checks("a zone that is right is called right"):
+            code, answer, words = check(house, good.address)
+            same((code, set(states(answer).values())), (0, {"right"}), words)
+            same(answer["zone"], DOMAIN)
+            same(answer["existing"], None)
+        with checks("a server that runs, and may not do much, asks as well"):
+            house.serve()
+            same(check(house, good.address)[:2], (code, answer))
+            house.stop()
+        with checks("usual mistakes are recognised and said in words"):
+            code, answer, words = check(house, bad.address)
+            same(code, 1)
+            assert "are not right yet" in words, words
+            for name, kind, state, part in [
+                (key["name"], "TXT", "different", "2 pieces"),
+                (f"_dmarc.{DOMAIN}", "TXT", "different", "quotation marks"),
+                (f"_smtp._tls.{DOMAIN}", "TXT", "different", "enter only _smtp._tls"),
+                (DOMAIN, "MX", "different", "points to an address"),
+                (f"mail.{DOMAIN}", "A", "different", "Cloudflare"),
+                (f"mta-sts.{DOMAIN}", "CNAME", "not there yet", "up to 4 min"),
+            ]:
+                one = the(answer, name, kind)
+                assert one["state"] == state and part in one["words"], one
+            same(answer["existing"]["merged-spf"], "v=spf1 mx include:_spf.google.com ~all")
+            assert any("There may be only one" in words for words in answer["advice"]), answer["advice"]
+        with checks("two servers that do not say the same are told apart"):
+            _, answer, _ = check(house, good.address, bad.address)
+            one = the(answer, f"_mta-sts.{DOMAIN}", "TXT")
+            assert one["state"] == "answers differ" and "not there yet" in one["words"], one
+        with checks("a server that is silent does not hide the one that answers; silent alone, it is said"):
+            bad.end()
+            code, answer, words = check(house, good.address, bad.address)
+            same((code, set(states(answer).values())), (0, {"right"}), words)
+            code, answer, words = check(house, bad.address)
+            same((code, answer), (1, None))
+            assert "cannot ask" in words, words
+    finally:
+        good.end()
+        bad.end()
+
+
 def main():
     checks = Checks()
     house = House("dns")
@@ -98,6 +176,7 @@ def main():
         house.init()
         listed(checks, house)
         as_zone(checks, house)
+        looked_up(checks, house)
     finally:
         house.end()
     checks.end()

@@ -1,8 +1,8 @@
 //! The records that a domain needs in the DNS so that mail for it finds this server, is believed, and is set up in mail
 //! programs by itself: which they are, what each one is for, and how they are written down.
 //!
-//! Pure: facts go in, records, words and zone files come out. Does not know: sockets, how a record is asked for or
-//! written, and who looks at it. `gather` alone reads the store and the settings, for whoever needs the facts.
+//! Pure: facts and answers go in, records, words and zone files come out. Does not know: sockets, how a record is
+//! asked for, and who looks at it. `gather` alone touches the store, for whoever needs it.
 //!
 //! Invariants, cited by tests:
 //! - G1: a name or a value with a line break, a zero byte or another control character is refused, and what is written
@@ -10,13 +10,18 @@
 //! - G2: a record that must not be published yet says so itself, with the reason, and stands in a zone file only as a
 //!   comment.
 
+mod existing;
 mod facts;
 mod gather;
+mod judge;
+mod mistakes;
 pub mod policy;
 mod records;
 mod spf;
 mod zone;
 
+#[cfg(test)]
+mod live_tests;
 #[cfg(test)]
 mod tests;
 
@@ -24,8 +29,10 @@ use std::fmt;
 
 use crate::net::dns::{Data, Kind};
 
+pub use existing::{Existing, existing};
 pub use facts::{Account, Certificate, Dmarc, Facts, Key, Outbound, Service};
 pub use gather::gather;
+pub use judge::{State, Verdict, judge, questions, span};
 pub use records::records;
 pub use zone::{Head, Names, split_text, zone_file};
 

@@ -35,3 +35,35 @@ fn check_mechanism(text: &str) -> Result<(), Refused> {
     }
     Err(Refused(format!("{} is no part of an SPF record; one is include:_spf.provider.example", super::shown(text))))
 }
+
+/// An SPF record that is there, with this server in it as well: `mx` (or the relay's words) before all others, everything
+/// else as it was. `None`: it is no SPF record that can be extended.
+pub(super) fn merged(there: &str, facts: &Facts) -> Option<String> {
+    let mut terms = there.split_whitespace();
+    if !terms.next()?.eq_ignore_ascii_case("v=spf1") {
+        return None;
+    }
+    let rest: Vec<&str> = terms.collect();
+    let has = |term: &str| rest.iter().any(|there| there.trim_start_matches('+').eq_ignore_ascii_case(term));
+    let mut out = vec!["v=spf1"];
+    if !has("mx") {
+        out.push("mx");
+    }
+    if let Outbound::Relay(mechanism) = &facts.outbound
+        && !has(mechanism)
+    {
+        out.push(mechanism);
+    }
+    out.extend(rest);
+    Some(out.join(" "))
+}
+
+/// Look-ups that a record asks for by itself (RFC 7208 4.6.4); 10 are the most, those of included records counted too.
+pub(super) fn lookups(text: &str) -> usize {
+    let asks = |term: &str| {
+        let bare = term.trim_start_matches(['+', '-', '~', '?']).to_ascii_lowercase();
+        let name = bare.split([':', '/', '=']).next().unwrap_or_default().to_owned();
+        matches!(name.as_str(), "include" | "a" | "mx" | "ptr" | "exists" | "redirect")
+    };
+    text.split_whitespace().filter(|term| asks(term)).count()
+}

@@ -15,7 +15,7 @@ fn digests(seed: u8) -> Digests {
     }
 }
 
-fn facts() -> Facts {
+pub(super) fn facts() -> Facts {
     let on = |service| match service {
         Service::Imaps => Some(993),
         Service::Submissions => Some(465),

@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use clap::{Subcommand, ValueEnum};
 
@@ -26,6 +26,16 @@ enum What {
         #[arg(long, requires = "zone")]
         relative: bool,
     },
+    /// Ask the domain's own name servers, and say what is right, what is missing and what is wrong
+    Check {
+        domain: String,
+        /// As for records
+        #[arg(long = "address", value_name = "IP")]
+        addresses: Vec<IpAddr>,
+        /// Ask these servers instead of looking for the domain's own
+        #[arg(long = "server", value_name = "IP[:PORT]", value_parser = server)]
+        servers: Vec<SocketAddr>,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -44,6 +54,13 @@ impl Args {
                 });
                 Request::DnsRecords { domain, addresses, zone, relative }
             }
+            What::Check { domain, addresses, servers } => Request::DnsCheck { domain, addresses, servers },
         }
     }
+}
+
+/// An address, with port 53 if it says none.
+fn server(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+    bare.or_else(|_| text.parse()).map_err(|_| "a server is an address, as in 192.0.2.53 or 192.0.2.53:5353".to_owned())
 }

@@ -16,7 +16,7 @@ mod salvage;
 pub(super) use account::remove_closed;
 pub(super) use dns::Form as DnsForm;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -50,6 +50,7 @@ pub(super) enum Request {
     DomainList,
     DomainDelete { domain: String },
     DnsRecords { domain: String, addresses: Vec<IpAddr>, zone: Option<DnsForm>, relative: bool },
+    DnsCheck { domain: String, addresses: Vec<IpAddr>, servers: Vec<SocketAddr> },
     QueueList,
     Listeners,
     ListenersSwitch { name: String, on: bool },
@@ -181,6 +182,7 @@ pub(super) fn run(house: &House, request: &Request) -> Reply {
         Request::DnsRecords { domain, addresses, zone, relative } => {
             dns::records(house, domain, addresses, *zone, *relative)
         }
+        Request::DnsCheck { domain, addresses, servers } => dns::check(house, domain, addresses, servers),
         Request::QueueList => queue::list(house),
         Request::Listeners => listeners::list(house),
         Request::ListenersSwitch { name, on } => listeners::switch(house, name, *on),

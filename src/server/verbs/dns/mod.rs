@@ -1,4 +1,6 @@
-//! `dns records|check|push`.
+//! `dns records|check`; what needs the network is in `live`.
+
+mod live;
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -11,6 +13,8 @@ use crate::net::{self, dns::Data};
 
 use super::super::house::House;
 use super::{Done, Error, Reply};
+
+pub(super) use live::check;
 
 /// How a zone file is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +53,7 @@ pub(super) fn records(house: &House, domain: &str, addresses: &[IpAddr], zone: O
 
 /// The facts of a domain as far as this house knows them. `addresses` come from whoever asks; without them the addresses of
 /// this machine count, if the world can reach such.
-pub(super) fn facts(house: &House, domain: &str, addresses: &[IpAddr]) -> Result<Facts, Error> {
+fn facts(house: &House, domain: &str, addresses: &[IpAddr]) -> Result<Facts, Error> {
     let own;
     let addresses = if addresses.is_empty() {
         own = net::outward_addresses();
