@@ -1,7 +1,7 @@
 # What one does with this tree. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage dns announce fuzz bench static image qemu test-image powercut test-buildroot check-buildroot clean-run
+.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage dns announce fuzz bench static image qemu test-image test-aarch64 bench-image powercut test-buildroot check-buildroot clean-run
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,14 @@ qemu: ## boot that image in QEMU with its ports on loopback, and say how to reac
 test-image: ## build the image, boot it in QEMU and ask what an owner would notice (ARCH=x86_64 or aarch64)
 	@scripts/need build python static image
 	@BOARD=$${BOARD:-qemu-$${ARCH:-x86_64}} scripts/test image-build release lan image
+
+test-aarch64: ## the static binary for aarch64, under qemu-user: set up, mail in, mail out, check
+	@scripts/need build python static
+	@scripts/test static-aarch64 aarch64
+
+bench-image: ## sizes and start-up times of the image, beside the same image with a trivial responder; figures in target/bench
+	@scripts/need build python static image
+	@BOARD=$${BOARD:-qemu-x86_64} scripts/test image-build bench-image
 
 powercut: ## build the image, and cut its power at 500 moments (N=n for another number)
 	@scripts/need build python static image

@@ -21,6 +21,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
 # What ships: the static binary (scripts/static). HOMEPOST=target/debug/homepost tries another.
 BINARY = os.environ.get("HOMEPOST", str(TARGET / "static" / os.uname().machine / "homepost"))
+# The same with what runs it, for a binary of another machine (HOMEPOST_RUNNER=qemu-aarch64-static).
+COMMAND = [*os.environ.get("HOMEPOST_RUNNER", "").split(), BINARY]
 ALICE = "alice@example.test"
 PASSWORD = "correct horse battery staple"
 
@@ -60,7 +62,7 @@ class House:
     # ---- the command line
 
     def run(self, *words, input="", ok=True):
-        done = subprocess.run([BINARY, *words, "--data", str(self.data)], input=input, text=True, capture_output=True)
+        done = subprocess.run([*COMMAND, *words, "--data", str(self.data)], input=input, text=True, capture_output=True)
         if ok and done.returncode != 0:
             raise RuntimeError(f"homepost {' '.join(words)}: {done.returncode}: {done.stdout}{done.stderr}")
         return done
@@ -93,7 +95,8 @@ class House:
 
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [*under, BINARY, "serve", "--data", str(self.data), "--bind", "127.0.0.1", "--port-offset", str(self.offset)],
+                [*under, *COMMAND, "serve", "--data", str(self.data), "--bind", "127.0.0.1",
+                 "--port-offset", str(self.offset)],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True, preexec_fn=limits)
         ready = threading.Event()
 
