@@ -20,6 +20,8 @@ pub mod net;
 pub mod settings;
 // rank 5: people, addresses, domains, credentials.
 pub mod directory;
+// rank 5: certificates, kept and renewed; the talk with an authority.
+pub mod cert;
 // rank 6: mailboxes, messages, flags, UIDs, the change log.
 pub mod account;
 // rank 7: what is still to be sent.

@@ -254,7 +254,7 @@ fn a_port_that_is_taken_is_named() {
     let home = Home::set_up();
     let offset = free_offset();
     let taken: Vec<_> =
-        [25, 465, 993].iter().map(|port| TcpListener::bind(("127.0.0.1", port + offset)).unwrap()).collect();
+        [25, 443, 465, 993].iter().map(|port| TcpListener::bind(("127.0.0.1", port + offset)).unwrap()).collect();
     let out = home.run(&format!("serve --bind 127.0.0.1 --port-offset {offset}"));
     assert_eq!(out.status.code(), Some(1));
     assert!(err(&out).contains(&(993 + offset).to_string()), "{}", err(&out));

@@ -3,9 +3,11 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
+use serde::{Deserialize, Serialize};
+
 /// Wall time: milliseconds since 1970-01-01T00:00:00Z, may be negative. Only for what people or protocols read; it may
 /// jump (a box without a clock chip starts in the past), so nothing is ordered by it and no id comes from it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Time(pub i64);
 
 impl Time {

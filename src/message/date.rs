@@ -199,6 +199,18 @@ pub fn imap(date: Date) -> String {
     format!("{day:2}-{month}-{year:04} {hour:02}:{minute:02}:{second:02} {}", zone(date.zone))
 }
 
+/// `2026-11-18 11:06 UTC`, for sentences.
+pub fn iso_minute(date: Date) -> String {
+    let (year, month, day, hour, minute, _) = Date::utc(date.time).fields();
+    format!("{year:04}-{:02}-{day:02} {hour:02}:{minute:02} UTC", month + 1)
+}
+
+/// `2026-11-18T11:06:40Z` (RFC 3339 5.6), in UTC.
+pub fn rfc3339(date: Date) -> String {
+    let (year, month, day, hour, minute, second) = Date::utc(date.time).fields();
+    format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", month + 1)
+}
+
 fn zone(minutes: i16) -> String {
     let sign = if minutes < 0 { '-' } else { '+' };
     let minutes = minutes.unsigned_abs();
@@ -306,5 +318,12 @@ mod tests {
         fn nothing_breaks_it(text: Vec<u8>) {
             let _ = (parse(&text), parse_imap(&text), parse_imap_day(&text));
         }
+    }
+
+    #[test]
+    fn times_for_sentences_and_scripts_are_in_utc() {
+        let date = Date { time: Time::from_seconds(1_795_000_000), zone: 120 };
+        assert_eq!(iso_minute(date), "2026-11-18 11:06 UTC");
+        assert_eq!(rfc3339(date), "2026-11-18T11:06:40Z");
     }
 }

@@ -1,4 +1,4 @@
-//! Listeners, TLS, and the one loop that drives any session machine.
+//! Listeners, TLS, an HTTP client, and the one loop that drives any session machine.
 //!
 //! Does not know: mail, files. Certificates arrive as PEM bytes, sessions as a [`proto::Session`](crate::proto::Session)
 //! with its [`proto::Host`](crate::proto::Host).
@@ -14,6 +14,7 @@
 
 pub mod dns;
 pub mod drive;
+pub mod http;
 pub mod listen;
 pub mod local;
 pub mod mdns;
@@ -25,6 +26,7 @@ mod wire;
 mod tests;
 
 pub use drive::{Context, End, Patience, drive};
+pub use http::{HttpClient, HttpError, Roots};
 pub use listen::{Caps, Common, Ending, Handler, Incoming, Listener, Spec};
 pub use outward::{is_public, outward_addresses};
-pub use tls::{Certs, Pair};
+pub use tls::{Certs, Pair, TlsConfig};

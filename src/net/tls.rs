@@ -1,5 +1,6 @@
 //! TLS on the server's side: one configuration for all listeners, certificates chosen by name and swapped in place.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,6 +14,9 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, ServerConnection};
 
 use crate::proto::Secured;
+
+/// A way of speaking TLS, for those who hand it on and look no further.
+pub type TlsConfig = Arc<ServerConfig>;
 
 /// A certificate chain and its key, both PEM.
 pub struct Pair {
@@ -33,15 +37,20 @@ impl fmt::Display for Unusable {
 
 impl std::error::Error for Unusable {}
 
+/// RFC 8737 6.2: what an authority offers, alone, when it comes to look at the answer to its challenge.
+const ACME_TLS: &[u8] = b"acme-tls/1";
+
 /// The certificates in use. A swap touches new handshakes only; connections that stand go on.
 pub struct Certs {
     kept: ArcSwap<Vec<Arc<CertifiedKey>>>,
+    /// Answers to `acme-tls/1`, by name. They are for nobody else.
+    challenges: ArcSwap<BTreeMap<String, Arc<CertifiedKey>>>,
 }
 
 impl Certs {
     /// The first pair serves whoever names no name, or one that none of the others is for.
     pub fn new(pairs: &[Pair]) -> Result<Arc<Certs>, Unusable> {
-        Ok(Arc::new(Certs { kept: ArcSwap::from_pointee(load(pairs)?) }))
+        Ok(Arc::new(Certs { kept: ArcSwap::from_pointee(load(pairs)?), challenges: ArcSwap::default() }))
     }
 
     /// All or nothing: with an error the old ones stay.
@@ -52,6 +61,37 @@ impl Certs {
 
     /// TLS 1.2 and 1.3 with these certificates. Resumption is by tickets, so that idle peers cost no memory.
     pub fn config(self: &Arc<Certs>) -> Result<Arc<ServerConfig>, Unusable> {
+        Ok(Arc::new(self.plain_config()?))
+    }
+
+    /// The same for the port of HTTPS: it speaks HTTP/1.1, and answers the challenges of an authority.
+    pub fn https_config(self: &Arc<Certs>) -> Result<Arc<ServerConfig>, Unusable> {
+        let mut config = self.plain_config()?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec(), ACME_TLS.to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    /// From now on an authority that looks at `name` finds this digest (RFC 8737 3).
+    pub fn put_challenge(&self, name: &str, digest: &[u8; 32]) -> Result<(), Unusable> {
+        let pair = challenge_pair(name, digest)?;
+        let key = load(&[pair])?.into_iter().next().ok_or_else(|| Unusable("no certificate".to_owned()))?;
+        self.challenges.rcu(|old| {
+            let mut new = BTreeMap::clone(old);
+            new.insert(name.to_ascii_lowercase(), key.clone());
+            new
+        });
+        Ok(())
+    }
+
+    pub fn remove_challenge(&self, name: &str) {
+        self.challenges.rcu(|old| {
+            let mut new = BTreeMap::clone(old);
+            new.remove(&name.to_ascii_lowercase());
+            new
+        });
+    }
+
+    fn plain_config(self: &Arc<Certs>) -> Result<ServerConfig, Unusable> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(|error| Unusable(format!("TLS cannot be set up: {error}")))?
@@ -60,7 +100,7 @@ impl Certs {
         config.ticketer =
             aws_lc_rs::Ticketer::new().map_err(|error| Unusable(format!("TLS tickets cannot be set up: {error}")))?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Arc::new(config))
+        Ok(config)
     }
 
     fn choose(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
@@ -77,6 +117,9 @@ impl Certs {
 
 impl ResolvesServerCert for Certs {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if hello.alpn().is_some_and(|mut offered| offered.any(|protocol| protocol == ACME_TLS)) {
+            return self.challenges.load().get(&hello.server_name()?.to_ascii_lowercase()).cloned();
+        }
         self.choose(hello.server_name())
     }
 }
@@ -159,6 +202,22 @@ pub fn self_signed(names: &[String]) -> Result<Pair, Unusable> {
     }
     let cert = params.self_signed(&key).map_err(fault)?;
     Ok(Pair { chain: cert.pem().into_bytes(), key: key.serialize_pem().into_bytes() })
+}
+
+/// RFC 8737 3: self-signed, for this one name, with the digest in a critical extension.
+fn challenge_pair(name: &str, digest: &[u8; 32]) -> Result<Pair, Unusable> {
+    let fault = |error: rcgen::Error| Unusable(format!("the answer to a challenge cannot be made: {error}"));
+    let key = rcgen::KeyPair::generate().map_err(fault)?;
+    let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).map_err(fault)?;
+    params.custom_extensions = vec![rcgen::CustomExtension::new_acme_identifier(digest)];
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    let cert = params.self_signed(&key).map_err(fault)?;
+    Ok(Pair { chain: cert.pem().into_bytes(), key: key.serialize_pem().into_bytes() })
+}
+
+/// Whether the chain and the key can be used, and belong together.
+pub fn check(pair: &Pair) -> Result<(), Unusable> {
+    load(std::slice::from_ref(pair)).map(drop)
 }
 
 /// What the session machine is told of a finished handshake.

@@ -17,6 +17,7 @@ use bytes::Bytes;
 
 use crate::base::{BlobId, Mono};
 
+pub mod http;
 pub mod imap;
 pub mod sasl;
 pub mod smtp;

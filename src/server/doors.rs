@@ -8,13 +8,12 @@ use std::sync::Arc;
 use rustix::process::{Resource, getrlimit};
 use tracing::{error, info};
 
-use crate::net::tls::{self, Unusable};
-use crate::net::{Caps, Certs, Common, Ending, Listener, Pair, Patience, Spec};
+use crate::net::{Caps, Certs, Common, Ending, Listener, Patience, Spec};
 use crate::settings::{Name, Settings};
 
-use super::folder::Folder;
 use super::house::House;
 use super::sessions::Sessions;
+use super::theatre::Theatre;
 
 /// Where the ports are, beside the settings.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,10 +35,11 @@ pub(super) struct Doors {
 
 impl Doors {
     pub fn new(house: &House, shift: Shift) -> Result<Doors, String> {
-        let certs = certificates(house).map_err(|error| error.to_string())?;
+        let certs = house.certificates.serve(house)?;
         let config = certs.config().map_err(|error| error.to_string())?;
+        let https = certs.https_config().map_err(|error| error.to_string())?;
         let (common, ending) = Common::new(house.clock.clone(), Some(config));
-        let sessions = Sessions::new(house, &ending.watch());
+        let sessions = Sessions::new(house, https, &ending.watch());
         Ok(Doors { shift, common, ending, certs, sessions, open: BTreeMap::new() })
     }
 
@@ -86,16 +86,17 @@ impl Doors {
     /// New limits and a new certificate; for whoever comes from now on.
     pub fn reload(&self, house: &House) -> Vec<String> {
         self.sessions.reload(house, &self.ending.watch());
-        let swapped = match house.folder.pair() {
-            Ok(Some(pair)) => self.certs.swap(&[pair]).map_err(|error| error.to_string()),
-            Ok(None) => Ok(()),
-            Err(error) => Err(error.to_string()),
-        };
-        let problem = swapped.err().map(|error| format!("the certificate stays as it is: {error}"));
+        let problem =
+            house.certificates.swap(house).err().map(|error| format!("the certificate stays as it is: {error}"));
         if let Some(problem) = &problem {
             error!("{problem}");
         }
         problem.into_iter().collect()
+    }
+
+    /// Where an authority looks for answers to its challenges. To be dropped before [`Doors::close`] can end.
+    pub fn theatre(&self, house: &Arc<House>) -> Theatre {
+        Theatre::new(house.clone(), self.certs.clone(), self.common.clone(), self.shift)
     }
 
     /// Stops accepting, lets sessions take their leave; resolves when the last has.
@@ -129,6 +130,8 @@ pub(super) fn spec(settings: &Settings, name: Name, port: u16, shift: Shift) -> 
             let limits = &settings.limits.imap;
             (limits.connections, limits.connections_per_address, limits.half_open, limits.handshake_ms)
         }
+        // One short answer each.
+        Name::Https => (200, 20, 100, settings.limits.smtp.handshake_ms),
     };
     let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX).min(descriptors());
     Some(Spec {
@@ -141,42 +144,22 @@ pub(super) fn spec(settings: &Settings, name: Name, port: u16, shift: Shift) -> 
     })
 }
 
+/// The port of http-01, which is open only while an authority looks.
+pub(super) fn challenge_spec(settings: &Settings, shift: Shift) -> Option<Spec> {
+    Some(Spec {
+        name: "http-01".to_owned(),
+        bind: shift.bind,
+        port: settings.acme.http_port.checked_add(shift.offset)?,
+        implicit_tls: false,
+        caps: Caps { total: 100.min(descriptors()), per_address: 20, silent: 50 },
+        patience: Patience::default(),
+    })
+}
+
 /// How many descriptors one listener's connections may take: strangers must not be able to take those that the stores
 /// need. Half of a small limit, or 128, is kept back; the rest is shared evenly.
 fn descriptors() -> usize {
     let Some(limit) = getrlimit(Resource::Nofile).current else { return usize::MAX };
     let shared = limit - (limit / 2).min(128);
     usize::try_from(shared).unwrap_or(usize::MAX) / Name::ALL.len()
-}
-
-/// The certificate in the folder. One that is lost or damaged is no reason not to start (P9): then a new self-signed one
-/// serves, which is kept only where there was none.
-fn certificates(house: &House) -> Result<Arc<Certs>, Unusable> {
-    let kept = match house.folder.pair() {
-        Ok(Some(pair)) => Some(Certs::new(&[pair])),
-        Ok(None) => None,
-        Err(error) => Some(Err(Unusable(error.to_string()))),
-    };
-    match kept {
-        Some(Ok(certs)) => Ok(certs),
-        Some(Err(error)) => {
-            error!(%error, "the certificate cannot be used; a self-signed one serves instead");
-            Certs::new(&[fresh(house)?])
-        }
-        None => {
-            let pair = fresh(house)?;
-            keep(&house.folder, &pair);
-            Certs::new(&[pair])
-        }
-    }
-}
-
-fn fresh(house: &House) -> Result<Pair, Unusable> {
-    tls::self_signed(&[house.settings.load().hostname.clone()])
-}
-
-fn keep(folder: &Folder, pair: &Pair) {
-    if let Err(error) = folder.put_pair(pair) {
-        error!(%error, "the new certificate cannot be kept");
-    }
 }

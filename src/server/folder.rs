@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::cert::Keep;
 use crate::net::Pair;
 
 /// The path of a data folder, whoever holds it.
@@ -82,7 +83,7 @@ impl Folder {
         }
     }
 
-    /// The server's certificate and key. `None` if there is none yet.
+    /// The certificate that the server made for itself, and its key. `None` if there is none yet.
     pub fn pair(&self) -> io::Result<Option<Pair>> {
         let (chain, key) = (self.0.join("tls/cert.pem"), self.0.join("tls/key.pem"));
         match (fs::read(&chain), fs::read(&key)) {
@@ -100,6 +101,45 @@ impl Folder {
         }
         write(&folder.join("key.pem"), &pair.key)?;
         write(&folder.join("cert.pem"), &pair.chain)
+    }
+}
+
+/// `tls/` in the data folder, for certificates, keys and accounts.
+pub(super) struct Drawer(PathBuf);
+
+impl Folder {
+    pub fn drawer(&self) -> Drawer {
+        Drawer(self.0.join("tls"))
+    }
+}
+
+impl Keep for Drawer {
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.0.join(name)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        if !self.0.is_dir() {
+            DirBuilder::new().mode(0o700).create(&self.0)?;
+        }
+        write(&self.0.join(name), bytes)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        remove(&self.0.join(name))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(&self.0) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
     }
 }
 
@@ -174,5 +214,20 @@ mod tests {
         assert_eq!((pair.chain, pair.key), (b"chain".to_vec(), b"key".to_vec()));
         assert_eq!(mode(&dir.path().join("tls")), 0o700);
         assert_eq!(mode(&dir.path().join("tls/key.pem")), 0o600);
+    }
+
+    #[test]
+    fn what_is_kept_beside_the_certificate_is_the_owner_s_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let drawer = Folder::new(dir.path()).drawer();
+        assert!(drawer.list().unwrap().is_empty() && drawer.read("host.pem").unwrap().is_none());
+        drawer.write("host.pem", b"secret").unwrap();
+        assert_eq!(drawer.read("host.pem").unwrap().unwrap(), b"secret");
+        assert_eq!(mode(&dir.path().join("tls")), 0o700);
+        assert_eq!(mode(&dir.path().join("tls/host.pem")), 0o600);
+        assert_eq!(drawer.list().unwrap(), ["host.pem"]);
+        drawer.remove("host.pem").unwrap();
+        drawer.remove("host.pem").unwrap();
+        assert!(drawer.list().unwrap().is_empty());
     }
 }

@@ -12,6 +12,7 @@ use crate::settings::Settings;
 use crate::store::disk::RealDisk;
 use crate::store::{self, Data};
 
+use super::certificates::Certificates;
 use super::folder::Folder;
 use super::limits;
 use super::time;
@@ -29,6 +30,7 @@ pub(super) struct House {
     pub throttle: Throttle,
     /// What SELECT showed lately, for all sessions.
     pub overviews: Arc<Overviews>,
+    pub certificates: Certificates,
 }
 
 impl House {
@@ -45,8 +47,9 @@ impl House {
         let directory = Arc::new(directory.map_err(|error| Error::from(error).to_string())?);
         let throttle = Throttle::new(settings.limits.login.failures_per_address);
         let settings = ArcSwap::from_pointee(settings);
+        let certificates = Certificates::open(folder);
         let (folder, overviews) = (folder.clone(), Arc::default());
-        Ok(House { folder, settings, data, directory, clock, random, throttle, overviews })
+        Ok(House { folder, settings, data, directory, clock, random, throttle, overviews, certificates })
     }
 
     /// Ends the stores, with a checkpoint.

@@ -1,6 +1,7 @@
 //! What the settings mean to those who keep to them. Every setting is passed on here or in `doors` (its test goes through
 //! the table), and nowhere else; the transcripts play with what these make.
 
+use crate::cert;
 use crate::delivery;
 use crate::directory::Throttle;
 use crate::message;
@@ -79,6 +80,19 @@ pub(super) fn throttle(known: &Throttle, settings: &Settings) -> Throttle {
     known.with(free_guesses(settings))
 }
 
+/// Of certificates from an authority. The file of its root is read when it is needed.
+pub(super) fn certificates(settings: &Settings) -> cert::Config {
+    let acme = &settings.acme;
+    let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    cert::Config {
+        directory: some(&acme.directory),
+        staging: some(&acme.staging),
+        contact: some(&acme.contact),
+        method: cert::Method::ALL.into_iter().find(|method| method.as_str() == acme.challenge),
+        profile: some(&acme.profile),
+    }
+}
+
 /// Of the stores.
 pub(super) fn store(settings: &Settings) -> Options {
     let limits = &settings.limits.store;
@@ -100,7 +114,7 @@ fn number(number: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::doors::{Shift, spec};
+    use crate::server::doors::{Shift, challenge_spec, spec};
     use crate::settings::{Kind, SECTIONS};
 
     /// All that the server is made of, as far as settings have a say in it.
@@ -119,6 +133,7 @@ mod tests {
                 delivery(settings),
                 free_guesses(settings),
                 (store.checkpoint_bytes, store.staged_bytes),
+                (certificates(settings), challenge_spec(settings, Shift::default()), &settings.acme.root),
             )
         )
     }
@@ -135,6 +150,10 @@ mod tests {
                     assert_ne!(passed_on(&renamed), usual);
                     continue;
                 }
+                Kind::Url => "\"https://ca.example.test/dir\"".to_owned(),
+                Kind::MailAddress => "\"anna@example.test\"".to_owned(),
+                Kind::Word | Kind::File => "\"word\"".to_owned(),
+                Kind::Choice { of, .. } => format!("\"{}\"", of[of.len() - 1]),
                 Kind::Switch { default } => (!default).to_string(),
                 Kind::Port { default } => (default + 1).to_string(),
                 Kind::Count { default, min, max } | Kind::Size { default, min, max } => {

@@ -12,6 +12,7 @@
 //! - V3: `settings.toml` is written last: a folder that has one is set up, whatever was cut off before.
 //! - V4: `ready` is there only while the listeners are.
 
+mod certificates;
 mod cli;
 mod control;
 mod doors;
@@ -22,6 +23,7 @@ mod log;
 mod serve;
 mod sessions;
 mod tasks;
+mod theatre;
 mod time;
 mod verbs;
 

@@ -14,6 +14,7 @@ use crate::base::{OsRandom, SystemClock};
 use crate::net::mdns;
 use crate::settings::Settings;
 
+use super::certificates;
 use super::control;
 use super::doors::{Doors, Shift};
 use super::folder::{Folder, remove};
@@ -112,6 +113,7 @@ async fn run(folder: &Folder, shift: Shift) -> Result<(), String> {
         warn!("the time of this machine is not checked yet");
     }
     let chores = tokio::spawn(tasks::run(house.clone()));
+    let renewals = tokio::spawn(certificates::run(house.clone(), doors.theatre(&house)));
     folder.set_ready(true);
     say("ready");
     info!("ready");
@@ -134,6 +136,8 @@ async fn run(folder: &Folder, shift: Shift) -> Result<(), String> {
     }
     info!("ending");
     folder.set_ready(false);
+    renewals.abort();
+    let _ = renewals.await;
     if tokio::time::timeout(GRACE, doors.close()).await.is_err() {
         warn!("some sessions did not end in time");
     }
@@ -165,6 +169,7 @@ async fn reload(house: &House, doors: &mut Doors) -> Vec<String> {
         }
     }
     let _ = doors.reload(house);
+    house.certificates.poke();
     let problems = doors.apply(&house.settings.load()).await;
     info!("reloaded");
     problems

@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use crate::delivery::Intake;
 use crate::directory::Internal;
 use crate::imap;
-use crate::net::{Handler, drive};
+use crate::net::{Handler, TlsConfig, drive};
+use crate::proto::http::{Machine as Http, NoHost, Page, Pages, Request};
 use crate::proto::imap::{Config as ImapConfig, Imap, Tls};
 use crate::proto::smtp::{Config as SmtpConfig, Machine as Smtp, Port};
 use crate::settings::{Name, Settings};
@@ -22,16 +23,19 @@ pub(super) struct Sessions {
     imap: ArcSwap<(ImapConfig, Arc<imap::Shared<Internal>>)>,
     smtp: ArcSwap<(SmtpConfig, Arc<smtp::Shared<Internal>>)>,
     intake: Intake,
+    /// Of the port of HTTPS, which speaks more protocols than the others.
+    https: TlsConfig,
 }
 
 impl Sessions {
-    pub fn new(house: &House, stop: &watch::Receiver<bool>) -> Arc<Sessions> {
+    pub fn new(house: &House, https: TlsConfig, stop: &watch::Receiver<bool>) -> Arc<Sessions> {
         let settings = house.settings.load();
         let intake = Intake::new(house.data.clone(), house.clock.clone(), house.random.clone());
         Arc::new(Sessions {
             imap: ArcSwap::from_pointee(imap_parts(house, &settings, stop)),
             smtp: ArcSwap::from_pointee(smtp_parts(house, &settings, &intake, stop)),
             intake,
+            https,
         })
     }
 
@@ -55,6 +59,17 @@ impl Sessions {
             Name::Smtp => sessions.smtp_handler(Port::Smtp),
             Name::Submissions => sessions.smtp_handler(Port::Submissions),
             Name::Submission => sessions.smtp_handler(Port::Submission),
+            Name::Https => {
+                let pages: Pages = Arc::new(|request: &Request| match request.target.as_str() {
+                    "/" => Page::Text("homepost\n".to_owned()),
+                    _ => Page::Nothing,
+                });
+                Arc::new(move |mut incoming| {
+                    incoming.context.tls = Some(sessions.https.clone());
+                    let machine = Http::new(pages.clone(), incoming.context.clock.mono());
+                    Box::pin(drive(incoming.stream, machine, NoHost, incoming.context))
+                })
+            }
         }
     }
 

@@ -80,8 +80,8 @@ mod tests {
         let file = default_file("mail.example.test");
         let settings = Settings::parse(&file).unwrap();
         assert_eq!(settings.hostname, "mail.example.test");
-        assert_eq!(settings.listeners.all().map(|(_, listener)| listener.port), [25, 465, 587, 993, 143]);
-        assert_eq!(settings.listeners.all().map(|(_, listener)| listener.on), [true, true, false, true, false]);
+        assert_eq!(settings.listeners.all().map(|(_, listener)| listener.port), [25, 465, 587, 993, 143, 443]);
+        assert_eq!(settings.listeners.all().map(|(_, listener)| listener.on), [true, true, false, true, false, true]);
         for def in table::defs() {
             assert!(file.contains(&format!("{} = ", def.name())), "{}", def.key);
             assert!(reference().contains(&format!("`{}`", def.key)), "{}", def.key);

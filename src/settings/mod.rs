@@ -23,7 +23,7 @@ mod table;
 mod value;
 
 pub use help::{default_file, reference};
-pub use table::{Def, ImapLimits, Kind, LoginLimits, SECTIONS, Section, SmtpLimits, StoreLimits};
+pub use table::{Acme, Def, ImapLimits, Kind, LoginLimits, SECTIONS, Section, SmtpLimits, StoreLimits};
 pub use value::Value;
 
 /// The file's name in the data folder.
@@ -38,6 +38,7 @@ pub struct Settings {
     /// The name the server goes by, lower case, in A-labels.
     pub hostname: String,
     pub listeners: Listeners,
+    pub acme: Acme,
     pub limits: Limits,
 }
 
@@ -62,10 +63,12 @@ pub enum Name {
     Imaps,
     /// IMAP, STARTTLS.
     Imap,
+    /// HTTP over TLS, and the challenges of an authority.
+    Https,
 }
 
 impl Name {
-    pub const ALL: [Name; 5] = [Name::Smtp, Name::Submissions, Name::Submission, Name::Imaps, Name::Imap];
+    pub const ALL: [Name; 6] = [Name::Smtp, Name::Submissions, Name::Submission, Name::Imaps, Name::Imap, Name::Https];
 
     /// As written in the file: `smtp`, `submissions`, …
     pub fn as_str(self) -> &'static str {
@@ -75,12 +78,13 @@ impl Name {
             Name::Submission => "submission",
             Name::Imaps => "imaps",
             Name::Imap => "imap",
+            Name::Https => "https",
         }
     }
 
     /// Whether TLS starts with the first byte.
     pub fn implicit_tls(self) -> bool {
-        matches!(self, Name::Submissions | Name::Imaps)
+        matches!(self, Name::Submissions | Name::Imaps | Name::Https)
     }
 
     /// The key of its switch, for [`edit::set`].
@@ -123,6 +127,7 @@ pub struct Listeners {
     pub submission: Listener,
     pub imaps: Listener,
     pub imap: Listener,
+    pub https: Listener,
 }
 
 impl Listeners {
@@ -133,11 +138,12 @@ impl Listeners {
             Name::Submission => self.submission,
             Name::Imaps => self.imaps,
             Name::Imap => self.imap,
+            Name::Https => self.https,
         }
     }
 
     /// Each with its name, in the order of [`Name::ALL`].
-    pub fn all(&self) -> [(Name, Listener); 5] {
+    pub fn all(&self) -> [(Name, Listener); 6] {
         Name::ALL.map(|name| (name, self.get(name)))
     }
 }

@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(
             problems("colour = 1"),
             [
-                "settings.toml line 2: `colour` is not a setting; at the top of the file there are hostname, listeners, limits"
+                "settings.toml line 2: `colour` is not a setting; at the top of the file there are hostname, listeners, acme, limits"
             ]
         );
     }
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(
             problems("[[listeners]]\nsmtp = 3"),
             ["settings.toml line 2: `listeners` is a section, not a value: write [listeners] and below it smtp, \
-              submissions, submission, imaps, imap"]
+              submissions, submission, imaps, imap, https"]
         );
     }
 

@@ -16,6 +16,19 @@ pub enum Kind {
     Port {
         default: u16,
     },
+    /// An https address; empty for none.
+    Url,
+    /// A mail address; empty for none.
+    MailAddress,
+    /// One word, of letters, digits, `.`, `_`, `-`; empty for none.
+    Word,
+    /// A file by its path within the data folder (the server can read no others); empty for none.
+    File,
+    /// One of these words.
+    Choice {
+        default: &'static str,
+        of: &'static [&'static str],
+    },
     /// How many of something.
     Count {
         default: u64,
@@ -148,6 +161,70 @@ const TOP: Section = Section {
     }],
 };
 
+/// What a certificate's names are proven with; the first leaves it to us.
+pub(super) const CHALLENGES: &[&str] = &["auto", "dns-01", "tls-alpn-01", "http-01"];
+
+const ACME: Section = Section {
+    path: "acme",
+    about: "Certificates from an authority, fetched and renewed by themselves. Without them mail programs warn of an unknown \
+            server, and the certificate is one the server made for itself.",
+    shown: true,
+    settings: &[
+        Def {
+            key: "acme.directory",
+            kind: Kind::Url,
+            help: "The authority's ACME directory, as https://acme-v02.api.letsencrypt.org/directory (with it you accept its \
+                   terms of service). Empty: no authority is asked.",
+        },
+        Def {
+            key: "acme.staging",
+            kind: Kind::Url,
+            help: "Another directory at which everything is rehearsed first, so that a mistake does not use up what the \
+                   authority allows in an hour; as https://acme-staging-v02.api.letsencrypt.org/directory. Empty: no rehearsal.",
+        },
+        Def {
+            key: "acme.contact",
+            kind: Kind::MailAddress,
+            help: "A mail address that the authority may write to. It need not have one.",
+        },
+        Def {
+            key: "acme.challenge",
+            kind: Kind::Choice { default: "auto", of: CHALLENGES },
+            help: "How the authority sees that a name is yours: dns-01 by a record in DNS, tls-alpn-01 on the port of HTTPS, \
+                   http-01 on the port below. auto: whatever works.",
+        },
+        Def {
+            key: "acme.http_port",
+            kind: Kind::Port { default: 80 },
+            help: "The port of http-01. It is open only while an authority looks.",
+        },
+        Def {
+            key: "acme.profile",
+            kind: Kind::Word,
+            help: "A kind of certificate that the authority offers, as shortlived. Empty: its usual kind.",
+        },
+        Def {
+            key: "acme.root",
+            kind: Kind::File,
+            help: "For an authority of your own: the file (PEM) with the root certificate of its directory's server, by its \
+                   path within the data folder. Empty: those that browsers trust.",
+        },
+    ],
+};
+
+/// Certificates from an authority. Empty texts stand for nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Acme {
+    pub directory: String,
+    pub staging: String,
+    pub contact: String,
+    /// `auto`, `dns-01`, `tls-alpn-01` or `http-01`.
+    pub challenge: String,
+    pub http_port: u16,
+    pub profile: String,
+    pub root: String,
+}
+
 section! { SmtpLimits, "limits.smtp", "How much a stranger may ask of the ports that take mail.",
     message_bytes: "message_size" = size(50 * MIB, 64 * KIB, GIB),
         "The largest letter that is taken. Attachments grow by a third on their way, so 50 MiB carries files of 36 MiB.";
@@ -203,13 +280,15 @@ section! { StoreLimits, "limits.store", "How the disk and the memory are used.",
 }
 
 /// Every section, in the order of the file.
-pub const SECTIONS: [Section; 10] = [
+pub const SECTIONS: [Section; 12] = [
     TOP,
     listener!("smtp", true, 25, "Mail from other servers. Without it you only get mail from yourself."),
     listener!("submissions", true, 465, "Mail that your own mail programs send, encrypted from the first byte."),
     listener!("submission", false, 587, "The same for older mail programs, which begin in the clear and then encrypt."),
     listener!("imaps", true, 993, "Reading mail with a mail program, encrypted from the first byte."),
     listener!("imap", false, 143, "The same for older mail programs, which begin in the clear and then encrypt."),
+    listener!("https", true, 443, "Where an authority sees that the server's name is yours; later also the web pages."),
+    ACME,
     SmtpLimits::SECTION,
     ImapLimits::SECTION,
     LoginLimits::SECTION,
@@ -242,10 +321,21 @@ impl Values {
         }
     }
 
+    fn text(&self, key: &str) -> String {
+        match self.value(key) {
+            Some(Value::Text(text)) => text,
+            _ => String::new(),
+        }
+    }
+
+    fn port(&self, key: &str) -> u16 {
+        u16::try_from(self.number(key)).unwrap_or(0)
+    }
+
     fn listener(&self, name: &str) -> Listener {
         Listener {
             on: self.value(&format!("listeners.{name}.on")) == Some(Value::Switch(true)),
-            port: u16::try_from(self.number(&format!("listeners.{name}.port"))).unwrap_or(0),
+            port: self.port(&format!("listeners.{name}.port")),
         }
     }
 
@@ -260,6 +350,16 @@ impl Values {
                 submission: self.listener("submission"),
                 imaps: self.listener("imaps"),
                 imap: self.listener("imap"),
+                https: self.listener("https"),
+            },
+            acme: Acme {
+                directory: self.text("acme.directory"),
+                staging: self.text("acme.staging"),
+                contact: self.text("acme.contact"),
+                challenge: self.text("acme.challenge"),
+                http_port: self.port("acme.http_port"),
+                profile: self.text("acme.profile"),
+                root: self.text("acme.root"),
             },
             limits: Limits {
                 smtp: SmtpLimits::from(self),

@@ -36,6 +36,13 @@ impl Kind {
             Kind::HostName => "a host name with a dot in it, such as \"mail.example.org\"".to_owned(),
             Kind::Switch { .. } => "true or false".to_owned(),
             Kind::Port { .. } => "a port number from 1 to 65535".to_owned(),
+            Kind::Url => "an address like \"https://ca.example.org/directory\", or empty".to_owned(),
+            Kind::MailAddress => "a mail address like \"anna@example.org\", or empty".to_owned(),
+            Kind::Word => "one word of letters, digits, '.', '_' and '-', or empty".to_owned(),
+            Kind::File => "the path of a file within the data folder, or empty".to_owned(),
+            Kind::Choice { of, .. } => {
+                format!("one of {}", of.iter().map(|one| format!("\"{one}\"")).collect::<Vec<_>>().join(", "))
+            }
             Kind::Count { min, max, .. } => format!("a number from {min} to {max}"),
             Kind::Size { min, max, .. } => format!("a size from \"{}\" to \"{}\"", size(*min), size(*max)),
             Kind::Time { min, max, .. } => format!("a time from \"{}\" to \"{}\"", time(*min), time(*max)),
@@ -52,6 +59,14 @@ impl Kind {
         match (self, given) {
             (Kind::HostName, Toml::String(text)) => {
                 host_name(text.value()).map(Value::Text).ok_or_else(|| format!("\"{}\"", text.value().escape_default()))
+            }
+            (Kind::Url | Kind::MailAddress | Kind::Word | Kind::File | Kind::Choice { .. }, Toml::String(text)) => {
+                let text = text.value();
+                let fine = match self {
+                    Kind::Choice { of, .. } => of.contains(&text.as_str()),
+                    _ => text.is_empty() || self.is_text(text),
+                };
+                if fine { Ok(Value::Text(text.clone())) } else { Err(format!("\"{}\"", text.escape_default())) }
             }
             (Kind::Switch { .. }, Toml::Boolean(on)) => Ok(Value::Switch(*on.value())),
             (Kind::Port { .. }, Toml::Integer(n)) => number(*n.value(), 1, 65535),
@@ -71,6 +86,31 @@ impl Kind {
         }
     }
 
+    /// Whether a text that is not empty is of this kind. Each is one line at most.
+    fn is_text(&self, text: &str) -> bool {
+        const LIMIT: usize = 1000;
+        let visible = text.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
+        text.len() <= LIMIT
+            && match self {
+                Kind::Url => {
+                    let place = text.strip_prefix("https://").and_then(|rest| rest.split('/').next());
+                    visible && place.is_some_and(|place| !place.is_empty() && !place.contains(['@', '?', '#', '"']))
+                }
+                Kind::MailAddress => {
+                    let parts = text.rsplit_once('@');
+                    visible && parts.is_some_and(|(local, domain)| !local.is_empty() && host_name(domain).is_some())
+                }
+                Kind::Word => {
+                    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+                }
+                Kind::File => {
+                    let plain = |part: &str| !matches!(part, "" | "." | "..");
+                    !text.chars().any(char::is_control) && text.split('/').all(plain)
+                }
+                _ => false,
+            }
+    }
+
     /// The value as a person would write it in the file. The kind decides the unit; bounds are checked when it is read.
     pub(super) fn write(&self, value: &Value) -> toml_edit::Value {
         match (self, value) {
@@ -88,6 +128,8 @@ impl Kind {
             Kind::HostName => None,
             Kind::Switch { default } => Some(Value::Switch(*default)),
             Kind::Port { default } => Some(Value::Number(u64::from(*default))),
+            Kind::Url | Kind::MailAddress | Kind::Word | Kind::File => Some(Value::Text(String::new())),
+            Kind::Choice { default, .. } => Some(Value::Text((*default).to_owned())),
             Kind::Count { default, .. } | Kind::Size { default, .. } | Kind::Time { default, .. } => {
                 Some(Value::Number(*default))
             }
@@ -181,5 +223,25 @@ mod tests {
         for wrong in ["", "mail", "mail.", ".test", "192.0.2.1", "a b.test", "[::1]", "-a.test", "mail_1.test"] {
             assert_eq!(host_name(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn texts_are_of_their_kind_or_empty() {
+        let fine = |kind: Kind, text: &str| read(kind, &format!("'{text}'")) == Ok(Value::Text(text.to_owned()));
+        for kind in [Kind::Url, Kind::MailAddress, Kind::Word, Kind::File] {
+            assert!(fine(kind, ""), "{kind:?}");
+            assert!(!fine(kind, &"x".repeat(2000)), "{kind:?}");
+            assert!(read(kind, "\"a\\nb\"").is_err(), "{kind:?}");
+        }
+        assert!(fine(Kind::Url, "https://ca.test:14000/dir") && !fine(Kind::Url, "http://ca.test/dir"));
+        assert!(!fine(Kind::Url, "https:///dir") && !fine(Kind::Url, "https://a@ca.test/"));
+        assert!(fine(Kind::MailAddress, "anna@example.test") && !fine(Kind::MailAddress, "anna"));
+        assert!(fine(Kind::Word, "tls-server") && !fine(Kind::Word, "two words"));
+        assert!(fine(Kind::File, "my roots/ca.pem"));
+        assert!(!fine(Kind::File, "/etc/ca.pem") && !fine(Kind::File, "../ca.pem"));
+        let choice = Kind::Choice { default: "auto", of: &["auto", "dns-01"] };
+        assert!(fine(choice, "dns-01"));
+        assert_eq!(read(choice, "'dns'"), Err("\"dns\"".to_owned()));
+        assert_eq!(choice.wanted(), "one of \"auto\", \"dns-01\"");
     }
 }

@@ -167,7 +167,7 @@ pub fn free_offset() -> u16 {
     loop {
         let n = NEXT.fetch_add(1, Ordering::SeqCst);
         let offset = 20_000 + (std::process::id() % 97) as u16 * 400 + n % 50 * 8;
-        let all = [25, 143, 465, 587, 993];
+        let all = [25, 80, 143, 443, 465, 587, 993];
         if all.iter().all(|port| TcpListener::bind(("127.0.0.1", port + offset)).is_ok()) {
             return offset;
         }

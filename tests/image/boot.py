@@ -114,11 +114,11 @@ def household(checks, board):
             assert report["watchdog"] == ["present"], report["watchdog"]
         with checks("the firewall lets in the ports that are on"):
             rules = [line for line in report["firewall"] if line.startswith("tcp dport")]
-            same(rules, ["tcp dport { 25, 465, 993 } accept"], "rules")
+            same(rules, ["tcp dport { 25, 443, 465, 993 } accept"], "rules")
             assert any("policy drop" in line for line in report["firewall"]), report["firewall"]
         with checks("nothing listens that is not known, and no shell"):
             ports = {int(line.split()[3].rpartition(":")[2]) for line in report["listen"]}
-            same(ports, {25, 465, 993}, "listening")
+            same(ports, {25, 443, 465, 993}, "listening")
             shells = [line for line in report["process"] if line.split(None, 2)[2] in ("sh", "-sh", "/bin/sh")]
             same(shells, [], "shells")
         with checks("a port that is off is closed from outside"):

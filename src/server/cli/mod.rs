@@ -4,6 +4,7 @@
 mod account;
 mod alias;
 mod appliance;
+mod cert;
 mod check;
 mod dns;
 mod domain;
@@ -46,6 +47,7 @@ enum Command {
     Alias(alias::Args),
     Domain(domain::Args),
     Dns(dns::Args),
+    Cert(cert::Args),
     Queue(queue::Args),
     Listeners(listeners::Args),
     Check(check::Args),
@@ -80,6 +82,7 @@ pub(super) fn main() -> ExitCode {
         Command::Alias(args) => Ok(args.request()),
         Command::Domain(args) => Ok(args.request()),
         Command::Dns(args) => Ok(args.request()),
+        Command::Cert(args) => args.request(),
         Command::Queue(args) => Ok(args.request()),
         Command::Listeners(args) => Ok(args.request()),
         Command::Check(args) => Ok(args.request()),
@@ -117,12 +120,16 @@ fn failed(error: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// One line of stdin: passwords are in no argument, where others could read them (V2).
 fn password() -> Result<Secret, String> {
+    secret("password")
+}
+
+/// One line of stdin: secrets are in no argument, where others could read them (V2).
+fn secret(what: &str) -> Result<Secret, String> {
     const LIMIT: u64 = 4096;
     let mut line = Vec::new();
     let mut stdin = std::io::stdin().lock().take(LIMIT);
-    stdin.read_until(b'\n', &mut line).map_err(|error| format!("the password cannot be read: {error}"))?;
+    stdin.read_until(b'\n', &mut line).map_err(|error| format!("the {what} cannot be read: {error}"))?;
     if line.last() == Some(&b'\n') {
         line.pop();
     }
@@ -130,9 +137,9 @@ fn password() -> Result<Secret, String> {
         line.pop();
     }
     if line.is_empty() {
-        return Err("the password is expected as one line on standard input, and there was none".to_owned());
+        return Err(format!("the {what} is expected as one line on standard input, and there was none"));
     }
-    String::from_utf8(line).map(Secret).map_err(|_| "the password is not UTF-8 text".to_owned())
+    String::from_utf8(line).map(Secret).map_err(|_| format!("the {what} is not UTF-8 text"))
 }
 
 /// The flag that says so; there is no other way, so it has to be there.

@@ -5,6 +5,7 @@
 mod account;
 mod alias;
 mod appliance;
+mod cert;
 mod check;
 mod dns;
 mod domain;
@@ -51,6 +52,11 @@ pub(super) enum Request {
     DomainDelete { domain: String },
     DnsRecords { domain: String, addresses: Vec<IpAddr>, zone: Option<DnsForm>, relative: bool },
     DnsCheck { domain: String, addresses: Vec<IpAddr>, servers: Vec<SocketAddr> },
+    CertList,
+    CertRenew { name: Option<String>, force: bool },
+    CertImport { chain: String, key: Secret },
+    CertRemove { name: String },
+    CertAccount { binding: Option<(String, Secret)> },
     QueueList,
     Listeners,
     ListenersSwitch { name: String, on: bool },
@@ -183,6 +189,11 @@ pub(super) fn run(house: &House, request: &Request) -> Reply {
             dns::records(house, domain, addresses, *zone, *relative)
         }
         Request::DnsCheck { domain, addresses, servers } => dns::check(house, domain, addresses, servers),
+        Request::CertList => cert::list(house),
+        Request::CertRenew { name, force } => cert::renew(house, name.as_deref(), *force),
+        Request::CertImport { chain, key } => cert::import(house, chain, key),
+        Request::CertRemove { name } => cert::remove(house, name),
+        Request::CertAccount { binding } => cert::account(house, binding.as_ref()),
         Request::QueueList => queue::list(house),
         Request::Listeners => listeners::list(house),
         Request::ListenersSwitch { name, on } => listeners::switch(house, name, *on),
@@ -190,5 +201,9 @@ pub(super) fn run(house: &House, request: &Request) -> Reply {
         Request::Box { what } => appliance::run(*what),
         Request::CheckSalvage => Err(Error::Words("salvage works on closed stores: stop the server first".to_owned())),
     };
+    // A domain more or less changes which names need a certificate.
+    if done.is_ok() && matches!(request, Request::DomainAdd { .. } | Request::DomainDelete { .. }) {
+        house.certificates.poke();
+    }
     done.unwrap_or_else(Reply::from)
 }
