@@ -1,7 +1,7 @@
 # What one does with this tree. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage dns announce acme fuzz bench static image qemu test-image test-aarch64 bench-image powercut test-buildroot check-buildroot clean-run
+.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage dns announce acme wizard fuzz bench static image qemu test-image test-aarch64 bench-image powercut test-buildroot check-buildroot clean-run
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,9 +39,9 @@ deny: ## bans, licences and sources (deny.toml)
 	@scripts/need build deny
 	@scripts/test deny
 
-e2e: ## real mail, stock clients, hardship, kills, salvage and certificates, all against the static binary (HOMEPOST=file: another)
-	@scripts/need build mail python corpus dns acme
-	@scripts/test binary mail clients staysup kill salvage dns announce acme
+e2e: ## real mail, stock clients, hardship, kills, salvage, certificates and set-up, all against the static binary (HOMEPOST=file: another)
+	@scripts/need build mail python corpus dns acme browser
+	@scripts/test binary mail clients staysup kill salvage dns announce acme wizard
 
 mail: ## thousands of real letters in by SMTP and back by mbsync, byte for byte
 	@scripts/need build mail python corpus
@@ -74,6 +74,10 @@ dns: ## the records of a domain against BIND: zone file, live check, RFC 2136
 acme: ## certificates from an authority: challenges, rehearsal, names that fail, renewal, import
 	@scripts/need build python acme
 	@scripts/test binary acme
+
+wizard: ## the set-up on 8080 in a real browser, to the first letter read; screenshots in target/e2e/wizard-shots
+	@scripts/need build python browser
+	@scripts/test binary wizard
 
 fuzz: ## ten minutes for each fuzz target (SECONDS_EACH=n for another time)
 	@scripts/need build fuzz

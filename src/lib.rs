@@ -28,10 +28,12 @@ pub mod account;
 pub mod queue;
 // rank 8: accept or refuse a letter, and put it where it belongs.
 pub mod delivery;
-// rank 9: the machine we are, and the guide through the DNS.
+// rank 9: the machine we are, what a process of it gives up, and how its owner sets it up.
 pub mod appliance;
 // rank 10: what this server answers, one folder per protocol.
 pub mod imap;
 pub mod smtp;
+// rank 11: pages: the set-up on 8080.
+pub mod web;
 // rank 12: wiring and the command line.
 pub mod server;

@@ -1,11 +1,17 @@
-//! The box: what a mail server needs to know of the machine it is, and what it may do to it.
+//! The box: what a mail server needs to know of the machine it is, what it may do to it, and how its owner sets it up.
 //!
 //! `dnsguide` says which records a domain needs, and what is wrong with those that are there.
 //! `machine` is the only door to disks, mounts, slots, power and clock: a process of its own, with a short list of verbs.
-//! `sandbox` is what the kernel is told of a process when it starts: what it will never do from then on.
+//! `sandbox` is what the kernel is told of a process when it starts: what it will never do from then on. `wizard` is set-up
+//! as questions and answers; `linetest` judges the internet line; `attached` reads which networks are at hand; `words` are
+//! what people compare and copy.
 //!
 //! Does not know: HTML, protocols, mail.
 
+pub mod attached;
 pub mod dnsguide;
+pub mod linetest;
 pub mod machine;
 pub mod sandbox;
+pub mod wizard;
+pub mod words;

@@ -21,7 +21,7 @@ pub async fn answer<D: Directory>(
     if let SaslAsk::Password { user, password } = &question
         && let Some(account) = directory.remembers(user, password)
     {
-        return accepted(account);
+        return accepted(directory, account);
     }
     if !matches!(question, SaslAsk::Keys { .. }) {
         match throttle.wait(peer, clock.mono()) {
@@ -37,7 +37,7 @@ pub async fn answer<D: Directory>(
         SaslAsk::Verdict { proved: false, .. } => Ok(None),
     };
     match found {
-        Ok(Some(account)) => accepted(account),
+        Ok(Some(account)) => accepted(directory, account),
         Ok(None) => {
             throttle.failed(peer, clock.mono());
             (SaslAnswer::Rejected, None)
@@ -46,7 +46,8 @@ pub async fn answer<D: Directory>(
     }
 }
 
-fn accepted(account: Account) -> (SaslAnswer, Option<Account>) {
+fn accepted<D: Directory>(directory: &D, account: Account) -> (SaslAnswer, Option<Account>) {
+    directory.has_logged_in(&account);
     let who = Identity { account: account.id.0, address: account.address.clone() };
     (SaslAnswer::Accepted(who), Some(account))
 }

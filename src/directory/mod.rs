@@ -143,6 +143,9 @@ pub trait Directory: Send + Sync + 'static {
     /// The account with this address (or log-in name), if it may log in.
     fn account(&self, user: &str) -> impl Future<Output = Result<Option<Account>, Error>> + Send;
 
+    /// A mail program has logged in to this account just now.
+    fn has_logged_in(&self, _account: &Account) {}
+
     /// May this account write as `address`? As every address whose mail it gets: its own, its aliases, its subaddresses.
     fn may_send_as(&self, account: AccountId, address: &str) -> impl Future<Output = Result<bool, Error>> + Send;
 }

@@ -14,6 +14,7 @@
 
 pub mod dns;
 pub mod drive;
+pub mod front;
 pub mod http;
 pub mod listen;
 pub mod local;
@@ -26,6 +27,7 @@ mod wire;
 mod tests;
 
 pub use drive::{Context, End, Patience, drive};
+pub use front::{Front, FrontLimits};
 pub use http::{HttpClient, HttpError, Roots};
 pub use listen::{Caps, Common, Ending, Handler, Incoming, Listener, Spec};
 pub use outward::{is_public, outward_addresses};

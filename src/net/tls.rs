@@ -220,6 +220,18 @@ pub fn check(pair: &Pair) -> Result<(), Unusable> {
     load(std::slice::from_ref(pair)).map(drop)
 }
 
+/// SHA-256 of the certificate that a pair begins with, as browsers show it. Errors: it is none.
+pub fn fingerprint(pair: &Pair) -> Result<[u8; 32], Unusable> {
+    let first = CertificateDer::pem_slice_iter(&pair.chain).next().and_then(Result::ok);
+    let first = first.ok_or_else(|| Unusable("the certificate file holds no certificate".to_owned()))?;
+    let digest = aws_lc_rs_digest(&first);
+    <[u8; 32]>::try_from(digest.as_ref()).map_err(|_| Unusable("a digest of the wrong length".to_owned()))
+}
+
+fn aws_lc_rs_digest(bytes: &[u8]) -> ::aws_lc_rs::digest::Digest {
+    ::aws_lc_rs::digest::digest(&::aws_lc_rs::digest::SHA256, bytes)
+}
+
 /// What the session machine is told of a finished handshake.
 pub(super) fn describe(connection: &ServerConnection) -> Secured {
     let version = connection.protocol_version();

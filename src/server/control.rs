@@ -34,6 +34,11 @@ fn address(path: &Path) -> io::Result<Address> {
     }
 }
 
+/// A path that the kernel can take for a Unix socket, and what has to be kept while it is used.
+pub(super) fn short_path(path: &Path) -> io::Result<(PathBuf, Option<std::fs::File>)> {
+    address(path).map(|address| (address.path, address._folder))
+}
+
 /// Accepts commands on a thread of its own until the process ends, each answered by `run` on a thread of its own. The lock
 /// on the folder must be held: a socket that is there is a dead server's.
 pub(super) fn listen<F>(path: &Path, run: F) -> io::Result<()>

@@ -22,6 +22,7 @@ pub mod limits;
 mod log;
 mod serve;
 mod sessions;
+mod setup;
 mod tasks;
 mod theatre;
 mod time;

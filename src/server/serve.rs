@@ -19,6 +19,7 @@ use super::control;
 use super::doors::{Doors, Shift};
 use super::folder::{Folder, remove};
 use super::house::House;
+use super::setup::Setup;
 use super::tasks;
 use super::verbs::{self, Reply, Request};
 
@@ -27,14 +28,16 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Between two tries to open a port that was taken.
 const AGAIN: Duration = Duration::from_secs(30);
 
-/// What commands tell the main loop; it replies with what did not work.
-enum Told {
+/// What commands and the set-up tell the main loop; it replies with what did not work.
+pub(super) enum Told {
+    /// The domain is known, or it has changed: the doors may open, under this name.
+    Named(oneshot::Sender<Vec<String>>),
     Opened(oneshot::Sender<Vec<String>>),
     Changed(oneshot::Sender<Vec<String>>),
 }
 
 /// The opened house, once there is one.
-type Held = Arc<Mutex<Option<Arc<House>>>>;
+pub(super) type Held = Arc<Mutex<Option<Arc<House>>>>;
 
 /// Serves the folder until SIGTERM, and answers for the name on the local networks. Errors: sentences for the owner.
 pub(super) fn serve(folder: &Folder, shift: Shift, name: Option<mdns::Name>) -> Result<(), String> {
@@ -82,7 +85,8 @@ async fn run(folder: &Folder, shift: Shift) -> Result<(), String> {
         *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(house));
     }
     let (tell, mut told) = mpsc::unbounded_channel();
-    listen_for_commands(folder, held.clone(), tell)?;
+    let setup = Setup::begin(folder, &held, &tell, shift).map(Arc::new);
+    listen_for_commands(folder, held.clone(), tell, setup.clone())?;
 
     let mut told_opened = None;
     if current(&held).is_none() {
@@ -91,20 +95,38 @@ async fn run(folder: &Folder, shift: Shift) -> Result<(), String> {
              mail.example.org --domain example.org --admin you@example.org --password-stdin",
             path = folder.path().display()
         ));
+    }
+    if let Some(setup) = &setup {
+        say(&setup.greeting);
+    }
+    while told_opened.is_none() && (current(&held).is_none() || setup.as_ref().is_some_and(|setup| !setup.ports_open()))
+    {
         tokio::select! {
-            _ = term.recv() => return end_empty(folder),
-            _ = interrupt.recv() => return end_empty(folder),
-            opened = told.recv() => told_opened = opened,
+            _ = term.recv() => return end_early(folder, &held),
+            _ = interrupt.recv() => return end_early(folder, &held),
+            told = told.recv() => match told {
+                Some(Told::Opened(reply)) => {
+                    if let Some(setup) = setup.clone() {
+                        drop(tokio::task::spawn_blocking(move || setup.adopt()));
+                    }
+                    told_opened = Some(reply);
+                }
+                Some(Told::Named(reply)) => told_opened = Some(reply),
+                // A switch for later: no door opens before there is a name.
+                Some(Told::Changed(reply)) => drop(reply.send(Vec::new())),
+                None => return Err("nobody can set the folder up any more".to_owned()),
+            },
         }
     }
     let Some(house) = current(&held) else { return Err("the folder was not set up".to_owned()) };
 
     let mut doors = Doors::new(&house, shift)?;
     let problems = doors.apply(&house.settings.load()).await;
-    if let Some(Told::Opened(reply) | Told::Changed(reply)) = told_opened {
+    if let Some(reply) = told_opened {
         let _ = reply.send(problems.clone());
     }
-    if !doors.any_open() && !problems.is_empty() {
+    // While set-up goes on its page is worth more than an end: taken ports are tried again.
+    if !doors.any_open() && !problems.is_empty() && setup.as_ref().is_none_or(|setup| setup.is_over()) {
         house.close()?;
         let _ = remove(&folder.socket());
         return Err(problems.join("\n"));
@@ -124,8 +146,11 @@ async fn run(folder: &Folder, shift: Shift) -> Result<(), String> {
             _ = term.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => missing = !reload(&house, &mut doors).await.is_empty(),
-            Some(Told::Opened(reply) | Told::Changed(reply)) = told.recv() => {
-                let problems = doors.apply(&house.settings.load()).await;
+            Some(one) = told.recv() => {
+                let (problems, reply) = match one {
+                    Told::Named(reply) => (reload(&house, &mut doors).await, reply),
+                    Told::Opened(reply) | Told::Changed(reply) => (doors.apply(&house.settings.load()).await, reply),
+                };
                 missing = !problems.is_empty();
                 let _ = reply.send(problems);
             }
@@ -151,9 +176,10 @@ async fn run(folder: &Folder, shift: Shift) -> Result<(), String> {
     }
 }
 
-fn end_empty(folder: &Folder) -> Result<(), String> {
+/// Before the doors were open.
+fn end_early(folder: &Folder, held: &Held) -> Result<(), String> {
     let _ = remove(&folder.socket());
-    Ok(())
+    current(held).map_or(Ok(()), |house| house.close())
 }
 
 fn current(held: &Held) -> Option<Arc<House>> {
@@ -175,9 +201,17 @@ async fn reload(house: &House, doors: &mut Doors) -> Vec<String> {
     problems
 }
 
-fn listen_for_commands(folder: &Folder, held: Held, tell: mpsc::UnboundedSender<Told>) -> Result<(), String> {
+fn listen_for_commands(
+    folder: &Folder,
+    held: Held,
+    tell: mpsc::UnboundedSender<Told>,
+    setup: Option<Arc<Setup>>,
+) -> Result<(), String> {
     let own = folder.clone();
     let run = move |request: Request| {
+        if let (Request::Setup { answer }, Some(setup)) = (&request, &setup) {
+            return setup.command(answer.as_ref());
+        }
         let mut guard = held.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(house) = guard.clone() {
             drop(guard);

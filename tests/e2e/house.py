@@ -40,7 +40,7 @@ def free_offset():
     for _ in range(200):
         offset = random.SystemRandom().randrange(11_000, 29_000)
         try:
-            for port in (25, 80, 143, 443, 465, 587, 993):
+            for port in (25, 80, 143, 443, 465, 587, 993, 8080):
                 with socket.socket() as probe:
                     probe.bind(("127.0.0.1", offset + port))
             return offset

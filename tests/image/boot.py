@@ -18,7 +18,7 @@ from house import Checks, same, without_trace
 
 MIB = 1024 * 1024
 DISK = 1500 * MIB
-SERVICES = {"start", "init", "serve", "machine", "watch", "network", "clock", "console", "button"}
+SERVICES = {"start", "init", "serve", "machine", "watch", "network", "clock", "console", "button", "code"}
 
 
 def letter(n, size=2000):

@@ -1,11 +1,12 @@
 //! People kept in the data store.
 
+use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::hmac;
 
-use crate::base::{AccountId, Clock, Random};
+use crate::base::{AccountId, Clock, Random, Time};
 use crate::store::{self, Data, Read, Table, Txn};
 
 use super::dkim::NewKeys;
@@ -35,6 +36,7 @@ pub struct Internal {
     dummy: String,
     cache: Cache,
     gate: Gate,
+    seen: Mutex<BTreeMap<String, Time>>,
 }
 
 impl Internal {
@@ -58,6 +60,7 @@ impl Internal {
             cache: Cache::new(random.as_ref()),
             secret: hmac::Key::new(hmac::HMAC_SHA256, secret),
             gate: Gate::new(),
+            seen: Mutex::default(),
             data,
             clock,
             random,
@@ -69,6 +72,12 @@ impl Internal {
         act: impl Fn(&mut Txn<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         Ok(self.data.write(act).await?.value)
+    }
+
+    /// Whose mail programs have logged in since the start, and when each did first.
+    pub fn seen(&self) -> Vec<(String, Time)> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.iter().map(|(address, at)| (address.clone(), *at)).collect()
     }
 
     /// Gives the domain as it is kept.
@@ -254,6 +263,11 @@ impl Directory for Internal {
     fn account(&self, user: &str) -> impl Future<Output = Result<Option<Account>, Error>> + Send {
         let found = self.login(user).map(|login| login.map(|login| login.account));
         async move { found }
+    }
+
+    fn has_logged_in(&self, account: &Account) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.entry(account.address.clone()).or_insert_with(|| self.clock.now());
     }
 
     async fn may_send_as(&self, account: AccountId, address: &str) -> Result<bool, Error> {

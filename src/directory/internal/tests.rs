@@ -277,6 +277,38 @@ async fn keys_that_are_missing_are_made_and_damaged_ones_are_found() {
 }
 
 #[tokio::test]
+async fn a_domain_is_renamed_with_everything_in_it_and_nobody_is_lost() {
+    let house = house().await;
+    let people = &house.people;
+    people.add_domain("other.test").await.unwrap();
+    alias(people, "family@example.test", &["alice@example.test", "bob@example.test", "aunt@elsewhere.test"])
+        .await
+        .unwrap();
+    alias(people, "@example.test", &["bob@example.test"]).await.unwrap();
+    alias(people, "post@other.test", &["alice+post@example.test"]).await.unwrap();
+    let rename = |from: &'static str, to: &'static str| {
+        let keys = dkim::NewKeys::make(&SeededRandom::new(11), Time(0)).unwrap();
+        people.write(move |txn| domain::rename(txn, from, to, &keys, Time::from_seconds(1_700_000_000)))
+    };
+    assert_eq!(rename("example.test", "New.test").await, Ok("new.test".to_owned()));
+    assert_eq!(people.domains().unwrap(), ["new.test", "other.test"]);
+    assert_eq!(dkim::check(&people.data.read().unwrap()).unwrap(), Vec::<String>::new());
+    assert_eq!(to(people, "alice@new.test").await, "1");
+    assert_eq!(to(people, "family@new.test").await, "1 2 >aunt@elsewhere.test");
+    assert_eq!(to(people, "nobody@new.test").await, "2");
+    assert_eq!(to(people, "post@other.test").await, "1+post");
+    assert_eq!(to(people, "alice@example.test").await, "remote");
+    assert!(people.authenticate("alice@new.test", PASSWORD).await.unwrap().is_some());
+    assert_eq!(people.show_account("alice@new.test").unwrap().address, "alice@new.test");
+    // Into one where the address is somebody's already: nothing at all is moved.
+    add(people, "bob@other.test", false).await.unwrap();
+    assert_eq!(rename("new.test", "other.test").await, Err(Error::Exists("bob@other.test".into())));
+    assert_eq!(to(people, "alice@new.test").await, "1");
+    assert!(matches!(rename("gone.test", "new.test").await, Err(Error::NoSuchDomain(_))));
+    assert_eq!(rename("new.test", "new.test").await, Ok("new.test".to_owned()));
+}
+
+#[tokio::test]
 async fn a_log_in_follows_the_password_and_the_switch() {
     let House { people, clock, .. } = house().await;
     let who = people.authenticate("ALICE@example.test", PASSWORD).await.unwrap().unwrap();

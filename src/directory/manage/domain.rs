@@ -23,6 +23,65 @@ pub fn add(txn: &mut Txn<'_>, domain: &str, keys: &dkim::NewKeys, now: Time) -> 
     Ok(domain)
 }
 
+/// Moves everything that is in one domain of ours into another, which is made (with these keys) if it is not there: accounts, aliases, the
+/// catch-all, and what points to them. Afterwards the first is no domain of ours any more. Gives the domain as it is kept.
+/// Errors: [`Error::Exists`] if an address would be there twice.
+pub fn rename(txn: &mut Txn<'_>, from: &str, to: &str, keys: &dkim::NewKeys, now: Time) -> Result<String, Error> {
+    let from = normal_domain(from)?;
+    if !resolve::is_ours(txn, &from)? {
+        return Err(Error::NoSuchDomain(from));
+    }
+    let to = match add(txn, to, keys, now) {
+        Ok(made) => made,
+        Err(Error::Exists(there)) => there,
+        Err(error) => return Err(error),
+    };
+    if from == to {
+        return Ok(to);
+    }
+    let moved = |address: &str| match address.rsplit_once('@') {
+        Some((local, home)) if home == from => Some(format!("{local}@{to}")),
+        _ => None,
+    };
+    let mut all = Vec::new();
+    super::each_address(txn, &mut |key, row| {
+        all.push((key.to_owned(), row));
+        ControlFlow::Continue(())
+    })?;
+    for (key, row) in all {
+        let row = match row {
+            AddressRow::Alias(targets) => {
+                AddressRow::Alias(targets.into_iter().map(|target| moved(&target).unwrap_or(target)).collect())
+            }
+            account => account,
+        };
+        match moved(&key) {
+            Some(new) => {
+                if resolve::address_row(txn, &new)?.is_some() {
+                    return Err(Error::Exists(new));
+                }
+                txn.delete(Table::Addresses, key.as_bytes());
+                super::put_address(txn, &new, &row);
+            }
+            None => super::put_address(txn, &key, &row),
+        }
+    }
+    let mut accounts = Vec::new();
+    resolve::each_account(txn, &mut |id, row| {
+        accounts.push((id, row));
+        ControlFlow::Continue(())
+    })?;
+    for (id, mut row) in accounts {
+        if let Some(new) = moved(&row.address) {
+            row.address = new;
+            txn.put(Table::Accounts, &resolve::account_key(id), encode(&row));
+        }
+    }
+    txn.delete(Table::Domains, from.as_bytes());
+    dkim::remove(txn, &from)?;
+    Ok(to)
+}
+
 /// In the order of the alphabet.
 pub fn list(read: &dyn Read) -> Result<Vec<String>, Error> {
     let mut out = Vec::new();

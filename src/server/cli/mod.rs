@@ -14,6 +14,7 @@ mod machine;
 mod queue;
 mod reach;
 mod serve;
+mod setup;
 
 use std::io::{BufRead, Read, Write};
 use std::path::{Path, PathBuf};
@@ -53,6 +54,7 @@ enum Command {
     Check(check::Args),
     Box(appliance::Args),
     Machine(machine::Args),
+    Setup(setup::Args),
 }
 
 pub(super) fn main() -> ExitCode {
@@ -87,6 +89,7 @@ pub(super) fn main() -> ExitCode {
         Command::Listeners(args) => Ok(args.request()),
         Command::Check(args) => Ok(args.request()),
         Command::Box(args) => Ok(args.request()),
+        Command::Setup(args) => Ok(args.request()),
     };
     log::start("warn");
     match request.and_then(|request| reach::reach(&folder, &request)) {

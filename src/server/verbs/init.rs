@@ -14,7 +14,14 @@ use super::super::folder::Folder;
 use super::super::house::open_data;
 use super::{Done, Error, Reply, Secret};
 
-pub(super) fn init(folder: &Folder, hostname: &str, domain: &str, admin: &str, password: &Secret) -> Done {
+pub(in super::super) fn init(
+    folder: &Folder,
+    hostname: &str,
+    domain: &str,
+    admin: &str,
+    name: Option<&str>,
+    password: &Secret,
+) -> Done {
     if folder.is_set_up() {
         return Err(Error::Words(format!("{} is set up already", folder.path().display())));
     }
@@ -35,7 +42,7 @@ pub(super) fn init(folder: &Folder, hostname: &str, domain: &str, admin: &str, p
         folder.put_pair(&pair).map_err(|error| format!("the certificate cannot be kept: {error}"))?;
     }
     let data = open_data(folder, &settings)?;
-    let people = people(&data, &domain, &address, credential, &clock);
+    let people = people(&data, &domain, &address, name, credential, &clock);
     data.close()?;
     people?;
     edit::create(folder.path(), &settings.hostname)?;
@@ -53,17 +60,20 @@ fn people(
     data: &store::Data,
     domain_name: &str,
     address: &Address,
+    name: Option<&str>,
     credential: Credential,
     clock: &SystemClock,
 ) -> Result<(), Error> {
     let (domain_name, key, now) = (domain_name.to_owned(), address.key(), clock.now());
     let keys = NewKeys::make(&OsRandom, now)?;
+    let name = name.map(str::to_owned);
     let made = data.write_blocking(move |txn| {
         match domain::add(txn, &domain_name, &keys, now) {
             Ok(_) | Err(directory::Error::Exists(_)) => {}
             Err(error) => return Err(error.into()),
         }
-        let new = account::NewAccount { address: key.clone(), administrator: true, ..Default::default() };
+        let new =
+            account::NewAccount { address: key.clone(), name: name.clone(), administrator: true, ..Default::default() };
         match account::add(txn, &new, &credential, now) {
             Ok(id) => mailboxes::open(txn, id)?,
             // A set-up that was cut off got this far: the password of this one counts.

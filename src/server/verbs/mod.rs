@@ -16,6 +16,8 @@ mod salvage;
 
 pub(super) use account::remove_closed;
 pub(super) use dns::Form as DnsForm;
+pub(super) use dns::facts as dns_facts;
+pub(super) use init::init;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -63,6 +65,17 @@ pub(super) enum Request {
     Check,
     CheckSalvage,
     Box { what: AboutBox },
+    Setup { answer: Option<SetupAnswer> },
+}
+
+/// What the console can say to a set-up that is going on; without it the reply says how far that is.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) enum SetupAnswer {
+    Domain { domain: String, host: String, take_over: bool },
+    House,
+    Again { step: String },
+    Finish,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -84,7 +97,7 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    fn done(text: impl Into<String>, json: Value) -> Reply {
+    pub fn done(text: impl Into<String>, json: Value) -> Reply {
         Reply { text: text.into(), json, error: None }
     }
 
@@ -156,7 +169,10 @@ type Done = Result<Reply, Error>;
 pub(super) fn run_closed(folder: &Folder, request: &Request) -> Option<Reply> {
     let done = match request {
         Request::Box { what } => appliance::run(*what),
-        Request::Init { hostname, domain, admin, password } => init::init(folder, hostname, domain, admin, password),
+        Request::Init { hostname, domain, admin, password } => {
+            init::init(folder, hostname, domain, admin, None, password)
+        }
+        Request::Setup { .. } => Err(Error::Words("no set-up is going on: `homepost serve` begins one".to_owned())),
         Request::CheckSalvage => salvage::salvage(folder),
         _ if !folder.is_set_up() => {
             let path = folder.path().display();
@@ -198,6 +214,7 @@ pub(super) fn run(house: &House, request: &Request) -> Reply {
         Request::Listeners => listeners::list(house),
         Request::ListenersSwitch { name, on } => listeners::switch(house, name, *on),
         Request::Check => check::check(house),
+        Request::Setup { .. } => Err(Error::Words("no set-up is going on".to_owned())),
         Request::Box { what } => appliance::run(*what),
         Request::CheckSalvage => Err(Error::Words("salvage works on closed stores: stop the server first".to_owned())),
     };

@@ -423,7 +423,7 @@ proptest! {
                         if seen.len() == stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                     }).unwrap();
                     let mut wanted: Vec<_> =
-                        after.iter().filter(|(key, _)| (lo..hi).contains(key)).map(|(k, v)| (*k, *v)).collect();
+                        after.iter().filter(|(key, _)| (lo..hi).contains(*key)).map(|(k, v)| (*k, *v)).collect();
                     if order == Order::Backward {
                         wanted.reverse();
                     }

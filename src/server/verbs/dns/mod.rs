@@ -53,7 +53,7 @@ pub(super) fn records(house: &House, domain: &str, addresses: &[IpAddr], zone: O
 
 /// The facts of a domain as far as this house knows them. `addresses` come from whoever asks; without them the addresses of
 /// this machine count, if the world can reach such.
-fn facts(house: &House, domain: &str, addresses: &[IpAddr]) -> Result<Facts, Error> {
+pub(in super::super) fn facts(house: &House, domain: &str, addresses: &[IpAddr]) -> Result<Facts, Error> {
     let own;
     let addresses = if addresses.is_empty() {
         own = net::outward_addresses();

@@ -1,0 +1,542 @@
+//! The whole machine, driven as pages and command line drive it, against a host made of paper.
+
+use std::sync::Mutex;
+
+use super::*;
+use crate::base::{ManualClock, SeededRandom, Time};
+
+/// 2026-11-26T12:00:00Z
+const NOON: i64 = 1_795_694_400;
+
+/// What the paper host knows; the rest of the world stands still.
+#[derive(Default)]
+struct Paper {
+    kept: Mutex<Option<Vec<u8>>>,
+    /// From the n-th keep on, the disk fails.
+    full: Mutex<bool>,
+    household: Mutex<Option<(String, String)>>,
+    facts: Mutex<Option<Facts>>,
+    phrase: Mutex<String>,
+    mail_at: Mutex<Vec<String>>,
+    jobs: Mutex<Vec<String>>,
+    answer_long: Mutex<Option<Outcome>>,
+}
+
+impl Host for std::sync::Arc<Paper> {
+    fn keep(&self, saved: &Saved) -> Result<(), String> {
+        if *self.full.lock().unwrap() {
+            return Err("the disk is full".to_owned());
+        }
+        *self.kept.lock().unwrap() = Some(saved.write());
+        Ok(())
+    }
+
+    fn facts(&self) -> Facts {
+        self.facts.lock().unwrap().clone().unwrap_or_else(|| {
+            let mut facts = Facts::at(Time::from_seconds(NOON));
+            facts.addresses.push("192.168.20.5".parse().unwrap());
+            facts
+        })
+    }
+
+    fn run(&self, job: &Job) -> Outcome {
+        let word = format!("{job:?}");
+        self.jobs.lock().unwrap().push(word.split([' ', '{']).next().unwrap_or("").to_owned());
+        let mut household = self.household.lock().unwrap();
+        match job {
+            Job::Found { local, phrase, .. } => {
+                if phrase.0 == "password" {
+                    return Outcome::Refused("this password cannot be used: it is common.".to_owned());
+                }
+                let address = format!("{local}@{HOME}");
+                *self.phrase.lock().unwrap() = phrase.0.clone();
+                *household = Some((format!("homepost.{HOME}"), address.clone()));
+                Outcome::Founded { address }
+            }
+            Job::Check { phrase } => Outcome::Checked(*self.phrase.lock().unwrap() == phrase.0),
+            Job::Change { phrase } => {
+                *self.phrase.lock().unwrap() = phrase.0.clone();
+                Outcome::Changed
+            }
+            Job::LookUp { .. } => Outcome::Existing(Existing { mail: self.mail_at.lock().unwrap().clone() }),
+            Job::Name { domain, host } => {
+                let local =
+                    household.as_ref().and_then(|(_, address)| address.split('@').next().map(str::to_owned)).unwrap();
+                let address = format!("{local}@{domain}");
+                *household = Some((format!("{host}.{domain}"), address.clone()));
+                Outcome::Named { address }
+            }
+            Job::House => Outcome::Named { address: household.clone().unwrap().1 },
+            Job::Person { local, .. } => {
+                let domain =
+                    household.as_ref().map(|(_, address)| address.split('@').nth(1).unwrap().to_owned()).unwrap();
+                Outcome::Added { address: format!("{local}@{domain}"), phrase: Secret("otter-lamp".to_owned()) }
+            }
+            _ => self.answer_long.lock().unwrap().clone().unwrap_or(Outcome::NotYet("not built yet".to_owned())),
+        }
+    }
+
+    fn household(&self) -> Option<(String, String)> {
+        self.household.lock().unwrap().clone()
+    }
+}
+
+struct Table {
+    paper: std::sync::Arc<Paper>,
+    clock: std::sync::Arc<ManualClock>,
+    desk: Desk<std::sync::Arc<Paper>>,
+}
+
+impl Table {
+    fn new() -> Table {
+        Table::at(std::sync::Arc::default(), 1)
+    }
+
+    fn at(paper: std::sync::Arc<Paper>, seed: u64) -> Table {
+        let clock = std::sync::Arc::new(ManualClock::at(Time::from_seconds(NOON)));
+        let kept = paper.kept.lock().unwrap().as_ref().map(|bytes| Saved::read(bytes).unwrap());
+        let random = std::sync::Arc::new(SeededRandom::new(seed));
+        let desk = Desk::open(paper.clone(), kept, clock.clone(), random).unwrap();
+        Table { paper, clock, desk }
+    }
+
+    /// As after a power cut: only what was kept is left.
+    fn cut(self) -> Table {
+        Table::at(self.paper.clone(), 2)
+    }
+
+    fn code(&self) -> String {
+        self.desk.saved().code.shown()
+    }
+
+    fn facts(&self, change: impl FnOnce(&mut Facts)) {
+        let mut facts = self.paper.facts();
+        change(&mut facts);
+        *self.paper.facts.lock().unwrap() = Some(facts);
+    }
+
+    fn work(&self) {
+        for job in self.desk.due() {
+            self.desk.run(&job);
+        }
+    }
+
+    fn state(&self, step: Step) -> String {
+        match self.desk.look(None).state(step) {
+            State::Done(said) => format!("done {}", said.clone().unwrap_or_default()).trim().to_owned(),
+            State::Waiting { on, .. } => format!("waits for {on}"),
+            State::NeedsYou => "needs you".to_owned(),
+            State::Failed { why, next } => format!("failed: {why} {next}"),
+        }
+    }
+
+    fn founded(&self) -> Token {
+        let token = self.desk.code(&self.code()).unwrap();
+        self.desk.say(Some(token.text()), &you()).unwrap().token.unwrap()
+    }
+}
+
+fn you() -> Answer {
+    Answer::You { name: "Anna Smith".into(), local: "anna".into(), phrase: Secret("river oak lantern moon".into()) }
+}
+
+fn domain(name: &str) -> Answer {
+    Answer::Domain { name: name.into(), host: "mail".into(), take_over: false }
+}
+
+/// Every answer of a whole set-up, in order, as the console can give them.
+fn answers(table: &Table) -> Vec<Answer> {
+    let sheet = |table: &Table| {
+        let wizard = table.desk.wizard_for_tests();
+        let (words, (first, second)) = wizard.sheet().map(|(words, asked)| (words.to_vec(), asked)).unwrap_or_default();
+        (words.get(first).unwrap_or(&"").to_string(), words.get(second).unwrap_or(&"").to_string())
+    };
+    let (first, second) = sheet(table);
+    vec![
+        Answer::Language { language: "en".into(), zone: "Europe/Berlin".into() },
+        Answer::Origin(Origin::New),
+        you(),
+        Answer::Sheet { first, second },
+        Answer::Again(Step::Line),
+        domain("smith.example"),
+        Answer::Person { name: "Ben".into(), local: "ben".into() },
+        Answer::Finish,
+    ]
+}
+
+#[test]
+fn the_whole_way_from_nothing_to_done() {
+    let table = Table::new();
+    assert_eq!(table.desk.look(None).step, Step::Language);
+    let language = Answer::Language { language: "en".into(), zone: "Europe/Berlin".into() };
+    table.desk.say(None, &language).unwrap();
+    assert_eq!(table.desk.look(None).step, Step::Code);
+    let token = table.desk.code(&table.code().to_lowercase()).unwrap();
+    let view = table.desk.look(Some(token.text()));
+    assert_eq!((view.who, view.step), (Who::AtTheBox, Step::Origin));
+    table.desk.say(Some(token.text()), &Answer::Origin(Origin::New)).unwrap();
+    assert_eq!(table.state(Step::Network), "done");
+    let admin = table.desk.say(Some(token.text()), &you()).unwrap().token.unwrap();
+    assert_eq!(table.desk.who(Some(admin.text())), Who::Administrator);
+    let view = table.desk.look(Some(admin.text()));
+    let (words, (first, second)) = view.sheet.clone().unwrap();
+    assert_eq!((words.len(), view.step), (10, Step::You));
+    assert!(first < second && second < 10);
+    let typed = Answer::Sheet { first: words[first].to_uppercase(), second: format!(" {} ", words[second]) };
+    table.desk.say(Some(admin.text()), &typed).unwrap();
+    assert_eq!(table.state(Step::You), "done anna@home.arpa");
+    table.desk.say(Some(admin.text()), &domain("Smith.Example.")).unwrap();
+    assert_eq!(table.state(Step::Domain), "done smith.example");
+    assert_eq!(table.state(Step::You), "done anna@smith.example");
+    let said = table.desk.say(Some(admin.text()), &Answer::Person { name: "Ben".into(), local: "Ben".into() }).unwrap();
+    assert_eq!(said.phrase, Some(("ben@smith.example".to_owned(), Secret("otter-lamp".to_owned()))));
+    assert_eq!(table.state(Step::Letter), "waits for a letter to you");
+    table.facts(|facts| facts.letters = 1);
+    table.work();
+    assert_eq!(table.state(Step::Letter), "done");
+    table.desk.say(Some(admin.text()), &Answer::Finish).unwrap();
+    assert!(table.desk.saved().finished);
+    let late = table.desk.say(Some(admin.text()), &Answer::HouseOnly).unwrap_err();
+    assert!(late.words.contains("finished"), "{late:?}");
+}
+
+#[test]
+fn a_power_cut_behind_every_answer_loses_none_of_them() {
+    for stop in 0..8 {
+        let mut table = Table::new();
+        for at in 0..8 {
+            let answer = answers(&table).remove(at);
+            match table.desk.console(&answer) {
+                Ok(_) => {}
+                // The sheet was on paper or was not: after a cut a new one is made.
+                Err(_) if matches!(answer, Answer::Sheet { .. }) => {
+                    table.desk.console(&Answer::NewSheet).unwrap();
+                    let again = answers(&table).remove(at);
+                    table.desk.console(&again).unwrap();
+                }
+                Err(refusal) => panic!("{answer:?}: {refusal:?}"),
+            }
+            if at == stop {
+                let before = table.desk.saved();
+                table = table.cut();
+                assert_eq!(table.desk.saved(), before, "cut behind answer {stop}");
+            }
+        }
+        let saved = table.desk.saved();
+        assert!(saved.finished && saved.admin.as_ref().is_some_and(|admin| admin.confirmed));
+        assert_eq!(saved.people.len(), 1);
+        assert_eq!(saved.domain, Some(Domain::Own { name: "smith.example".into(), host: "mail".into() }));
+    }
+}
+
+#[test]
+fn a_power_cut_between_a_job_and_its_keeping_is_found_out() {
+    let table = Table::new();
+    let token = table.desk.code(&table.code()).unwrap();
+    *table.paper.full.lock().unwrap() = true;
+    let refusal = table.desk.say(Some(token.text()), &you()).unwrap_err();
+    assert!(refusal.words.contains("could not be kept"), "{refusal:?}");
+    assert!(table.desk.saved().admin.is_none(), "W2");
+    *table.paper.full.lock().unwrap() = false;
+    let table = table.cut();
+    let admin = table.desk.saved().admin.unwrap();
+    assert_eq!((admin.address.as_str(), admin.confirmed), ("anna@home.arpa", false));
+    assert_eq!(table.desk.look(None).step, Step::Language, "which was not asked yet");
+    assert!(table.desk.code(&table.code()).is_err(), "W1 holds after the cut as well");
+    let token = table.desk.sign_in(&Secret("river oak lantern moon".into())).unwrap();
+    table.desk.say(Some(token.text()), &Answer::NewSheet).unwrap();
+    assert!(table.desk.look(Some(token.text())).sheet.is_some());
+}
+
+#[test]
+fn a_folder_that_somebody_else_set_up_is_finished() {
+    let table = Table::new();
+    *table.paper.household.lock().unwrap() = Some(("mail.example.test".into(), "alice@example.test".into()));
+    table.desk.adopt();
+    assert!(table.desk.saved().finished);
+}
+
+#[test]
+fn after_the_administrator_the_code_opens_nothing() {
+    let table = Table::new();
+    let one = table.desk.code(&table.code()).unwrap();
+    let two = table.desk.code(&table.code()).unwrap();
+    let admin = table.desk.say(Some(one.text()), &you()).unwrap().token.unwrap();
+    for old in [&one, &two] {
+        assert_eq!(table.desk.who(Some(old.text())), Who::Stranger);
+        let refusal = table.desk.say(Some(old.text()), &domain("evil.example")).unwrap_err();
+        assert!(refusal.words.contains("sign in"), "{refusal:?}");
+    }
+    let refusal = table.desk.say(Some(two.text()), &you()).unwrap_err();
+    assert!(refusal.words.contains("sign in"), "{refusal:?}");
+    assert!(table.desk.code(&table.code()).unwrap_err().words.contains("opens nothing"));
+    assert_eq!(table.desk.who(Some(admin.text())), Who::Administrator);
+    let language = Answer::Language { language: "en".into(), zone: "UTC".into() };
+    assert!(table.desk.say(None, &language).is_err(), "a stranger changes nothing any more");
+    assert!(table.desk.look(None).sheet.is_none(), "the sheet is shown to nobody else");
+}
+
+#[test]
+fn two_browsers_at_once_are_one_conversation() {
+    let table = Table::new();
+    let (one, two) = (table.desk.code(&table.code()).unwrap(), table.desk.code(&table.code()).unwrap());
+    table.desk.say(Some(one.text()), &Answer::Origin(Origin::New)).unwrap();
+    assert_eq!(table.desk.look(Some(two.text())).saved.origin, Some(Origin::New), "the other one sees it");
+    let admin = table.desk.say(Some(two.text()), &you()).unwrap().token.unwrap();
+    let again = table.desk.sign_in(&Secret("river oak lantern moon".into())).unwrap();
+    table.desk.say(Some(admin.text()), &domain("smith.example")).unwrap();
+    table.desk.say(Some(again.text()), &domain("smith2.example")).unwrap();
+    assert_eq!(table.state(Step::Domain), "done smith2.example", "the last word counts, and both see it");
+}
+
+#[test]
+fn the_code_tried_wrong_fifty_times() {
+    let table = Table::new();
+    let first = table.code();
+    let mut pauses = Vec::new();
+    for n in 1..=49u64 {
+        let words = table.desk.code("AAAA-AAAA").unwrap_err().words;
+        match n {
+            1 => assert_eq!(words, "That is not the code on the screen. 4 tries left."),
+            4 => assert_eq!(words, "That is not the code on the screen. 1 try left."),
+            5 => assert_eq!(words, "That is not the code on the screen. The next try is possible in 30 seconds."),
+            _ => {}
+        }
+        // W4: for everybody, and the right one too.
+        let mut pause = 0;
+        while n >= 5 && table.desk.code(&first).is_err_and(|refusal| refusal.words.starts_with("Too many")) {
+            table.clock.advance_ms(30_000);
+            pause += 30;
+            if pause >= 900 || table.desk.saved().wrong != n as u32 {
+                break;
+            }
+            if table.desk.wizard_for_tests().pause.left(crate::base::Clock::mono(&*table.clock)) == 0 {
+                break;
+            }
+        }
+        pauses.push(pause);
+    }
+    assert_eq!(&pauses[..11], [0, 0, 0, 0, 30, 60, 120, 240, 480, 900, 900]);
+    assert_eq!(table.code(), first);
+    let words = table.desk.code("AAAA-AAAA").unwrap_err().words;
+    assert!(words.contains("the code has changed"), "{words}");
+    assert_ne!(table.code(), first);
+    assert_eq!(table.desk.saved().changed, 1);
+    table.clock.advance_ms(15 * 60_000);
+    assert!(table.desk.code(&first).is_err());
+    assert!(table.desk.code(&table.code()).is_ok());
+}
+
+#[test]
+fn a_restart_is_no_way_round_the_pause() {
+    let table = Table::new();
+    for _ in 0..6 {
+        drop(table.desk.code("AAAA-AAAA"));
+        table.clock.advance_ms(30_000);
+    }
+    let wrong = table.desk.saved().wrong;
+    assert_eq!(wrong, 6);
+    let table = table.cut();
+    assert_eq!(table.desk.saved().wrong, wrong);
+    let words = table.desk.code(&table.code()).unwrap_err().words;
+    assert_eq!(words, "Too many wrong tries. The next one is possible in 60 seconds.");
+    table.clock.advance_ms(60_000);
+    assert!(table.desk.code(&table.code()).is_ok());
+    assert_eq!(table.desk.saved().wrong, 0);
+}
+
+#[test]
+fn wrong_pass_phrases_slow_down_and_never_lock_out() {
+    let table = Table::new();
+    table.founded();
+    for _ in 0..30 {
+        drop(table.desk.sign_in(&Secret("wrong".into())));
+        table.clock.advance_ms(60_000);
+    }
+    assert!(table.desk.sign_in(&Secret("river oak lantern moon".into())).is_ok());
+}
+
+#[test]
+fn the_recovery_sheet_gives_a_new_pass_phrase_and_ends_every_session() {
+    let table = Table::new();
+    let admin = table.founded();
+    let (words, _) = table.desk.look(Some(admin.text())).sheet.unwrap();
+    let table = table.cut();
+    let new = Secret("another phrase of mine".into());
+    assert!(table.desk.recover("not these words", &new).is_err());
+    let session = table.desk.sign_in(&Secret("river oak lantern moon".into())).unwrap();
+    let token = table.desk.recover(&words.join("  ").to_uppercase(), &new).unwrap();
+    assert_eq!(table.desk.who(Some(token.text())), Who::Administrator);
+    assert_eq!(table.desk.who(Some(session.text())), Who::Stranger);
+    assert!(table.desk.sign_in(&new).is_ok());
+    let kept = String::from_utf8(table.desk.saved().write()).unwrap();
+    assert!(words.iter().filter(|word| kept.contains(&format!("\"{word}\""))).count() == 0, "only a hash is kept");
+}
+
+#[test]
+fn without_internet_and_in_1970_everything_else_goes_on() {
+    let table = Table::new();
+    table.facts(|facts| {
+        facts.now = Time::from_seconds(120);
+        facts.clock = Clock::Unchecked;
+        facts.internet = Internet::No;
+    });
+    let admin = table.founded();
+    table.desk.say(Some(admin.text()), &Answer::Again(Step::Line)).unwrap();
+    table.desk.say(Some(admin.text()), &domain("smith.example")).unwrap();
+    table.desk.say(Some(admin.text()), &Answer::Again(Step::Certificate)).unwrap();
+    assert_eq!(table.state(Step::Network), "waits for the internet");
+    assert_eq!(table.state(Step::Line), "waits for the internet");
+    assert_eq!(table.state(Step::Dns), "waits for the internet");
+    assert_eq!(table.state(Step::Certificate), "waits for the clock");
+    table.desk.say(Some(admin.text()), &Answer::Person { name: "Ben".into(), local: "ben".into() }).unwrap();
+    let due = table.desk.due();
+    assert!(!due.contains(&Job::Line) && !due.iter().any(|job| matches!(job, Job::Certificate { .. })), "{due:?}");
+    // It carries on by itself when both are there, also after a restart.
+    let table = table.cut();
+    table.facts(|facts| {
+        facts.now = Time::from_seconds(NOON);
+        facts.clock = Clock::Trusted;
+        facts.internet = Internet::Yes;
+    });
+    let due = table.desk.due();
+    assert!(due.contains(&Job::Line) && due.iter().any(|job| matches!(job, Job::Certificate { .. })), "{due:?}");
+    assert_eq!(table.desk.due(), [], "each runs once");
+}
+
+#[test]
+fn a_domain_that_gets_mail_elsewhere_is_not_taken_by_accident() {
+    let table = Table::new();
+    let admin = table.founded();
+    *table.paper.mail_at.lock().unwrap() = vec!["aspmx.google.example.".into()];
+    let refusal = table.desk.say(Some(admin.text()), &domain("smith.example")).unwrap_err();
+    assert_eq!(refusal.field, Some("take_over"));
+    assert!(refusal.words.starts_with("smith.example already gets mail at aspmx.google.example."), "{refusal:?}");
+    assert!(table.desk.saved().domain.is_none());
+    let yes = Answer::Domain { name: "smith.example".into(), host: "mail".into(), take_over: true };
+    table.desk.say(Some(admin.text()), &yes).unwrap();
+    // The same name again, when the record is already ours.
+    *table.paper.mail_at.lock().unwrap() = vec!["MAIL.miller.example".into()];
+    table.desk.say(Some(admin.text()), &domain("miller.example")).unwrap();
+    assert_eq!(table.state(Step::Domain), "done miller.example");
+}
+
+#[test]
+fn what_is_typed_wrong_is_said_beside_its_field() {
+    let table = Table::new();
+    let admin = table.founded();
+    let no = |answer: &Answer| table.desk.say(Some(admin.text()), answer).unwrap_err();
+    for name in [
+        "",
+        "smith",
+        "a b.example",
+        "smith_.example",
+        "192.168.1.1",
+        "home.arpa",
+        "box.local",
+        "smith..example",
+        "a\r\nb.example",
+    ] {
+        assert_eq!(no(&domain(name)).field, Some("name"), "{name:?}");
+    }
+    for host in ["", "-a", "a.b", "ma il", "mail\0"] {
+        let answer = Answer::Domain { name: "smith.example".into(), host: host.into(), take_over: false };
+        assert_eq!(no(&answer).field, Some("host"), "{host:?}");
+    }
+    assert!(no(&Answer::Person { name: "Ben".into(), local: "ben".into() }).words.contains("domain"));
+    assert!(no(&Answer::Finish).words.contains("domain"));
+    table.desk.say(Some(admin.text()), &Answer::HouseOnly).unwrap();
+    for local in ["", "ben smith", "b@n", ".ben", "ben\n"] {
+        assert_eq!(no(&Answer::Person { name: "Ben".into(), local: local.into() }).field, Some("local"), "{local:?}");
+    }
+    assert_eq!(no(&Answer::Person { name: "B\r\nen".into(), local: "ben".into() }).field, Some("name"));
+}
+
+#[test]
+fn a_pass_phrase_that_the_host_refuses_leaves_the_code_in_force() {
+    let table = Table::new();
+    let token = table.desk.code(&table.code()).unwrap();
+    let weak = Answer::You { name: "Anna".into(), local: "anna".into(), phrase: Secret("password".into()) };
+    let refusal = table.desk.say(Some(token.text()), &weak).unwrap_err();
+    assert_eq!(
+        (refusal.field, refusal.words.as_str()),
+        (Some("phrase"), "This password cannot be used: it is common.")
+    );
+    assert_eq!(table.desk.who(Some(token.text())), Who::AtTheBox);
+    assert!(table.desk.say(Some(token.text()), &you()).is_ok());
+}
+
+#[test]
+fn records_are_looked_at_again_until_they_are_right() {
+    let table = Table::new();
+    let admin = table.founded();
+    table.desk.say(Some(admin.text()), &domain("smith.example")).unwrap();
+    let piece = |state| Piece {
+        name: "@".into(),
+        full_name: "smith.example.".into(),
+        kind: "MX".into(),
+        priority: Some(10),
+        value: "mail.smith.example.".into(),
+        parts: Vec::new(),
+        purpose: String::new(),
+        withheld: None,
+        state,
+    };
+    let at = Time::from_seconds(NOON);
+    let found = |state| Some(Outcome::Records { pieces: vec![piece(state)], at: Some(at) });
+    *table.paper.answer_long.lock().unwrap() = found(PieceState::NotYet { until: Some(NOON + 600) });
+    table.work();
+    assert_eq!(table.state(Step::Dns), "waits for your records");
+    assert_eq!(table.desk.due(), [], "not at once");
+    table.clock.advance_ms(30_000);
+    *table.paper.answer_long.lock().unwrap() = found(PieceState::Different { found: "10 other.".into() });
+    table.work();
+    assert_eq!(table.state(Step::Dns), "needs you");
+    table.clock.advance_ms(30_000);
+    *table.paper.answer_long.lock().unwrap() = found(PieceState::Right);
+    table.work();
+    assert_eq!(table.state(Step::Dns), "done 1 of 1 right");
+    table.clock.advance_ms(300_000);
+    assert_eq!(table.desk.due(), [], "right is right");
+    // Another name begins anew.
+    table.desk.say(Some(admin.text()), &domain("miller.example")).unwrap();
+    assert_eq!(table.state(Step::Dns), "waits for the domain's name servers");
+}
+
+#[test]
+fn what_failed_says_why_and_can_be_tried_again() {
+    let table = Table::new();
+    let admin = table.founded();
+    table.desk.say(Some(admin.text()), &domain("smith.example")).unwrap();
+    let why = Outcome::Failed { why: "port 80 is closed.".into(), next: "Open it in your router.".into() };
+    *table.paper.answer_long.lock().unwrap() = Some(why);
+    table.desk.say(Some(admin.text()), &Answer::Again(Step::Certificate)).unwrap();
+    assert_eq!(table.state(Step::Certificate), "waits for the authority", "from the moment it was asked for");
+    table.work();
+    assert_eq!(table.state(Step::Certificate), "failed: port 80 is closed. Open it in your router.");
+    assert_eq!(table.desk.saved().trouble[&Step::Certificate].times, 1);
+    let certificate = Certificate {
+        names: vec!["mail.smith.example".into()],
+        failed: vec![],
+        issuer: "Paper CA".into(),
+        until: NOON,
+    };
+    *table.paper.answer_long.lock().unwrap() = Some(Outcome::Certificate(certificate));
+    table.desk.say(Some(admin.text()), &Answer::Again(Step::Certificate)).unwrap();
+    table.work();
+    assert_eq!(table.state(Step::Certificate), "done Paper CA");
+    *table.paper.answer_long.lock().unwrap() = None;
+    table.desk.say(Some(admin.text()), &Answer::Again(Step::Line)).unwrap();
+    table.work();
+    assert_eq!(table.state(Step::Line), "waits for a later version of homepost");
+}
+
+#[test]
+fn the_first_version_of_the_state_is_read() {
+    let text = include_str!("../../../tests/fixtures/setup/state-1.json");
+    let saved = Saved::read(text.as_bytes()).unwrap();
+    assert_eq!(saved.admin.as_ref().map(|admin| admin.address.as_str()), Some("anna@smith.example"));
+    assert_eq!(Saved::read(&saved.write()), Ok(saved));
+    assert!(Saved::read(b"").is_err());
+    assert!(Saved::read(text.replace("\"version\": 1", "\"version\": 2").as_bytes()).is_err());
+}

@@ -1,0 +1,211 @@
+//! What the wizard asks for, done to this folder: by the same verbs as the command line's.
+
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError};
+
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, warn};
+
+use crate::account as mailboxes;
+use crate::appliance::attached::own_addresses as own;
+use crate::appliance::wizard::{Clock as ClockState, Facts, HOME, Host, Internet, Job, Outcome, Saved, Secret, Seen};
+use crate::appliance::words;
+use crate::base::{Clock, OsRandom, Random, SystemClock, Time};
+use crate::directory::Directory;
+use crate::directory::dkim::NewKeys;
+use crate::directory::manage::account::{self, Shown};
+use crate::directory::manage::domain;
+use crate::net::tls;
+use crate::settings::edit;
+
+use super::super::folder::Folder;
+use super::super::house::House;
+use super::super::serve::{Held, Told};
+use super::super::verbs::{self, Error, Request, Secret as Password};
+
+/// 2025-01-01: a clock before it was never set.
+const NEVER_SET: i64 = 1_735_689_600;
+/// Of a person's first pass phrase: 40 bits, and log-ins are slowed down.
+const PHRASE_WORDS: usize = 5;
+
+pub(in super::super) struct Clerk {
+    folder: Folder,
+    held: Held,
+    tell: mpsc::UnboundedSender<Told>,
+    runtime: tokio::runtime::Handle,
+    clock: SystemClock,
+}
+
+impl Clerk {
+    /// Within the server's runtime.
+    pub fn new(folder: Folder, held: Held, tell: mpsc::UnboundedSender<Told>) -> Clerk {
+        Clerk { folder, held, tell, runtime: tokio::runtime::Handle::current(), clock: SystemClock::new() }
+    }
+
+    fn house(&self) -> Option<Arc<House>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn found(&self, name: &str, local: &str, phrase: &Secret) -> Outcome {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.is_some() {
+            return Outcome::Refused("this box has an administrator already".to_owned());
+        }
+        let address = format!("{local}@{HOME}");
+        let (hostname, password) = (format!("homepost.{HOME}"), Password(phrase.0.clone()));
+        if let Err(error) = verbs::init(&self.folder, &hostname, HOME, &address, Some(name), &password) {
+            return Outcome::Refused(error.to_string());
+        }
+        match House::open(&self.folder) {
+            Ok(house) => *held = Some(Arc::new(house)),
+            Err(error) => return failed(error),
+        }
+        Outcome::Founded { address }
+    }
+
+    /// Takes mail for this domain from now on, and has the doors opened.
+    fn name(&self, house: &House, admin: &Shown, domain_name: &str, host: &str) -> Result<Outcome, Error> {
+        let from = admin.address.rsplit_once('@').map_or("", |(_, domain)| domain).to_owned();
+        let (to, now) = (domain_name.to_owned(), house.clock.now());
+        let keys = NewKeys::make(house.random.as_ref(), now)?;
+        house.data.write_blocking(move |txn| domain::rename(txn, &from, &to, &keys, now).map_err(Error::from))?;
+        let hostname = format!("{host}.{domain_name}");
+        if house.settings.load().hostname != hostname {
+            let pair = tls::self_signed(std::slice::from_ref(&hostname)).map_err(|error| error.to_string())?;
+            self.folder.put_pair(&pair).map_err(|error| format!("the certificate cannot be kept: {error}"))?;
+            house.settings.store(edit::set(self.folder.path(), "hostname", hostname.as_str())?.into());
+        }
+        self.open();
+        Ok(Outcome::Named { address: self.admin(house)?.map(|admin| admin.address).unwrap_or_default() })
+    }
+
+    /// A port that is taken is tried again by the main loop; the log says so.
+    fn open(&self) {
+        let (sender, receiver) = oneshot::channel();
+        if self.tell.send(Told::Named(sender)).is_ok()
+            && let Ok(problems) = receiver.blocking_recv()
+        {
+            for problem in problems {
+                error!("{problem}");
+            }
+        }
+    }
+
+    fn admin(&self, house: &House) -> Result<Option<Shown>, Error> {
+        let all = account::list(&house.data.read()?)?;
+        Ok(all.into_iter().find(|shown| shown.administrator && !shown.closing))
+    }
+
+    fn with_house(&self, job: &Job) -> Outcome {
+        let Some(house) = self.house() else { return Outcome::Refused("first tell me who you are".to_owned()) };
+        let admin = match self.admin(&house) {
+            Ok(Some(admin)) => admin,
+            Ok(None) => return failed("there is no administrator".to_owned()),
+            Err(error) => return failed(error.to_string()),
+        };
+        match job {
+            Job::Check { phrase } => {
+                let checked = self.runtime.block_on(house.directory.authenticate(&admin.address, &phrase.0));
+                match checked {
+                    Ok(account) => Outcome::Checked(account.is_some()),
+                    Err(error) => failed(error.to_string()),
+                }
+            }
+            Job::Change { phrase } => {
+                let request = Request::AccountPassword { address: admin.address, password: Password(phrase.0.clone()) };
+                verbs::run(&house, &request).error.map_or(Outcome::Changed, Outcome::Refused)
+            }
+            Job::Name { domain, host } => {
+                self.name(&house, &admin, domain, host).unwrap_or_else(|error| Outcome::Refused(error.to_string()))
+            }
+            Job::Records { domain, .. } => super::records::records(&house, domain, self.clock.now())
+                .unwrap_or_else(|error| failed(error.to_string())),
+            Job::House => {
+                self.open();
+                Outcome::Named { address: admin.address }
+            }
+            Job::Person { name, local } => {
+                let mut bytes = [0u8; PHRASE_WORDS];
+                OsRandom.fill(&mut bytes);
+                let phrase = words::of(&bytes).join("-");
+                let domain = admin.address.rsplit_once('@').map_or("", |(_, domain)| domain);
+                let address = format!("{local}@{domain}");
+                let (name, password) = (Some(name.clone()), Password(phrase.clone()));
+                let request = Request::AccountAdd { address: address.clone(), name, quota: None, password };
+                match verbs::run(&house, &request).error {
+                    None => Outcome::Added { address, phrase: Secret(phrase) },
+                    Some(error) => Outcome::Refused(error),
+                }
+            }
+            _ => Outcome::NotYet("this version of homepost cannot do that".to_owned()),
+        }
+    }
+
+    fn mail(&self, facts: &mut Facts) -> Result<(), Error> {
+        let Some(house) = self.house() else { return Ok(()) };
+        let Some(admin) = self.admin(&house)? else { return Ok(()) };
+        facts.letters = mailboxes::quota::usage(&house.data.read()?, admin.id).unwrap_or_default().emails;
+        facts.seen = house.directory.seen().into_iter().map(|(address, at)| Seen { address, at }).collect();
+        Ok(())
+    }
+}
+
+impl Host for Clerk {
+    fn keep(&self, saved: &Saved) -> Result<(), String> {
+        super::files::put_state(&self.folder, &saved.write()).map_err(|error| error.to_string())
+    }
+
+    fn facts(&self) -> Facts {
+        let now = self.clock.now();
+        let mut facts = Facts::at(now);
+        facts.clock = clock_state(now);
+        facts.addresses = own_addresses();
+        facts.internet = if super::attached().way_out { Internet::Unknown } else { Internet::No };
+        if let Err(error) = self.mail(&mut facts) {
+            warn!(%error, "the set-up cannot look into the mailbox");
+        }
+        facts
+    }
+
+    fn run(&self, job: &Job) -> Outcome {
+        match job {
+            Job::Found { name, local, phrase } => self.found(name, local, phrase),
+            Job::LookUp { domain } => match self.runtime.block_on(super::records::existing(domain)) {
+                Ok(existing) => Outcome::Existing(existing),
+                Err(why) => failed(why),
+            },
+            _ => self.with_house(job),
+        }
+    }
+
+    fn household(&self) -> Option<(String, String)> {
+        let house = self.house()?;
+        let admin = self.admin(&house).ok().flatten()?;
+        Some((house.settings.load().hostname.clone(), admin.address))
+    }
+}
+
+fn failed(why: String) -> Outcome {
+    Outcome::Failed { why, next: "Please try again.".to_owned() }
+}
+
+/// On a box its own word counts; elsewhere a clock that was ever set.
+fn clock_state(now: Time) -> ClockState {
+    if super::super::time::trusted() && now.seconds() >= NEVER_SET {
+        ClockState::Trusted
+    } else {
+        ClockState::Unchecked
+    }
+}
+
+/// The machine's own addresses in the house.
+pub(super) fn own_addresses() -> Vec<IpAddr> {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    own(&read("/proc/net/fib_trie"), &read("/proc/net/if_inet6"))
+}
+
+/// Whether the folder was begun by the set-up and has no domain yet.
+pub(super) fn is_within_the_house(held: &Held) -> bool {
+    let held = held.lock().unwrap_or_else(PoisonError::into_inner);
+    held.as_ref().is_some_and(|house| house.settings.load().hostname.ends_with(HOME))
+}

@@ -1,0 +1,350 @@
+//! The set-up on 8080: binds the wizard to this folder, the pages to a port, and closes both when it is done.
+//!
+//! Threads of its own, with a runtime of their own: it answers also while nothing else does. What belongs to an unfinished
+//! set-up lies in `setup/` of the data folder; a folder that has settings and no `setup/` is set up.
+
+mod clerk;
+mod files;
+mod records;
+
+use std::net::IpAddr;
+use std::os::unix::net::UnixListener;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use crate::appliance::attached::Attached;
+use crate::appliance::wizard::{Answer, Desk, Saved, State, Step};
+use crate::appliance::words;
+use crate::base::{OsRandom, SystemClock};
+use crate::net::tls::{self, fingerprint};
+use crate::net::{Caps, Certs, Common, Front, FrontLimits, Listener, Pair, Patience, Spec};
+use crate::settings::Settings;
+use crate::web::setup::{About, Site, serve};
+
+use super::control::short_path;
+use super::doors::Shift;
+use super::folder::Folder;
+use super::serve::{Held, Told};
+use super::verbs::{Reply, SetupAnswer};
+use clerk::Clerk;
+
+const PORT: u16 = 8080;
+/// Names that the set-up's own certificate is for, before there is a better one.
+const NAMES: [&str; 3] = ["homepost.local", "homepost.home.arpa", "localhost"];
+/// Between two looks for something to do.
+const LOOK: Duration = Duration::from_millis(500);
+/// For the last page to be read before the port closes.
+const FAREWELL: Duration = Duration::from_secs(4);
+/// Between two tries to open a port that was taken.
+const AGAIN: Duration = Duration::from_secs(15);
+
+pub(super) struct Setup {
+    desk: Arc<Desk<Clerk>>,
+    /// What a person at the console is told, one thing a line.
+    pub greeting: String,
+}
+
+impl Setup {
+    /// For a folder whose set-up is not finished; `None` for all others. Errors are the log's: whatever is wrong with the
+    /// set-up, the rest of the server starts (P9).
+    pub fn begin(folder: &Folder, held: &Held, tell: &mpsc::UnboundedSender<Told>, shift: Shift) -> Option<Setup> {
+        let kept = match files::state(folder) {
+            Ok(kept) => kept,
+            Err(error) => {
+                warn!(%error, "the state of the set-up cannot be read");
+                None
+            }
+        };
+        let kept = kept.and_then(|bytes| Saved::read(&bytes).inspect_err(|error| warn!("{error}")).ok());
+        if kept.is_none() && folder.is_set_up() && !clerk::is_within_the_house(held) {
+            return None;
+        }
+        let clock = Arc::new(SystemClock::new());
+        let random = Arc::new(OsRandom);
+        let clerk = Clerk::new(folder.clone(), held.clone(), tell.clone());
+        let desk = match Desk::open(clerk, kept, clock.clone(), random.clone()) {
+            Ok(desk) => Arc::new(desk),
+            Err(error) => {
+                error!("the set-up cannot be begun: {error}");
+                return None;
+            }
+        };
+        if desk.saved().finished {
+            end(folder);
+            return None;
+        }
+        let pair = own_pair(folder).inspect_err(|error| error!("the set-up page has no HTTPS: {error}")).ok()?;
+        let digest = fingerprint(&pair).ok()?;
+        let six = words::of(&digest[..6]).join(" ");
+        let port = PORT.checked_add(shift.offset).unwrap_or(PORT);
+        let shown = Shown { folder: folder.clone(), six: six.clone(), digest, port, last: Mutex::default() };
+        shown.write(&desk.saved());
+        let greeting = greeting(&desk, &shown, shift);
+        let at = |port: u16| port.checked_add(shift.offset).unwrap_or(port);
+        let defaults = Settings::new(NAMES[1]).map(|settings| settings.listeners).ok()?;
+        let about = About { words: six, imaps: at(defaults.imaps.port), submissions: at(defaults.submissions.port) };
+        let site = Arc::new(Site::new(desk.clone(), random, about));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (work_desk, work_stop) = (desk.clone(), stop.clone());
+        let begun = std::thread::Builder::new()
+            .name("set-up work".to_owned())
+            .spawn(move || work(&work_desk, &shown, &work_stop));
+        let folder = folder.clone();
+        let begun = begun.and_then(|_| {
+            let pages = move || pages(&folder, &site, pair, port, shift.bind, &stop);
+            std::thread::Builder::new().name("set-up".to_owned()).spawn(pages)
+        });
+        if let Err(error) = begun {
+            error!(%error, "no thread for the set-up");
+        }
+        Some(Setup { desk, greeting })
+    }
+
+    /// Whether the mail ports may be open.
+    pub fn ports_open(&self) -> bool {
+        let saved = self.desk.saved();
+        saved.finished || saved.domain.is_some()
+    }
+
+    /// Whether it was finished, by whomever.
+    pub fn is_over(&self) -> bool {
+        self.desk.saved().finished
+    }
+
+    /// `homepost setup`: an answer from the console, and how far the set-up is then.
+    pub fn command(&self, answer: Option<&SetupAnswer>) -> Reply {
+        let answer = match answer {
+            None => None,
+            Some(SetupAnswer::Domain { domain, host, take_over }) => {
+                Some(Answer::Domain { name: domain.clone(), host: host.clone(), take_over: *take_over })
+            }
+            Some(SetupAnswer::House) => Some(Answer::HouseOnly),
+            Some(SetupAnswer::Again { step }) => Step::by_id(step).map(Answer::Again),
+            Some(SetupAnswer::Finish) => Some(Answer::Finish),
+        };
+        if let Some(answer) = answer
+            && let Err(refusal) = self.desk.console(&answer)
+        {
+            return Reply::failed(refusal.words);
+        }
+        let view = self.desk.look(None);
+        let mut text = String::new();
+        let mut rows = Vec::new();
+        for (step, state) in &view.steps {
+            let words = match state {
+                State::Done(said) => said.clone().unwrap_or_else(|| "done".to_owned()),
+                State::Waiting { on, .. } => format!("waits for {on}"),
+                State::NeedsYou => "needs you".to_owned(),
+                State::Failed { why, next } => format!("failed: {why} {next}"),
+            };
+            text.push_str(&format!("{:<12} {words}\n", step.id()));
+            rows.push(json!({ "step": step.id(), "state": state.word(), "words": words }));
+        }
+        Reply::done(text, json!({ "finished": view.saved.finished, "steps": rows }))
+    }
+
+    /// The folder was set up by somebody else.
+    pub fn adopt(&self) {
+        self.desk.adopt();
+    }
+}
+
+/// Everything of the set-up goes, but for the recovery sheet's hash.
+fn end(folder: &Folder) {
+    if let Err(error) = files::end(folder) {
+        error!(%error, "what belongs to the set-up cannot be removed");
+    }
+}
+
+/// The certificate of these pages: its own, so that its digest stays what the screen shows.
+fn own_pair(folder: &Folder) -> Result<Pair, String> {
+    let read = files::pair(folder).map_err(|error| error.to_string())?;
+    if let Some(pair) = read
+        && Certs::new(std::slice::from_ref(&pair)).is_ok()
+    {
+        return Ok(pair);
+    }
+    let pair = tls::self_signed(&NAMES.map(str::to_owned)).map_err(|error| error.to_string())?;
+    files::put_pair(folder, &pair).map_err(|error| error.to_string())?;
+    Ok(pair)
+}
+
+/// What the screen of the box shows, in a file: `code`, `words`, `digest`, `port`, and a `note`, one a line.
+struct Shown {
+    folder: Folder,
+    six: String,
+    digest: [u8; 32],
+    port: u16,
+    last: Mutex<String>,
+}
+
+impl Shown {
+    fn write(&self, saved: &Saved) {
+        let mut text = String::new();
+        if saved.admin.is_none() {
+            text.push_str(&format!("code {}\n", saved.code.shown()));
+        }
+        let digest: Vec<String> = self.digest.iter().map(|byte| format!("{byte:02X}")).collect();
+        text.push_str(&format!("words {}\ndigest {}\nport {}\n", self.six, digest.join(":"), self.port));
+        if saved.admin.is_some() {
+            text.push_str("note Set-up has begun. It goes on with the administrator's pass phrase.\n");
+        } else if saved.changed > 0 {
+            text.push_str("note The code was typed wrong too often, so it has changed.\n");
+        }
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last != text {
+            match files::put_shown(&self.folder, &text) {
+                Ok(()) => *last = text,
+                Err(error) => warn!(%error, "what the screen is to show cannot be written"),
+            }
+        }
+    }
+}
+
+fn greeting(desk: &Desk<Clerk>, shown: &Shown, shift: Shift) -> String {
+    let saved = desk.saved();
+    let hosts = match shift.bind {
+        Some(address) => vec![address],
+        None => {
+            let mut all = clerk::own_addresses();
+            all.push(IpAddr::from([127, 0, 0, 1]));
+            all
+        }
+    };
+    let hosts: Vec<String> = hosts
+        .into_iter()
+        .map(|host| match host {
+            IpAddr::V4(four) => format!("http://{four}:{}/", shown.port),
+            IpAddr::V6(six) => format!("http://[{six}]:{}/", shown.port),
+        })
+        .collect();
+    let mut text = format!("Set it up in a browser:\n  {}\n", hosts.join("\n  "));
+    match &saved.admin {
+        None => text.push_str(&format!("  code {}\n", saved.code.shown())),
+        Some(admin) => text.push_str(&format!("  sign in as {}\n", admin.address)),
+    }
+    text.push_str(&format!("  over https, the key of this box is: {}", shown.six));
+    text
+}
+
+/// What is to be done behind the pages, until the set-up is done.
+fn work(desk: &Arc<Desk<Clerk>>, shown: &Shown, stop: &AtomicBool) {
+    loop {
+        for job in desk.due() {
+            let desk = desk.clone();
+            let run = move || desk.run(&job);
+            if let Err(error) = std::thread::Builder::new().name("set-up job".to_owned()).spawn(run) {
+                error!(%error, "no thread for a job of the set-up");
+            }
+        }
+        let saved = desk.saved();
+        if saved.finished {
+            std::thread::sleep(FAREWELL);
+            stop.store(true, Ordering::SeqCst);
+            std::thread::sleep(LOOK * 2);
+            let sheet = saved.admin.map(|admin| admin.sheet).unwrap_or_default();
+            if !sheet.is_empty()
+                && let Err(error) = files::put_recovery(&shown.folder, &sheet)
+            {
+                error!(%error, "the recovery sheet cannot be kept");
+            }
+            end(&shown.folder);
+            info!("set-up is finished; its page is closed");
+            return;
+        }
+        shown.write(&saved);
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Opens the port and serves until it is told to stop.
+fn pages(
+    folder: &Folder,
+    site: &Arc<Site<Clerk>>,
+    pair: Pair,
+    port: u16,
+    bind: Option<IpAddr>,
+    stop: &Arc<AtomicBool>,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            error!(%error, "no runtime for the set-up page");
+            return;
+        }
+    };
+    while !stop.load(Ordering::SeqCst) {
+        match runtime.block_on(one_opening(folder, site, &pair, port, bind, stop)) {
+            Ok(()) => return,
+            Err(error) => error!("the set-up page on port {port} cannot be opened: {error}"),
+        }
+        let _ = runtime.block_on(tokio::time::timeout(AGAIN, stopped(stop)));
+    }
+}
+
+async fn stopped(stop: &AtomicBool) {
+    while !stop.load(Ordering::SeqCst) {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn one_opening(
+    folder: &Folder,
+    site: &Arc<Site<Clerk>>,
+    pair: &Pair,
+    port: u16,
+    bind: Option<IpAddr>,
+    stop: &Arc<AtomicBool>,
+) -> Result<(), String> {
+    let pair = Pair { chain: pair.chain.clone(), key: pair.key.clone() };
+    let config = Certs::new(&[pair]).and_then(|certs| certs.config()).map_err(|error| error.to_string())?;
+    let (common, _ending) = Common::new(Arc::new(SystemClock::new()), Some(config));
+    let mut behind = Vec::new();
+    let mut held = Vec::new();
+    for (name, secure) in [("plain.sock", false), ("tls.sock", true)] {
+        let (path, keep) = short_path(&files::path(folder, name)).map_err(|error| error.to_string())?;
+        super::folder::remove(&path).map_err(|error| error.to_string())?;
+        let listener = UnixListener::bind(&path).map_err(|error| error.to_string())?;
+        let (site, stop) = (site.clone(), stop.clone());
+        let run = move || {
+            if let Err(error) = serve(&site, listener, secure, &stop) {
+                error!("{error}");
+            }
+        };
+        std::thread::Builder::new().name(format!("set-up {name}")).spawn(run).map_err(|error| error.to_string())?;
+        behind.push(path);
+        held.push(keep);
+    }
+    let mut behind = behind.into_iter();
+    let front = Front {
+        plain: behind.next().unwrap_or_default(),
+        tls: behind.next().unwrap_or_default(),
+        near: Arc::new(|peer| attached().is_near(peer)),
+        limits: FrontLimits::default(),
+    };
+    let spec = Spec {
+        name: "set-up".to_owned(),
+        bind,
+        port,
+        implicit_tls: false,
+        caps: Caps { total: 48, per_address: 16, silent: 12 },
+        patience: Patience::default(),
+    };
+    let listener = Listener::open(spec, common, front.handler()).map_err(|error| error.to_string())?;
+    info!(listener = "set-up", "listening on port {port}");
+    stopped(stop).await;
+    listener.close().await;
+    drop(held);
+    Ok(())
+}
+
+/// Read anew for each connection: cables are plugged in and pulled out.
+fn attached() -> Attached {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    Attached::read(&read("/proc/net/route"), &read("/proc/net/ipv6_route"))
+}

@@ -1,0 +1,5 @@
+//! HTTPS routes and pages, and the set-up pages on 8080.
+//!
+//! Does not know: mail logic, files, sockets.
+
+pub mod setup;

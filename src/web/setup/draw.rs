@@ -1,0 +1,442 @@
+//! The pages: templates, and the few words that are put together for them.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+
+use crate::appliance::wizard::{Clock, Domain, Internet, Piece, PieceState, Refusal, State, Step, View, Who};
+use crate::base::Time;
+
+use super::site::About;
+use super::zones;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    Step(Step),
+    SignIn,
+    Recover,
+    /// Somebody was added: the one time that the first pass phrase is shown.
+    Invited {
+        address: String,
+        phrase: String,
+    },
+    /// A form that was not sent from a page of ours, or from one that is too old.
+    Stale,
+    Nothing,
+    /// Set-up is finished.
+    Closed,
+}
+
+/// All that a page is drawn from.
+pub(super) struct Canvas<'a> {
+    pub view: &'a View,
+    pub about: &'a About,
+    /// Of this browser's forms.
+    pub token: String,
+    pub secure: bool,
+    pub host: &'a str,
+    pub languages: &'a str,
+    pub refusal: Option<&'a Refusal>,
+    pub typed: &'a BTreeMap<String, String>,
+    pub page: Page,
+}
+
+/// What is not a page: the path, the kind, the bytes.
+pub(super) fn asset(path: &str) -> Option<(&'static str, &'static str)> {
+    match path {
+        "/style.css" => Some(("text/css; charset=utf-8", include_str!("pages/style.css"))),
+        "/comfort.js" => Some(("text/javascript; charset=utf-8", include_str!("pages/comfort.js"))),
+        "/mark.svg" | "/favicon.ico" => Some(("image/svg+xml", include_str!("pages/mark.svg"))),
+        _ => None,
+    }
+}
+
+/// What stands around every page.
+struct Frame {
+    title: &'static str,
+    rows: Vec<Row>,
+    secure: bool,
+    https: String,
+    words: String,
+    token: String,
+    /// A refusal that is about no field.
+    alarm: Option<String>,
+    wrong: Option<(&'static str, String)>,
+    typed: BTreeMap<String, String>,
+    /// Seconds until the page looks again by itself.
+    refresh: Option<u32>,
+    signed_in: bool,
+}
+
+impl Frame {
+    fn wrong(&self, field: &str) -> Option<&str> {
+        self.wrong.as_ref().filter(|(name, _)| *name == field).map(|(_, words)| words.as_str())
+    }
+
+    fn is_wrong(&self, field: &str) -> bool {
+        self.wrong(field).is_some()
+    }
+
+    fn typed(&self, field: &str) -> &str {
+        self.typed.get(field).map_or("", String::as_str)
+    }
+}
+
+/// One step in the list at the side.
+struct Row {
+    id: &'static str,
+    title: &'static str,
+    class: &'static str,
+    mark: &'static str,
+    /// For who cannot see the mark.
+    said: &'static str,
+    small: String,
+    link: bool,
+    now: bool,
+}
+
+macro_rules! page {
+    ($name:ident, $file:literal, $($field:ident: $of:ty),* $(,)?) => {
+        #[derive(Template)]
+        #[template(path = $file, config = "src/web/setup/askama.toml")]
+        struct $name { frame: Frame, $($field: $of,)* }
+    };
+}
+
+page!(Language, "language.html", groups: Vec<zones::Group>, chosen: String);
+page!(Code, "code.html", changed: bool);
+page!(Origin, "origin.html",);
+page!(Network, "network.html", addresses: Vec<String>, trusted: bool, internet: &'static str, clock: String);
+page!(You, "you.html", domain: String);
+page!(Sheet, "sheet.html", words: Vec<(usize, &'static str)>, first: usize, second: usize, name: String);
+page!(YouDone, "you-done.html", address: String, confirmed: bool);
+page!(Line, "line.html", state: Shown, line: Option<Measured>);
+page!(DomainPage, "domain.html", name: String, host: String, conflict: Option<String>, chosen: Option<String>, house: bool);
+page!(Dns, "dns.html", state: Shown, own: bool, domain: String, pieces: Vec<Drawn>, withheld: usize, right: usize, looked: Option<String>);
+page!(Certificate, "certificate.html", state: Shown, own: bool, server: String, kept: Option<Kept>);
+page!(Letter, "letter.html", state: Shown, address: String, seen: Option<String>, own: bool);
+page!(Family, "family.html", people: Vec<(String, String)>, domain: String, open: bool);
+page!(Invited, "invited.html", address: String, phrase: String);
+page!(Devices, "devices.html", address: String, server: String, imaps: u16, submissions: u16, seen: Vec<(String, String)>);
+page!(Done, "done.html", rows: Vec<Open>, domain: Option<String>, address: String);
+page!(Closed, "closed.html", address: String);
+page!(SignIn, "sign-in.html", address: String);
+page!(Recover, "recover.html",);
+page!(Words, "words.html", headline: &'static str, words: &'static str);
+
+/// A state as a page shows it.
+struct Shown {
+    /// `done`, `wait`, `need`, `bad`.
+    class: &'static str,
+    words: String,
+    next: String,
+}
+
+struct Measured {
+    verdict: String,
+    headline: String,
+    advice: String,
+    rows: Vec<(String, String, String)>,
+    at: String,
+}
+
+struct Drawn {
+    title: String,
+    name: String,
+    full_name: String,
+    kind: String,
+    priority: Option<u16>,
+    value: String,
+    parts: Vec<String>,
+    purpose: String,
+    withheld: Option<String>,
+    class: &'static str,
+    state: String,
+    /// What is wrong with it, whole sentences.
+    wrong: String,
+}
+
+struct Kept {
+    names: Vec<String>,
+    failed: Vec<(String, String)>,
+    issuer: String,
+    until: String,
+}
+
+/// A step that is still open at the end.
+struct Open {
+    id: &'static str,
+    title: &'static str,
+    class: &'static str,
+    words: String,
+}
+
+pub(super) fn draw(canvas: &Canvas<'_>) -> Result<String, askama::Error> {
+    let view = canvas.view;
+    let saved = &view.saved;
+    let address = saved.admin.as_ref().map_or(String::new(), |admin| admin.address.clone());
+    let zone = saved.zone.clone().unwrap_or_else(|| "Etc/UTC".to_owned());
+    let state = |step: Step| shown(view.state(step), view.facts.now, &zone);
+    let own = match &saved.domain {
+        Some(Domain::Own { name, .. }) => Some(name.clone()),
+        _ => None,
+    };
+    let server = saved.domain.as_ref().and_then(Domain::server);
+    match &canvas.page {
+        Page::SignIn => SignIn { frame: frame(canvas, "Sign in", None), address }.render(),
+        Page::Recover => Recover { frame: frame(canvas, "New pass phrase", None) }.render(),
+        Page::Closed => Closed { frame: frame(canvas, "Set-up is finished", None), address }.render(),
+        Page::Invited { address, phrase } => {
+            let (address, phrase) = (address.clone(), phrase.clone());
+            Invited { frame: frame(canvas, "Invitation", Some(Step::Family)), address, phrase }.render()
+        }
+        Page::Stale => Words {
+            frame: frame(canvas, "Please try again", None),
+            headline: "Please try again.",
+            words: "This form was too old, or it was not sent from a page of this box. Nothing was changed.",
+        }
+        .render(),
+        Page::Nothing => Words {
+            frame: frame(canvas, "Not found", None),
+            headline: "There is no such page.",
+            words: "Perhaps the address was typed by hand. The set-up goes on at its first page.",
+        }
+        .render(),
+        Page::Step(step) => {
+            let frame = frame(canvas, step.title(), Some(*step));
+            match step {
+                Step::Language => {
+                    let chosen = saved.zone.clone().unwrap_or_else(|| zones::guess(canvas.languages).to_owned());
+                    Language { frame, groups: zones::groups(), chosen }.render()
+                }
+                Step::Code => Code { frame, changed: saved.changed > 0 }.render(),
+                Step::Origin => Origin { frame }.render(),
+                Step::Network => Network {
+                    frame,
+                    addresses: view.facts.addresses.iter().map(ToString::to_string).collect(),
+                    trusted: view.facts.clock == Clock::Trusted,
+                    internet: match view.facts.internet {
+                        Internet::Yes => "yes",
+                        Internet::No => "no",
+                        Internet::Unknown => "unknown",
+                    },
+                    clock: zones::clock(view.facts.now, Time::default(), &zone),
+                }
+                .render(),
+                Step::You => match (&saved.admin, &view.sheet) {
+                    (Some(admin), Some((words, (first, second)))) => Sheet {
+                        frame,
+                        words: words.iter().enumerate().map(|(at, word)| (at + 1, *word)).collect(),
+                        first: first + 1,
+                        second: second + 1,
+                        name: admin.name.clone(),
+                    }
+                    .render(),
+                    (Some(admin), None) => YouDone { frame, address, confirmed: admin.confirmed }.render(),
+                    (None, _) => You { frame, domain: own.unwrap_or_else(|| "…".to_owned()) }.render(),
+                },
+                Step::Line => {
+                    let line = saved.line.as_ref().map(|line| Measured {
+                        verdict: line.verdict.clone(),
+                        headline: line.headline.clone(),
+                        advice: line.advice.clone(),
+                        rows: line.measured.clone(),
+                        at: zones::clock(Time::from_seconds(line.at), view.facts.now, &zone),
+                    });
+                    Line { frame, state: state(*step), line }.render()
+                }
+                Step::Domain => {
+                    let conflict = canvas.refusal.filter(|refusal| refusal.field == Some("take_over"));
+                    let (name, host) = match &saved.domain {
+                        Some(Domain::Own { name, host }) => (name.clone(), host.clone()),
+                        _ => (String::new(), "mail".to_owned()),
+                    };
+                    let typed = |field: &str, otherwise: String| canvas.typed.get(field).cloned().unwrap_or(otherwise);
+                    DomainPage {
+                        name: typed("name", name),
+                        host: typed("host", host),
+                        conflict: conflict.map(|refusal| refusal.words.clone()),
+                        chosen: own,
+                        house: saved.domain == Some(Domain::HouseOnly),
+                        frame,
+                    }
+                    .render()
+                }
+                Step::Dns => Dns {
+                    frame,
+                    state: state(*step),
+                    own: own.is_some(),
+                    domain: own.unwrap_or_default(),
+                    right: saved.records.iter().filter(|piece| piece.state == PieceState::Right).count(),
+                    withheld: saved.records.iter().filter(|piece| piece.withheld.is_some()).count(),
+                    pieces: saved.records.iter().map(|piece| drawn(piece, view, &zone)).collect(),
+                    looked: saved.looked.map(|at| zones::clock(Time::from_seconds(at), view.facts.now, &zone)),
+                }
+                .render(),
+                Step::Certificate => Certificate {
+                    frame,
+                    state: state(*step),
+                    own: own.is_some(),
+                    server: server.unwrap_or_default(),
+                    kept: saved.certificate.as_ref().map(|kept| Kept {
+                        names: kept.names.clone(),
+                        failed: kept.failed.clone(),
+                        issuer: kept.issuer.clone(),
+                        until: zones::day(Time::from_seconds(kept.until), &zone),
+                    }),
+                }
+                .render(),
+                Step::Letter => Letter {
+                    frame,
+                    state: state(*step),
+                    address,
+                    seen: saved.letter.map(|at| zones::clock(Time::from_seconds(at), view.facts.now, &zone)),
+                    own: own.is_some(),
+                }
+                .render(),
+                Step::Family => Family {
+                    frame,
+                    people: saved.people.iter().map(|one| (one.name.clone(), one.address.clone())).collect(),
+                    domain: address.rsplit_once('@').map_or("", |(_, domain)| domain).to_owned(),
+                    open: saved.domain.is_some(),
+                }
+                .render(),
+                Step::Devices => Devices {
+                    frame,
+                    address,
+                    server: server.unwrap_or_else(|| {
+                        view.facts.addresses.first().map_or_else(|| "homepost.local".to_owned(), ToString::to_string)
+                    }),
+                    imaps: canvas.about.imaps,
+                    submissions: canvas.about.submissions,
+                    seen: (view.facts.seen.iter())
+                        .map(|seen| (seen.address.clone(), zones::clock(seen.at, view.facts.now, &zone)))
+                        .collect(),
+                }
+                .render(),
+                Step::Done => {
+                    let open = view.steps.iter().filter(|(step, state)| *step < Step::Done && !state.is_done());
+                    let rows = open.map(|(step, state)| {
+                        let shown = shown(state, view.facts.now, &zone);
+                        Open { id: step.id(), title: step.title(), class: shown.class, words: shown.words }
+                    });
+                    let domain = saved.domain.as_ref().map(|_| own.unwrap_or_else(|| "your house".to_owned()));
+                    Done { frame, rows: rows.collect(), domain, address }.render()
+                }
+            }
+        }
+    }
+}
+
+fn frame(canvas: &Canvas<'_>, title: &'static str, step: Option<Step>) -> Frame {
+    let view = canvas.view;
+    let stranger = view.who == Who::Stranger;
+    let rows = view.steps.iter().map(|(one, state)| {
+        let now = step == Some(*one);
+        let (class, mark, said) = match state {
+            State::Done(_) => ("done", "✓", "done"),
+            State::Waiting { .. } => ("wait", "…", "waiting"),
+            State::Failed { .. } => ("bad", "!", "failed"),
+            State::NeedsYou => ("open", "", "open"),
+        };
+        let small = match state {
+            State::Waiting { on, .. } if on.starts_with("a later version") => "comes later".to_owned(),
+            State::Waiting { on, .. } if !stranger && view.saved.admin.is_some() => format!("waits for {on}"),
+            _ => String::new(),
+        };
+        let reachable = match (view.who, &view.saved.admin) {
+            (Who::Stranger, Some(_)) => false,
+            (Who::Stranger, None) => *one <= Step::Code,
+            (_, None) => *one <= Step::You && *one != Step::Code,
+            (_, Some(_)) => *one != Step::Code,
+        };
+        let too_early = view.saved.admin.is_none() && *one > Step::Network;
+        let (class, mark, said) =
+            if too_early || (stranger && *one > Step::Code) { ("open", "", "open") } else { (class, mark, said) };
+        let link = reachable && !now && !view.saved.finished;
+        Row { id: one.id(), title: one.title(), class, mark, said, small, link, now }
+    });
+    let waits = step.is_some_and(|step| refreshes(step, view.state(step), view));
+    Frame {
+        title,
+        rows: rows.collect(),
+        secure: canvas.secure,
+        https: format!("https://{}/", canvas.host),
+        words: canvas.about.words.clone(),
+        token: canvas.token.clone(),
+        alarm: canvas.refusal.filter(|refusal| refusal.field.is_none()).map(|refusal| refusal.words.clone()),
+        wrong: canvas.refusal.and_then(|refusal| refusal.field.map(|field| (field, refusal.words.clone()))),
+        typed: canvas.typed.clone(),
+        refresh: waits.then_some(5),
+        signed_in: view.who == Who::Administrator && !view.saved.finished,
+    }
+}
+
+/// Pages that show what comes by itself, and have no field somebody may just be filling in.
+fn refreshes(step: Step, state: &State, view: &View) -> bool {
+    let waiting = matches!(state, State::Waiting { .. });
+    let later = matches!(state, State::Waiting { on, .. } if on.starts_with("a later version") || on == "your domain");
+    match step {
+        Step::Network | Step::Line | Step::Certificate => waiting && !later,
+        Step::Letter | Step::Devices => waiting && !later,
+        Step::Dns => waiting && !later && view.saved.records.is_empty(),
+        _ => false,
+    }
+}
+
+fn shown(state: &State, now: Time, zone: &str) -> Shown {
+    match state {
+        State::Done(said) => {
+            Shown { class: "done", words: said.clone().unwrap_or_else(|| "done".to_owned()), next: String::new() }
+        }
+        State::Waiting { on, until: None } => {
+            Shown { class: "wait", words: format!("waits for {on}"), next: String::new() }
+        }
+        State::Waiting { on, until: Some(until) } => {
+            let words = format!("waits for {on}, until about {}", zones::clock(*until, now, zone));
+            Shown { class: "wait", words, next: String::new() }
+        }
+        State::NeedsYou => Shown { class: "need", words: "needs you".to_owned(), next: String::new() },
+        State::Failed { why, next } => Shown { class: "bad", words: why.clone(), next: next.clone() },
+    }
+}
+
+fn drawn(piece: &Piece, view: &View, zone: &str) -> Drawn {
+    let (class, state) = piece_shown(piece, zone, view);
+    Drawn {
+        title: format!("{} {}", piece.kind, piece.name),
+        name: piece.name.clone(),
+        full_name: piece.full_name.clone(),
+        kind: piece.kind.clone(),
+        priority: piece.priority,
+        value: piece.value.clone(),
+        parts: piece.parts.clone(),
+        purpose: piece.purpose.clone(),
+        withheld: piece.withheld.clone(),
+        class,
+        state,
+        wrong: match &piece.state {
+            PieceState::Different { found } => found.clone(),
+            PieceState::CannotAsk { why } => why.clone(),
+            _ => String::new(),
+        },
+    }
+}
+
+fn piece_shown(piece: &Piece, zone: &str, view: &View) -> (&'static str, String) {
+    if piece.withheld.is_some() {
+        return ("done", "not to be entered now".to_owned());
+    }
+    match &piece.state {
+        PieceState::Unknown => ("wait", "not looked at yet".to_owned()),
+        PieceState::Right => ("done", "right".to_owned()),
+        PieceState::NotYet { until: None } => ("wait", "not there yet".to_owned()),
+        PieceState::NotYet { until: Some(until) } => {
+            let until = zones::clock(Time::from_seconds(*until), view.facts.now, zone);
+            ("wait", format!("not there yet (normal, until about {until})"))
+        }
+        PieceState::Different { .. } => ("bad", "there, but different".to_owned()),
+        PieceState::Differing => ("wait", "two answers differ".to_owned()),
+        PieceState::CannotAsk { .. } => ("wait", "cannot ask".to_owned()),
+    }
+}

@@ -1,0 +1,107 @@
+//! The one place that knows tiny_http. In front of it stands `net/front`, which has the time-outs that it lacks.
+
+use std::io::{Cursor, Read};
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tiny_http::{Header, Method, Request, Response, Server, StatusCode};
+use tracing::{debug, warn};
+
+use crate::appliance::wizard::Host;
+
+use super::form::BODY_BYTES;
+use super::site::{Asked, Reply, Site};
+
+/// Requests that are answered at once; the listener in front holds fewer connections than that.
+const AT_ONCE: usize = 64;
+const LOOK_UP: Duration = Duration::from_millis(500);
+
+/// Answers what comes on this listener until `stop` is true. `secure`: it came by TLS. Blocks; run it on a thread of its own.
+/// Errors: a sentence.
+pub fn serve<H: Host>(
+    site: &Arc<Site<H>>,
+    listener: UnixListener,
+    secure: bool,
+    stop: &AtomicBool,
+) -> Result<(), String> {
+    let server =
+        Server::from_listener(listener, None).map_err(|error| format!("the set-up page cannot be served: {error}"))?;
+    let busy = Arc::new(AtomicUsize::new(0));
+    while !stop.load(Ordering::SeqCst) {
+        let request = match server.recv_timeout(LOOK_UP) {
+            Ok(Some(request)) => request,
+            Ok(None) => continue,
+            Err(error) => return Err(format!("the set-up page is not served any more: {error}")),
+        };
+        if busy.load(Ordering::SeqCst) >= AT_ONCE {
+            drop(request);
+            continue;
+        }
+        busy.fetch_add(1, Ordering::SeqCst);
+        let (site, done) = (site.clone(), busy.clone());
+        let spawned = std::thread::Builder::new().name("set-up page".to_owned()).spawn(move || {
+            answer(&site, request, secure);
+            done.fetch_sub(1, Ordering::SeqCst);
+        });
+        if let Err(error) = spawned {
+            warn!(%error, "no thread for a page");
+            busy.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+    Ok(())
+}
+
+fn answer<H: Host>(site: &Site<H>, mut request: Request, secure: bool) {
+    let header = |request: &Request, name: &'static str| {
+        let found = request.headers().iter().find(|header| header.field.equiv(name));
+        found.map(|header| header.value.as_str().to_owned())
+    };
+    let post = match request.method() {
+        Method::Get | Method::Head => false,
+        Method::Post => true,
+        _ => return respond(request, Reply::words(405, "This page is only read and filled in.")),
+    };
+    let mut body = Vec::new();
+    if post {
+        // One more than may be, so that too much can be told from enough.
+        let most = BODY_BYTES as u64 + 1;
+        if request.body_length().is_some_and(|length| length as u64 >= most) {
+            return respond(request, Reply::words(413, "That is too long."));
+        }
+        if let Err(error) = request.as_reader().take(most).read_to_end(&mut body) {
+            debug!(%error, "a form did not arrive");
+            return;
+        }
+    }
+    let asked = Asked {
+        post,
+        path: request.url().to_owned(),
+        host: header(&request, "Host").unwrap_or_default(),
+        origin: header(&request, "Origin"),
+        cookie: header(&request, "Cookie").unwrap_or_default(),
+        language: header(&request, "Accept-Language").unwrap_or_default(),
+        body,
+        secure,
+    };
+    // A mistake of ours is one page's, not the thread's that counts.
+    let reply = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| site.reply(&asked)));
+    respond(
+        request,
+        reply.unwrap_or_else(|_| Reply::words(500, "Something went wrong inside homepost. Please try again.")),
+    );
+}
+
+fn respond(request: Request, reply: Reply) {
+    let Reply { status, headers, body } = reply;
+    let length = body.len();
+    let headers: Vec<Header> = headers
+        .into_iter()
+        .filter_map(|(name, value)| Header::from_bytes(name.as_bytes(), value.as_bytes()).ok())
+        .collect();
+    let response = Response::new(StatusCode(status), headers, Cursor::new(body), Some(length), None);
+    if let Err(error) = request.respond(response) {
+        debug!(%error, "a page was not taken");
+    }
+}

@@ -1,0 +1,214 @@
+// Walks the set-up in a real browser, from the first page to the last. Driven by wizard.py, with which it talks in lines:
+// `step NAME` when a step is done, `letter ADDRESS` when a letter has to be sent, `phrase ADDRESS PHRASE` for somebody's
+// first pass phrase; a line on standard input says "go on".
+//
+// usage: node wizard.mjs MODE URL CODE SHOTS      MODE: desktop, phone, keyboard, plain (without JavaScript)
+import { createRequire } from "node:module";
+import { readFileSync, mkdirSync } from "node:fs";
+import { createInterface } from "node:readline";
+
+const require = createRequire(process.env.BROWSER_MODULES + "/");
+const { chromium } = require("playwright-core");
+const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+
+const [mode, url, code, shots] = process.argv.slice(2);
+const PHRASE = "river oak lantern moon";
+const WAIT = 90_000;
+const script = mode !== "plain";
+mkdirSync(shots, { recursive: true });
+
+const input = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const say = (...words) => console.log(words.join(" "));
+const told = async () => (await input.next()).value;
+const check = (holds, words) => { if (!holds) throw new Error(words); };
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
+  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+const context = await browser.newContext({
+  viewport: mode === "phone" ? { width: 390, height: 844 } : { width: 1200, height: 860 },
+  deviceScaleFactor: mode === "phone" ? 2 : 1,
+  isMobile: mode === "phone",
+  hasTouch: mode === "phone",
+  colorScheme: mode === "phone" ? "dark" : "light",
+  javaScriptEnabled: script,
+  ignoreHTTPSErrors: true,
+  locale: "de-DE",
+  timezoneId: "Europe/Berlin",
+});
+const page = await context.newPage();
+page.setDefaultTimeout(WAIT);
+const elsewhere = [];
+page.on("request", (request) => { if (new URL(request.url()).host !== new URL(url).host) elsewhere.push(request.url()); });
+const broken = [];
+page.on("pageerror", (error) => broken.push(String(error)));
+page.on("console", (message) => { if (message.type() === "error" && !/422/.test(message.text())) broken.push(message.text()); });
+
+let number = 0;
+const seen = async (name) => {
+  number += 1;
+  await page.screenshot({ path: `${shots}/${String(number).padStart(2, "0")}-${name}.png`, fullPage: true });
+  const width = script ? await page.evaluate(() => document.documentElement.scrollWidth - innerWidth) : 0;
+  check(width <= 0, `${name}: the page is ${width} pixels too wide`);
+  if (script) {
+    const found = await page.evaluate(async (source) => {
+      (0, eval)(source);
+      const result = await window.axe.run(document, { resultTypes: ["violations"] });
+      return result.violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.html.slice(0, 120)).join(" | ")}`);
+    }, axe);
+    check(found.length === 0, `${name}: axe: ${found.join("; ")}`);
+  }
+  say("step", name);
+};
+
+// ---- by mouse and finger, or by keyboard alone
+
+// Tab until the element is focused: whoever has no mouse has no other way.
+const reach = async (target) => {
+  const handle = await target.elementHandle();
+  for (let tries = 0; tries < 120; tries += 1) {
+    if (await handle.evaluate((one) => one === document.activeElement)) return;
+    await page.keyboard.press("Tab");
+  }
+  throw new Error(`the keyboard does not reach ${target}`);
+};
+const fill = async (label, text) => {
+  const field = page.getByLabel(label, { exact: true });
+  if (mode !== "keyboard") return field.fill(text);
+  await reach(field);
+  await page.keyboard.press("Control+A");
+  await page.keyboard.type(text);
+};
+const press = async (role, name) => {
+  const target = page.locator("#main").getByRole(role, { name, exact: true });
+  const before = page.url();
+  if (mode === "keyboard") {
+    await reach(target);
+    await Promise.all([page.waitForEvent("framenavigated"), page.keyboard.press("Enter")]);
+  } else {
+    await Promise.all([page.waitForEvent("framenavigated"), target.click()]);
+  }
+  await page.waitForLoadState("domcontentloaded");
+  return before;
+};
+const button = (name) => press("button", name);
+const link = (name) => press("link", name);
+const heading = async (words) => {
+  await page.getByRole("heading", { level: 1, name: words }).waitFor();
+};
+
+try {
+  await page.goto(url);
+  await heading("Welcome home.");
+  check((await page.getByLabel("Where do you live?").inputValue()) === "Europe/Berlin", "the time zone is guessed");
+  await seen("language");
+  await button("Go on");
+
+  await heading("Show me that you are near the box.");
+  await seen("code");
+  await fill("Set-up code", "AAAA-AAAA");
+  await button("Go on");
+  await page.getByText("That is not the code on the screen. 4 tries left.").waitFor();
+  await seen("code-wrong");
+  await fill("Set-up code", code.toLowerCase().replace("-", ""));
+  await button("Go on");
+
+  await heading("Is this your first homepost?");
+  await seen("origin");
+  await button("Go on");
+  await heading("Clock and network");
+  await seen("network");
+  await link("Go on");
+
+  await heading("Who are you?");
+  await seen("you");
+  await fill("Your name", "Anna Smith");
+  await fill("Your address", "anna");
+  await fill("Pass phrase", "password1");
+  await fill("The same once more", "password1");
+  await button("Go on");
+  await page.locator("#phrase-wrong").waitFor();
+  await seen("you-wrong");
+  await fill("Pass phrase", PHRASE);
+  await fill("The same once more", PHRASE);
+  await button("Go on");
+  await heading("Your recovery sheet");
+  await seen("sheet");
+  const words = await page.locator(".words li span").allTextContents();
+  check(words.length === 10, `${words.length} words`);
+  for (const field of ["first", "second"]) {
+    const label = await page.locator(`label[for=${field}]`).textContent();
+    await fill(label, words[Number(label.replace(/\D/g, "")) - 1]);
+  }
+  await button("I have it");
+
+  await heading("Your internet line");
+  await seen("line");
+  await button("Measure my line");
+  for (let tries = 0; tries < 60 && (await page.locator("progress:not([max])").count()); tries += 1) await page.waitForTimeout(500);
+  await seen("line-measured");
+  await link("Go on");
+
+  await heading("Your domain");
+  await seen("domain");
+  await fill("I have a domain", "not a domain");
+  await button("Use this domain");
+  await page.locator("#domain-wrong").waitFor();
+  await seen("domain-wrong");
+  await fill("I have a domain", "smith.test");
+  await button("Use this domain");
+
+  await heading("Records for smith.test");
+  for (let tries = 0; tries < 180 && (await page.locator("progress:not([max])").count()); tries += 1) await page.waitForTimeout(500);
+  await seen("records");
+  await link("Go on");
+  await heading("Certificate");
+  await seen("certificate");
+  await link((await page.getByRole("link", { name: "Go on without", exact: true }).count()) ? "Go on without" : "Go on");
+
+  await heading("Your first letter");
+  await seen("letter");
+  say("letter", "anna@smith.test");
+  await told();
+  await page.getByText("A letter for you is here.").waitFor();
+  await seen("letter-arrived");
+  await link("Go on");
+
+  await heading("Your family");
+  await seen("family");
+  await fill("Name", "Ben Smith");
+  await fill("Address", "ben");
+  await button("Add");
+  await heading("ben@smith.test has a letter box.");
+  await seen("invited");
+  const [address, phrase] = (await page.locator(".fields dd").allTextContents()).map((text) => text.replace(/Copy$/, "").trim());
+  say("phrase", address, phrase);
+  await told();
+  await link("Done");
+  await heading("Your family");
+  await seen("family-two");
+  await link("Go on");
+
+  await heading("Your devices");
+  await page.getByText("a device has signed in").waitFor();
+  await seen("devices");
+  await link("Go on");
+  await heading(/Your mail works|Everything is ready/);
+  await seen("done");
+  await button("Finish");
+  await heading("Done.");
+  await seen("closed");
+
+  check(elsewhere.length === 0, `asked for something elsewhere: ${elsewhere}`);
+  check(broken.length === 0, `errors in the page: ${broken}`);
+  say("walked");
+} catch (error) {
+  await page.screenshot({ path: `${shots}/failed.png`, fullPage: true }).catch(() => {});
+  say("failed", String(error.stack || error).replace(/\n/g, " ⏎ "));
+  process.exitCode = 1;
+} finally {
+  await browser.close();
+  // Standard input would keep the process.
+  process.stdin.destroy();
+}
