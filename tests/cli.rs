@@ -222,7 +222,7 @@ fn an_empty_folder_opens_no_port_and_waits_for_its_set_up() {
     assert!(home.fails("account list").contains("homepost init"));
     let out = home.init();
     assert!(out.status.success(), "{}", err(&out));
-    let server = server.ready();
+    let server = server.until_ready();
     server.connect(993).unwrap();
     assert_eq!(home.json("account list").as_array().unwrap().len(), 1);
     assert!(err(&home.init()).contains("already"));

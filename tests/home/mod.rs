@@ -115,6 +115,17 @@ impl Server {
         self
     }
 
+    /// The same, after whatever it says before.
+    pub fn until_ready(mut self) -> Server {
+        loop {
+            match self.line().as_str() {
+                "ready\n" => return self,
+                "" => panic!("it ended\n{}", self.log()),
+                _ => {}
+            }
+        }
+    }
+
     pub fn line(&mut self) -> String {
         let mut line = String::new();
         self.lines.read_line(&mut line).unwrap();

@@ -53,6 +53,10 @@ impl Setup {
     /// For a folder whose set-up is not finished; `None` for all others. Errors are the log's: whatever is wrong with the
     /// set-up, the rest of the server starts (P9).
     pub fn begin(folder: &Folder, held: &Held, tell: &mpsc::UnboundedSender<Told>, shift: Shift) -> Option<Setup> {
+        let Some(port) = PORT.checked_add(shift.offset) else {
+            warn!("the set-up has no page: {PORT} + {} is no port", shift.offset);
+            return None;
+        };
         let kept = match files::state(folder) {
             Ok(kept) => kept,
             Err(error) => {
@@ -81,7 +85,6 @@ impl Setup {
         let pair = own_pair(folder).inspect_err(|error| error!("the set-up page has no HTTPS: {error}")).ok()?;
         let digest = fingerprint(&pair).ok()?;
         let six = words::of(&digest[..6]).join(" ");
-        let port = PORT.checked_add(shift.offset).unwrap_or(PORT);
         let shown = Shown { folder: folder.clone(), six: six.clone(), digest, port, last: Mutex::default() };
         shown.write(&desk.saved());
         let greeting = greeting(&desk, &shown, shift);
