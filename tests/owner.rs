@@ -196,6 +196,7 @@ fn json_is_what_scripts_were_promised() {
             listener("submission", 587, false),
             listener("imaps", 993, true),
             listener("imap", 143, true),
+            listener("https", 443, true),
         ])
     );
 

@@ -86,8 +86,16 @@ impl Doors {
     /// New limits and a new certificate; for whoever comes from now on.
     pub fn reload(&self, house: &House) -> Vec<String> {
         self.sessions.reload(house, &self.ending.watch());
-        let problem =
-            house.certificates.swap(house).err().map(|error| format!("the certificate stays as it is: {error}"));
+        // One that cannot be used is no reason to take away the one that serves.
+        let usable = match house.folder.pair() {
+            Ok(Some(pair)) => crate::net::tls::check(&pair).map_err(|error| error.to_string()),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        };
+        let problem = usable
+            .and_then(|()| house.certificates.swap(house))
+            .err()
+            .map(|error| format!("the certificate stays as it is: {error}"));
         if let Some(problem) = &problem {
             error!("{problem}");
         }
