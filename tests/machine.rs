@@ -75,7 +75,14 @@ fn the_machine_answers_the_sandboxed_mail_service() {
     let first = machine(folder.path());
     // An empty folder: the box is asked for before there is a household, too.
     let mut serve = homepost(folder.path());
-    let mut child = Ended(serve.args(["serve"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+    let mut child = Ended(
+        serve
+            .args(["serve", "--bind", "127.0.0.1", "--port-offset", "30000"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
     let mut line = String::new();
     BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert!(line.contains("is empty"), "{line}");
