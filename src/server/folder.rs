@@ -85,13 +85,7 @@ impl Folder {
 
     /// The certificate that the server made for itself, and its key. `None` if there is none yet.
     pub fn pair(&self) -> io::Result<Option<Pair>> {
-        let (chain, key) = (self.0.join("tls/cert.pem"), self.0.join("tls/key.pem"));
-        match (fs::read(&chain), fs::read(&key)) {
-            (Ok(chain), Ok(key)) => Ok(Some(Pair { chain, key })),
-            (Err(error), _) | (_, Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            (Err(error), _) => Err(about(&chain, error)),
-            (_, Err(error)) => Err(about(&key, error)),
-        }
+        read_pair(&self.0.join("tls/cert.pem"), &self.0.join("tls/key.pem"))
     }
 
     pub fn put_pair(&self, pair: &Pair) -> io::Result<()> {
@@ -154,6 +148,16 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
         File::open(folder)?.sync_all()?;
     }
     Ok(())
+}
+
+/// A certificate and its key; `None` if one of them is not there.
+pub(super) fn read_pair(chain: &Path, key: &Path) -> io::Result<Option<Pair>> {
+    match (fs::read(chain), fs::read(key)) {
+        (Ok(chain), Ok(key)) => Ok(Some(Pair { chain, key })),
+        (Err(error), _) | (_, Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        (Err(error), _) => Err(about(chain, error)),
+        (_, Err(error)) => Err(about(key, error)),
+    }
 }
 
 /// Removes a file that may not be there.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::net::Pair;
 
-use super::super::folder::{Folder, about, remove, write};
+use super::super::folder::{Folder, read_pair, remove, write};
 
 pub(super) fn path(folder: &Folder, name: &str) -> PathBuf {
     folder.path().join("setup").join(name)
@@ -39,13 +39,7 @@ pub(super) fn put_state(folder: &Folder, bytes: &[u8]) -> io::Result<()> {
 }
 
 pub(super) fn pair(folder: &Folder) -> io::Result<Option<Pair>> {
-    let (chain, key) = (path(folder, "cert.pem"), path(folder, "key.pem"));
-    match (fs::read(&chain), fs::read(&key)) {
-        (Ok(chain), Ok(key)) => Ok(Some(Pair { chain, key })),
-        (Err(error), _) | (_, Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        (Err(error), _) => Err(about(&chain, error)),
-        (_, Err(error)) => Err(about(&key, error)),
-    }
+    read_pair(&path(folder, "cert.pem"), &path(folder, "key.pem"))
 }
 
 pub(super) fn put_pair(folder: &Folder, pair: &Pair) -> io::Result<()> {

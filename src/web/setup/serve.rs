@@ -14,7 +14,7 @@ use crate::appliance::wizard::Host;
 use super::form::BODY_BYTES;
 use super::site::{Asked, Reply, Site};
 
-/// Requests that are answered at once; the listener in front holds fewer connections than that.
+/// Requests that are answered at once; the listener in front holds fewer connections than that, and each brings one.
 const AT_ONCE: usize = 64;
 const LOOK_UP: Duration = Duration::from_millis(500);
 
@@ -39,18 +39,32 @@ pub fn serve<H: Host>(
             drop(request);
             continue;
         }
-        busy.fetch_add(1, Ordering::SeqCst);
-        let (site, done) = (site.clone(), busy.clone());
+        let (site, place) = (site.clone(), Place::take(&busy));
         let spawned = std::thread::Builder::new().name("set-up page".to_owned()).spawn(move || {
+            let _place = place;
             answer(&site, request, secure);
-            done.fetch_sub(1, Ordering::SeqCst);
         });
         if let Err(error) = spawned {
             warn!(%error, "no thread for a page");
-            busy.fetch_sub(1, Ordering::SeqCst);
         }
     }
     Ok(())
+}
+
+/// Given back when it is dropped, also by a panic.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(busy: &Arc<AtomicUsize>) -> Place {
+        busy.fetch_add(1, Ordering::SeqCst);
+        Place(busy.clone())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 fn answer<H: Host>(site: &Site<H>, mut request: Request, secure: bool) {
