@@ -203,9 +203,3 @@ pub(super) fn own_addresses() -> Vec<IpAddr> {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     own(&read("/proc/net/fib_trie"), &read("/proc/net/if_inet6"))
 }
-
-/// Whether the folder was begun by the set-up and has no domain yet.
-pub(super) fn is_within_the_house(held: &Held) -> bool {
-    let held = held.lock().unwrap_or_else(PoisonError::into_inner);
-    held.as_ref().is_some_and(|house| house.settings.load().hostname.ends_with(HOME))
-}

@@ -65,7 +65,11 @@ impl Setup {
             }
         };
         let kept = kept.and_then(|bytes| Saved::read(&bytes).inspect_err(|error| warn!("{error}")).ok());
-        if kept.is_none() && folder.is_set_up() && !clerk::is_within_the_house(held) {
+        // Set-up that was finished has left nothing, whatever the house is called; a state that cannot be read is begun anew.
+        if kept.is_none() && folder.is_set_up() && !files::path(folder, "state.json").exists() {
+            if let Err(error) = files::end(folder) {
+                warn!(%error, "what a set-up left behind cannot be removed");
+            }
             return None;
         }
         let clock = Arc::new(SystemClock::new());
@@ -78,8 +82,9 @@ impl Setup {
                 return None;
             }
         };
-        if desk.saved().finished {
-            end(folder);
+        let saved = desk.saved();
+        if saved.finished {
+            end(folder, &saved);
             return None;
         }
         let pair = own_pair(folder).inspect_err(|error| error!("the set-up page has no HTTPS: {error}")).ok()?;
@@ -157,17 +162,19 @@ impl Setup {
     }
 }
 
-/// Everything of the set-up goes, but for the recovery sheet's hash.
-fn end(folder: &Folder) {
-    if let Err(error) = files::end(folder) {
-        error!(%error, "what belongs to the set-up cannot be removed");
+/// Everything of the set-up goes, but for the recovery sheet's hash. What cannot be done is tried again at the next start.
+fn end(folder: &Folder, saved: &Saved) {
+    let sheet = saved.admin.as_ref().map_or("", |admin| admin.sheet.as_str());
+    let kept = if sheet.is_empty() { Ok(()) } else { files::put_recovery(folder, sheet) };
+    if let Err(error) = kept.and_then(|()| files::end(folder)) {
+        error!(%error, "what belongs to the set-up cannot be put away");
     }
 }
 
 /// The certificate of these pages: its own, so that its digest stays what the screen shows.
 fn own_pair(folder: &Folder) -> Result<Pair, String> {
-    let read = files::pair(folder).map_err(|error| error.to_string())?;
-    if let Some(pair) = read
+    // One that cannot be read is no reason to have no page (P9).
+    if let Ok(Some(pair)) = files::pair(folder)
         && Certs::new(std::slice::from_ref(&pair)).is_ok()
     {
         return Ok(pair);
@@ -250,13 +257,7 @@ fn work(desk: &Arc<Desk<Clerk>>, shown: &Shown, stop: &AtomicBool) {
             std::thread::sleep(FAREWELL);
             stop.store(true, Ordering::SeqCst);
             std::thread::sleep(LOOK * 2);
-            let sheet = saved.admin.map(|admin| admin.sheet).unwrap_or_default();
-            if !sheet.is_empty()
-                && let Err(error) = files::put_recovery(&shown.folder, &sheet)
-            {
-                error!(%error, "the recovery sheet cannot be kept");
-            }
-            end(&shown.folder);
+            end(&shown.folder, &saved);
             info!("set-up is finished; its page is closed");
             return;
         }
@@ -309,15 +310,19 @@ async fn one_opening(
     let (common, _ending) = Common::new(Arc::new(SystemClock::new()), Some(config));
     let mut behind = Vec::new();
     let mut held = Vec::new();
+    let over = Arc::new(AtomicBool::new(false));
+    let _ends = Ends(over.clone());
     for (name, secure) in [("plain.sock", false), ("tls.sock", true)] {
         let (path, keep) = short_path(&files::path(folder, name)).map_err(|error| error.to_string())?;
         super::folder::remove(&path).map_err(|error| error.to_string())?;
         let listener = UnixListener::bind(&path).map_err(|error| error.to_string())?;
-        let (site, stop) = (site.clone(), stop.clone());
+        let (site, over) = (site.clone(), over.clone());
         let run = move || {
-            if let Err(error) = serve(&site, listener, secure, &stop) {
+            if let Err(error) = serve(&site, listener, secure, &over) {
                 error!("{error}");
             }
+            // One that ends takes the other along, and both are opened anew.
+            over.store(true, Ordering::SeqCst);
         };
         std::thread::Builder::new().name(format!("set-up {name}")).spawn(run).map_err(|error| error.to_string())?;
         behind.push(path);
@@ -340,10 +345,22 @@ async fn one_opening(
     };
     let listener = Listener::open(spec, common, front.handler()).map_err(|error| error.to_string())?;
     info!(listener = "set-up", "listening on port {port}");
-    stopped(stop).await;
+    while !stop.load(Ordering::SeqCst) && !over.load(Ordering::SeqCst) {
+        tokio::time::sleep(LOOK).await;
+    }
+    let failed = !stop.load(Ordering::SeqCst);
     listener.close().await;
     drop(held);
-    Ok(())
+    if failed { Err("it is not served any more".to_owned()) } else { Ok(()) }
+}
+
+/// Ends the threads of one opening of the page, however it ends.
+struct Ends(Arc<AtomicBool>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// Read anew for each connection: cables are plugged in and pulled out.
