@@ -112,6 +112,8 @@ mod tests {
     use super::*;
 
     const LIMITS: Limits = Limits { request_bytes: 100, patience: Duration::from_millis(500), at_once: 2 };
+    /// For who asks again before the thread of the last request has ended.
+    const ROOMY: Limits = Limits { at_once: 20, ..LIMITS };
 
     struct Socket {
         folder: tempfile::TempDir,
@@ -120,10 +122,14 @@ mod tests {
     impl Socket {
         /// Answers with the request turned round; the word "fall" makes it panic.
         fn open(may: fn(u32) -> bool) -> Socket {
+            Socket::limited(LIMITS, may)
+        }
+
+        fn limited(limits: Limits, may: fn(u32) -> bool) -> Socket {
             let folder = tempfile::tempdir().unwrap();
             let listener = UnixListener::bind(folder.path().join("s")).unwrap();
             std::thread::spawn(move || {
-                serve(&listener, LIMITS, may, |mut request: Vec<u8>| {
+                serve(&listener, limits, may, |mut request: Vec<u8>| {
                     assert!(request != b"fall", "asked for");
                     request.reverse();
                     request
@@ -145,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_request_gets_its_reply_and_a_panic_hurts_nobody_else() {
-        let socket = Socket::open(|_| true);
+        let socket = Socket::limited(ROOMY, |_| true);
         for _ in 0..5 {
             assert_eq!(socket.ask(b"abc").unwrap(), b"cba");
             assert!(socket.ask(b"fall").is_err());

@@ -144,7 +144,7 @@ mod tests {
         let ask = |uid: &str| {
             let script = "import socket, struct, sys\n\
                           s = socket.socket(socket.AF_UNIX); s.settimeout(30); s.connect(sys.argv[1])\n\
-                          b = b'{\"verb\":\"reboot\"}'; s.sendall(struct.pack('>I', len(b)) + b); print(s.recv(100))";
+                          b = b'{\"verb\":\"reboot\"}'; s.sendall(struct.pack('>I', len(b)) + b); print(b''.join(iter(lambda: s.recv(100), b'')))";
             let mut words = std::process::Command::new("setpriv");
             words
                 .args(["--reuid", uid, "--clear-groups", "/usr/bin/python3", "-c", script])
