@@ -19,8 +19,11 @@ pub async fn answer<D: Directory>(
     question: SaslAsk,
 ) -> (SaslAnswer, Option<Account>) {
     if let SaslAsk::Password { user, password } = &question
+        && throttle.may_be_quick(peer, clock.mono())
         && let Some(account) = directory.remembers(user, password)
+        && throttle.is_welcome(peer, account.id, clock.mono())
     {
+        throttle.succeeded(peer, account.id, clock.mono());
         return accepted(directory, account);
     }
     if !matches!(question, SaslAsk::Keys { .. }) {
@@ -37,7 +40,10 @@ pub async fn answer<D: Directory>(
         SaslAsk::Verdict { proved: false, .. } => Ok(None),
     };
     match found {
-        Ok(Some(account)) => accepted(directory, account),
+        Ok(Some(account)) => {
+            throttle.succeeded(peer, account.id, clock.mono());
+            accepted(directory, account)
+        }
         Ok(None) => {
             throttle.failed(peer, clock.mono());
             (SaslAnswer::Rejected, None)

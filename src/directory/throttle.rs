@@ -2,13 +2,14 @@
 //!
 //! After some wrong passwords from one address (of IPv6, one /64) every further log-in from there is looked at in its
 //! turn, one in a few seconds, right or wrong: so that nobody learns the outcome sooner by hanging up. What the directory
-//! knows to be right from a while ago does not wait, so a family's programs get in beside a neighbour who guesses.
+//! knows to be right from a while ago does not wait where that account came in from this address before, so a family's
+//! programs get in beside a neighbour who guesses; and also there only some are looked at in one turn.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::base::{Mono, counted};
+use crate::base::{AccountId, Mono, counted};
 
 /// Between two log-ins that are looked at.
 const TURN_MS: u64 = 4000;
@@ -16,6 +17,10 @@ const TURN_MS: u64 = 4000;
 const PATIENCE_MS: u64 = 60_000;
 /// An address is forgotten this long after its last wrong password.
 const FORGET_MS: u64 = 15 * 60_000;
+/// Log-ins of an address that is slowed which are compared with what is remembered, in one turn.
+const QUICK: u32 = 10;
+/// That an account came in from an address counts this long; about as long as the directory remembers a log-in.
+const WELCOME_MS: u64 = 60 * 60_000;
 /// Addresses kept at most; the one that has been quiet longest makes room (P7).
 const ROWS: usize = 10_000;
 
@@ -23,6 +28,8 @@ const ROWS: usize = 10_000;
 #[derive(Clone)]
 pub struct Throttle {
     rows: Arc<Mutex<HashMap<IpAddr, Row>>>,
+    /// Which account came in from where, and when.
+    welcome: Arc<Mutex<HashMap<(IpAddr, AccountId), Mono>>>,
     free: u64,
 }
 
@@ -31,21 +38,62 @@ struct Row {
     last: Mono,
     /// When the next turn is.
     turn: Mono,
+    /// Since when, and how many were looked at without a turn.
+    quick: (Mono, u32),
 }
 
 impl Throttle {
     /// `free`: wrong passwords of one address that slow nothing down.
     pub fn new(free: u64) -> Throttle {
-        Throttle { rows: Arc::default(), free }
+        Throttle { rows: Arc::default(), welcome: Arc::default(), free }
     }
 
     /// The same knowledge, another limit.
     pub fn with(&self, free: u64) -> Throttle {
-        Throttle { rows: self.rows.clone(), free }
+        Throttle { rows: self.rows.clone(), welcome: self.welcome.clone(), free }
     }
 
     fn rows(&self) -> MutexGuard<'_, HashMap<IpAddr, Row>> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_slow(&self, row: &Row, now: Mono) -> bool {
+        row.failures >= self.free && now.since(row.last) < FORGET_MS
+    }
+
+    /// Whether a log-in of this peer may be compared with what is remembered, before its turn.
+    pub fn may_be_quick(&self, from: IpAddr, now: Mono) -> bool {
+        let Some(from) = counted(from) else { return true };
+        let mut rows = self.rows();
+        let Some(row) = rows.get_mut(&from).filter(|row| self.is_slow(row, now)) else { return true };
+        if now.since(row.quick.0) >= TURN_MS {
+            row.quick = (now, 0);
+        }
+        row.quick.1 = row.quick.1.saturating_add(1);
+        row.quick.1 <= QUICK
+    }
+
+    /// Whether what is remembered of this account is enough for this peer: it is not slowed, or let it in before.
+    pub fn is_welcome(&self, from: IpAddr, account: AccountId, now: Mono) -> bool {
+        let Some(from) = counted(from) else { return true };
+        if !self.rows().get(&from).is_some_and(|row| self.is_slow(row, now)) {
+            return true;
+        }
+        let welcome = self.welcome.lock().unwrap_or_else(PoisonError::into_inner);
+        welcome.get(&(from, account)).is_some_and(|at| now.since(*at) < WELCOME_MS)
+    }
+
+    /// This account came in from this peer.
+    pub fn succeeded(&self, from: IpAddr, account: AccountId, now: Mono) {
+        let Some(from) = counted(from) else { return };
+        let mut welcome = self.welcome.lock().unwrap_or_else(PoisonError::into_inner);
+        if welcome.len() >= ROWS {
+            welcome.retain(|_, at| now.since(*at) < WELCOME_MS);
+            if welcome.len() >= ROWS {
+                welcome.clear();
+            }
+        }
+        welcome.insert((from, account), now);
     }
 
     /// Milliseconds until a log-in of this peer may be looked at; `None` if that is too long to wait for.
@@ -81,7 +129,7 @@ impl Throttle {
                 rows.remove(&oldest);
             }
         }
-        let row = rows.entry(from).or_insert(Row { failures: 0, last: now, turn: now });
+        let row = rows.entry(from).or_insert(Row { failures: 0, last: now, turn: now, quick: (now, 0) });
         row.failures = row.failures.saturating_add(1);
         row.last = now;
         if row.failures == self.free {
@@ -114,6 +162,25 @@ mod tests {
         assert_eq!(throttle.wait(ip("192.0.2.2"), Mono(1000)), Some(0), "somebody else");
         assert_eq!(throttle.wait(guesser, Mono(1000 + FORGET_MS)), Some(0), "forgotten");
         assert_eq!(throttle.wait(guesser, Mono(1000 + FORGET_MS)), Some(0));
+    }
+
+    #[test]
+    fn a_slowed_address_learns_nothing_of_what_is_remembered_unless_that_account_came_in_from_it() {
+        let throttle = Throttle::new(1);
+        let (home, stranger, alice) = (ip("192.0.2.1"), ip("192.0.2.2"), AccountId(1));
+        throttle.succeeded(home, alice, Mono(0));
+        assert!(
+            throttle.may_be_quick(stranger, Mono(0)) && throttle.is_welcome(stranger, alice, Mono(0)),
+            "not slowed"
+        );
+        for from in [home, stranger] {
+            throttle.failed(from, Mono(0));
+        }
+        assert!(!throttle.is_welcome(stranger, alice, Mono(1)));
+        assert!(throttle.is_welcome(home, alice, Mono(1)) && !throttle.is_welcome(home, AccountId(2), Mono(1)));
+        let quick = (0..20).filter(|_| throttle.may_be_quick(home, Mono(2))).count();
+        assert_eq!(quick, QUICK as usize, "in one turn");
+        assert!(throttle.may_be_quick(home, Mono(2 + TURN_MS)));
     }
 
     #[test]
