@@ -87,8 +87,12 @@ pub(super) fn put(keep: &dyn Keep, id: &str, pair: &Pair) -> Result<(), String> 
     keep.write(&format!("{id}{ENDING}"), &bytes).map_err(|error| format!("the certificate cannot be kept: {error}"))
 }
 
+pub(super) fn try_remove(keep: &dyn Keep, id: &str) -> io::Result<()> {
+    keep.remove(&format!("{id}{ENDING}"))
+}
+
 pub(super) fn remove(keep: &dyn Keep, id: &str) {
-    if let Err(error) = keep.remove(&format!("{id}{ENDING}")) {
+    if let Err(error) = try_remove(keep, id) {
         error!(id, %error, "a certificate that is not needed any more cannot be removed");
     }
 }

@@ -324,17 +324,17 @@ impl<K: Keep> Keeper<K> {
         Ok(facts)
     }
 
-    /// Removes what the owner brought. False if there is none of that name.
-    pub fn remove(&mut self, word: &str) -> bool {
+    /// Removes what the owner brought. False if there is none of that name. Errors: sentences; then it is still there.
+    pub fn remove(&mut self, word: &str) -> Result<bool, String> {
         let fits = |one: &Kept| {
             one.source == Source::Imported && (one.id == word || one.facts.names.iter().any(|name| name == word))
         };
         for one in self.kept.iter().filter(|one| fits(one)) {
-            file::remove(&self.keep, &one.id);
+            file::try_remove(&self.keep, &one.id).map_err(|error| format!("it cannot be removed: {error}"))?;
         }
         let before = self.kept.len();
         self.kept.retain(|one| !fits(one));
-        self.kept.len() != before
+        Ok(self.kept.len() != before)
     }
 
     pub fn list(&self, world: &World<'_>) -> Vec<Entry> {

@@ -22,6 +22,8 @@ const BUILT: Time = Time(1_795_651_200_000); // 2026-11-26
 
 /// Below this a lifetime is a short one, and half of it is kept as a reserve instead of a third.
 const SHORT: i64 = 10 * DAY;
+/// Nothing is waited for longer; a limit of an authority may be a week.
+const FURTHEST: i64 = 8 * DAY;
 /// The longest wait after a failure, however many there were.
 const LONGEST: i64 = DAY;
 /// The same while there is no certificate yet, or it has ended: somebody may be working on what is wrong.
@@ -220,7 +222,8 @@ impl Plan {
             // Not before it allows it, and not all at the first second.
             again_at = again_at.max(until.plus_ms(between(SECOND, 5 * MINUTE, random)));
         }
-        self.again_at = again_at;
+        // A stranger's word; and `sensible` takes what is further away for a wrong clock's.
+        self.again_at = again_at.min(now.plus_ms(FURTHEST - HOUR));
     }
 
     /// An alarm that has not been raised yet for this certificate.
@@ -241,8 +244,7 @@ impl Plan {
 
 /// A time that is further away than we ever wait is left from a clock that was wrong.
 fn sensible(time: Time, now: Time) -> Time {
-    // A limit of an authority may be a week.
-    if time.0 > now.0.saturating_add(8 * DAY) { now } else { time }
+    if time.0 > now.0.saturating_add(FURTHEST) { now } else { time }
 }
 
 fn between(from: i64, to: i64, random: &dyn Random) -> i64 {
@@ -350,6 +352,15 @@ mod tests {
 
     fn sky(days: i64) -> Sky {
         Sky { lifetime: days * DAY, outages: Vec::new(), window: None }
+    }
+
+    #[test]
+    fn an_authority_that_asks_for_a_month_of_patience_is_not_asked_at_once() {
+        let random = SeededRandom::new(9);
+        let mut plan = Plan::default();
+        plan.failed(&Trouble { until: Some(START.plus_ms(30 * DAY)), ..away() }, START, &random);
+        assert_eq!(sensible(plan.again_at, START), plan.again_at, "not taken for a wrong clock's");
+        assert!(plan.again_at >= START.plus_ms(6 * DAY));
     }
 
     #[test]

@@ -4,11 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::base::Time;
 use crate::cert::{
-    Alarm, Cause, Config, Entry, Facts, Group, Keeper, Means, Next, Order, Outcome, Renewed, Trouble, World, groups,
+    Alarm, Cause, Config, Entry, Facts, Group, Keep, Keeper, Means, Next, Order, Outcome, Renewed, Trouble, World,
+    groups,
 };
 use crate::directory::manage::domain;
 use crate::net::tls::{self, Unusable};
@@ -23,6 +25,10 @@ use super::theatre::Theatre;
 const LOOK: i64 = 60 * 60 * 1000;
 /// The same while the clock is wrong, or something of ours failed.
 const SOON: Duration = Duration::from_secs(60);
+/// An order may have been under way.
+const AFTER_PANIC: Duration = Duration::from_secs(60 * 60);
+/// What a certificate, its key and the notes about it take at most.
+const ROOM: usize = 64 * 1024;
 
 /// What commands ask of the task.
 enum Asked {
@@ -140,7 +146,7 @@ impl Certificates {
     }
 
     pub fn remove(&self, house: &House, name: &str) -> Result<bool, String> {
-        let removed = self.keeper().remove(name);
+        let removed = self.keeper().remove(name)?;
         self.swap(house)?;
         self.poke();
         Ok(removed)
@@ -177,6 +183,20 @@ fn own(folder: &Folder, hostname: &str) -> Result<Pair, Unusable> {
 
 /// Keeps the certificates from ending, until it is dropped.
 pub(super) async fn run(house: Arc<House>, theatre: Theatre) {
+    let theatre = Arc::new(theatre);
+    loop {
+        // A mistake of ours must not be the end of all renewals, nor ask the authority over and over.
+        let mut one = JoinSet::new();
+        one.spawn(keep(house.clone(), theatre.clone()));
+        match one.join_next().await {
+            Some(Err(error)) if error.is_panic() => error!(%error, "a mistake of ours; certificates have to wait"),
+            _ => return,
+        }
+        tokio::time::sleep(AFTER_PANIC).await;
+    }
+}
+
+async fn keep(house: Arc<House>, theatre: Arc<Theatre>) {
     let (ask, mut asked) = mpsc::unbounded_channel();
     *house.certificates.ask.lock().unwrap_or_else(PoisonError::into_inner) = Some(ask);
     let task = Task { house, theatre };
@@ -208,7 +228,7 @@ pub(super) async fn run(house: Arc<House>, theatre: Theatre) {
 
 struct Task {
     house: Arc<House>,
-    theatre: Theatre,
+    theatre: Arc<Theatre>,
 }
 
 impl Task {
@@ -281,6 +301,9 @@ impl Task {
     async fn order(&self, order: &Order, config: &Config) -> Result<Renewed, String> {
         info!(group = order.id, names = order.names.join(" "), "ordering a certificate");
         let drawer = self.house.folder.drawer();
+        // One that cannot be kept would be ordered again and again, until the authority has had enough (C3).
+        tokio::task::block_in_place(|| drawer.write("room", &[0; ROOM]).and_then(|()| drawer.remove("room")))
+            .map_err(|error| format!("there is no room to keep a certificate: {error}"))?;
         let wanted = {
             let keeper = self.certificates().keeper();
             keeper.wanted(order, self.house.clock.now(), |name| self.theatre.open_ways(name, config.method))
@@ -316,7 +339,7 @@ impl Task {
     }
 
     fn means<'a>(&'a self, config: &'a Config, roots: &'a Roots, drawer: &'a Drawer) -> Means<'a, Theatre> {
-        Means { config, roots, keep: drawer, stage: &self.theatre, clock: self.house.clock.clone() }
+        Means { config, roots, keep: drawer, stage: &*self.theatre, clock: self.house.clock.clone() }
     }
 
     fn roots(&self) -> Result<Roots, String> {

@@ -93,6 +93,8 @@ impl Folder {
         if !folder.is_dir() {
             DirBuilder::new().mode(0o700).create(&folder)?;
         }
+        // Half a pair is none, and then a new one is made; a key and a certificate that do not fit would stay.
+        remove(&folder.join("cert.pem"))?;
         write(&folder.join("key.pem"), &pair.key)?;
         write(&folder.join("cert.pem"), &pair.chain)
     }
@@ -124,7 +126,12 @@ impl Keep for Drawer {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        remove(&self.0.join(name))
+        remove(&self.0.join(name))?;
+        match File::open(&self.0) {
+            Ok(folder) => folder.sync_all(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
