@@ -128,7 +128,8 @@ fn above(domain: &str) -> Vec<String> {
     let mut out = vec![domain.to_owned()];
     let mut rest = domain;
     while let Some((_, parent)) = rest.split_once('.') {
-        if out.len() >= LABELS {
+        // A registry's zone holds nobody's records.
+        if out.len() >= LABELS || !parent.contains('.') {
             break;
         }
         out.push(parent.to_owned());
@@ -143,9 +144,10 @@ impl Asker {
         for name in above(domain) {
             let servers = match self.resolve(&name, Kind::Ns).await {
                 Ok(found) => found,
+                // The zone above would say that nothing is there, which is not known.
                 Err(error) => {
                     why = error;
-                    continue;
+                    break;
                 }
             };
             let mut out = Vec::new();

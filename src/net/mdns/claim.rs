@@ -147,7 +147,7 @@ impl Claim {
             // RFC 6762 9: asked for once more; if the other is still there it answers, and keeps the name.
             return self.probe(now, 0);
         }
-        self.conflicts += 1;
+        self.conflicts = self.conflicts.saturating_add(1);
         self.number = if self.number < 1000 { self.number + 1 } else { 2 };
         self.name = self.wish.numbered(self.number);
         self.probe(now, if self.conflicts >= MANY_CONFLICTS { SLOW_MS } else { 0 });

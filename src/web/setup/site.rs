@@ -65,8 +65,15 @@ impl Reply {
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-const FORM_COOKIE: &str = "hp-form";
-const SESSION_COOKIE: &str = "hp-session";
+/// Cookies know no scheme, and a browser lets nothing that came in the clear take the place of what came over TLS: so each
+/// way has names of its own, or whoever was on the one could not use the other.
+fn form_cookie(secure: bool) -> &'static str {
+    if secure { "hp-form-tls" } else { "hp-form" }
+}
+
+fn session_cookie(secure: bool) -> &'static str {
+    if secure { "hp-session-tls" } else { "hp-session" }
+}
 
 /// What the pages say of this box beside what the wizard knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,19 +116,20 @@ impl<H: Host> Site<H> {
             reply.headers.push(("Cache-Control", "max-age=300".to_owned()));
             return reply;
         }
-        let there =
-            form::cookie(&asked.cookie, FORM_COOKIE).filter(|cookie| guard::is_cookie(cookie)).map(str::to_owned);
+        let there = form::cookie(&asked.cookie, form_cookie(asked.secure))
+            .filter(|cookie| guard::is_cookie(cookie))
+            .map(str::to_owned);
         let visit = Visit {
             fresh: there.is_none(),
             form: there.unwrap_or_else(|| Forms::fresh(&*self.random)),
-            session: form::cookie(&asked.cookie, SESSION_COOKIE).map(str::to_owned),
+            session: form::cookie(&asked.cookie, session_cookie(asked.secure)).map(str::to_owned),
             secure: asked.secure,
             host: asked.host.clone(),
             language: asked.language.clone(),
         };
         let mut reply = if asked.post { self.post(asked, path, &visit) } else { self.get(path, &visit) };
         if visit.fresh {
-            reply.headers.push(("Set-Cookie", visit.cookie(FORM_COOKIE, &visit.form)));
+            reply.headers.push(("Set-Cookie", visit.cookie(form_cookie(visit.secure), &visit.form)));
         }
         reply
     }
@@ -213,10 +221,9 @@ impl<H: Host> Site<H> {
                 if let Some(session) = session {
                     self.desk.sign_out(session);
                 }
+                let gone = format!("{}; Max-Age=0", visit.cookie(session_cookie(visit.secure), ""));
                 let mut reply = Reply::to("/");
-                reply
-                    .headers
-                    .push(("Set-Cookie", format!("{SESSION_COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict")));
+                reply.headers.push(("Set-Cookie", gone));
                 reply
             }
             _ => match path.strip_prefix("/step/").and_then(Step::by_id) {
@@ -231,7 +238,7 @@ impl<H: Host> Site<H> {
         match token {
             Ok(token) => {
                 let mut reply = Reply::to(next);
-                reply.headers.push(("Set-Cookie", visit.cookie(SESSION_COOKIE, token.text())));
+                reply.headers.push(("Set-Cookie", visit.cookie(session_cookie(visit.secure), token.text())));
                 reply
             }
             Err(refusal) => {
@@ -282,7 +289,7 @@ impl<H: Host> Site<H> {
             _ => Reply::to(&format!("/step/{}", step.next().id())),
         };
         if let Some(token) = said.token {
-            reply.headers.push(("Set-Cookie", visit.cookie(SESSION_COOKIE, token.text())));
+            reply.headers.push(("Set-Cookie", visit.cookie(session_cookie(visit.secure), token.text())));
         }
         reply
     }
