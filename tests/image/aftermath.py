@@ -5,6 +5,7 @@ that is in the image serves that folder on loopback."""
 
 import collections
 import json
+import os
 import shutil
 import subprocess
 
@@ -50,6 +51,9 @@ def extract(device, folder):
         return None
     if words or done.returncode != 0:
         raise Wrong("filesystem", "\n".join(words[:5]))
+    # Written by root, they are the box's user's still; the server keeps no power to read what is another's.
+    for path in (folder / "mail", *(folder / "mail").rglob("*")):
+        os.chown(path, os.getuid(), os.getgid(), follow_symlinks=False)
     return folder / "mail"
 
 
