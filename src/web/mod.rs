@@ -2,4 +2,5 @@
 //!
 //! Does not know: mail logic, files, sockets.
 
+pub mod look;
 pub mod setup;

@@ -6,6 +6,7 @@ use askama::Template;
 
 use crate::appliance::wizard::{Clock, Domain, Internet, Piece, PieceState, Refusal, State, Step, View, Who};
 use crate::base::Time;
+use crate::web::look;
 
 use super::site::About;
 use super::zones;
@@ -44,9 +45,9 @@ pub(super) struct Canvas<'a> {
 /// What is not a page: the path, the kind, the bytes.
 pub(super) fn asset(path: &str) -> Option<(&'static str, &'static str)> {
     match path {
-        "/style.css" => Some(("text/css; charset=utf-8", include_str!("pages/style.css"))),
+        "/style.css" => Some(("text/css; charset=utf-8", look::STYLE)),
         "/comfort.js" => Some(("text/javascript; charset=utf-8", include_str!("pages/comfort.js"))),
-        "/mark.svg" | "/favicon.ico" => Some(("image/svg+xml", include_str!("pages/mark.svg"))),
+        "/mark.svg" | "/favicon.ico" => Some(("image/svg+xml", look::MARK)),
         _ => None,
     }
 }

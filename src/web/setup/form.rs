@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 /// G3: no form of ours has more.
 const FIELDS: usize = 32;
-pub(super) const BODY_BYTES: usize = 16 * 1024;
+pub(in crate::web) const BODY_BYTES: usize = 16 * 1024;
 
 /// The fields by name; the first of a name counts. `None`: not a form, or too much of it.
-pub(super) fn read(body: &[u8]) -> Option<BTreeMap<String, String>> {
+pub(in crate::web) fn read(body: &[u8]) -> Option<BTreeMap<String, String>> {
     if body.len() > BODY_BYTES {
         return None;
     }
@@ -40,7 +40,7 @@ fn decode(text: &str) -> Option<String> {
 }
 
 /// RFC 6265 5.4: `name=value; name=value`.
-pub(super) fn cookie<'a>(header: &'a str, name: &str) -> Option<&'a str> {
+pub(in crate::web) fn cookie<'a>(header: &'a str, name: &str) -> Option<&'a str> {
     header.split(';').find_map(|pair| {
         let (key, value) = pair.trim().split_once('=')?;
         (key == name).then_some(value)

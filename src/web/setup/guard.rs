@@ -19,7 +19,7 @@ const NAMES: [&str; 9] = [
 
 /// G1: whether a Host header names this box: by an address, by one of the names above, or by the name it was given.
 /// A page elsewhere that makes its own name point to us (DNS rebinding) still says its own name here.
-pub(super) fn is_ours(host: &str, given: Option<&str>) -> bool {
+pub(in crate::web) fn is_ours(host: &str, given: Option<&str>) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
             Some((address, port)) if port.is_empty() || is_port(port) => return is_address(address),
@@ -45,13 +45,13 @@ fn is_address(text: &str) -> bool {
 }
 
 /// G2, first half: browsers say where a form was sent from. Those that say nothing have to show the token all the same.
-pub(super) fn same_origin(origin: Option<&str>, host: &str, secure: bool) -> bool {
+pub(in crate::web) fn same_origin(origin: Option<&str>, host: &str, secure: bool) -> bool {
     let scheme = if secure { "https" } else { "http" };
     origin.is_none_or(|origin| origin.eq_ignore_ascii_case(&format!("{scheme}://{host}")))
 }
 
 /// G2, second half: each browser has a random cookie, and its forms have the keyed hash of it. A page elsewhere knows neither.
-pub(super) struct Forms {
+pub(in crate::web) struct Forms {
     key: [u8; 32],
 }
 
@@ -80,7 +80,7 @@ impl Forms {
 }
 
 /// As [`Forms::fresh`] makes them.
-pub(super) fn is_cookie(text: &str) -> bool {
+pub(in crate::web) fn is_cookie(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 

@@ -12,8 +12,8 @@
 //! - G4: no page names anything outside this box, and none runs a script that is not ours.
 
 mod draw;
-mod form;
-mod guard;
+pub(super) mod form;
+pub(super) mod guard;
 mod serve;
 mod site;
 mod zones;
