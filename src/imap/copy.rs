@@ -3,7 +3,8 @@
 //! RFC 9051 6.4.7 wants a COPY that fails to leave nothing behind. Up to [`MAX_COPY`] messages are one transaction, so that
 //! holds over a power cut too. More of them (a whole mailbox put into the archive) would keep everybody else's mail
 //! waiting for as long, so they go in closures of a thousand, and what was copied is taken back when a later closure
-//! fails. Only a power cut in between leaves copies, of a COPY that was never answered.
+//! fails. Copies of a COPY that was never answered OK are left only by a power cut in between, by a server that is ended
+//! in between, and by a store that fails in taking them back too.
 
 use super::{Answered, Host, blocking, set};
 use crate::account::{self, BATCH, Copied, Error, MAX_COPY, Which, mailbox, view};

@@ -123,6 +123,8 @@ impl HttpClient {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.map_err(broken)?;
         let (mut parts, body) = request.into_parts();
+        // RFC 3986 3.2.2: an IPv6 address stands in brackets.
+        let host = if host.contains(':') { format!("[{host}]") } else { host };
         let authority = if port == 443 { host } else { format!("{host}:{port}") };
         let authority = HeaderValue::from_str(&authority).map_err(|_| HttpError::Address(authority))?;
         parts.headers.insert(HOST, authority);

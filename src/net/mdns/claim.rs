@@ -113,6 +113,10 @@ impl Claim {
 
     fn announcement(&mut self, now: Mono, sent: u8) -> Vec<u8> {
         self.state = if sent < ANNOUNCEMENTS { State::Announcing { sent } } else { State::Held };
+        if self.state == State::Held {
+            // RFC 6762 8.1 slows down those who meet many conflicts one after another; these are over.
+            self.conflicts = 0;
+        }
         self.due = (sent < ANNOUNCEMENTS).then(|| now.plus_ms(ANNOUNCE_EVERY_MS));
         self.multicast_at = Some(now);
         packet::answer(&self.name, Form::Multicast, &self.addresses, &[], false)
@@ -391,5 +395,12 @@ mod tests {
         }
         assert!(now.0 >= 150 * SLOW_MS, "{now:?}");
         assert!(claim.name().0.len() < 30);
+        // Then there is a free one, and the next quarrel is a quarrel like any first.
+        let (_, now) = settle(&mut claim, now);
+        assert!(claim.held());
+        let now = now.plus_ms(5000);
+        claim.input(now, from(BROWSER), &other("192.0.2.8", &claim.name().clone()));
+        claim.input(now, from(BROWSER), &other("192.0.2.8", &claim.name().clone()));
+        assert!(claim.deadline().unwrap() < now.plus_ms(SLOW_MS), "{:?}", claim.deadline());
     }
 }

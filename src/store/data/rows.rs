@@ -155,6 +155,8 @@ fn transaction(error: &redb::TransactionError) -> Error {
 impl Error {
     pub(crate) fn from_redb(error: redb::Error) -> Error {
         match error {
+            // What redb says of a file that does not begin as its own do: nothing that another disk would mend.
+            redb::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => Error::Corrupt(error.to_string()),
             redb::Error::Io(error) => error.into(),
             redb::Error::Corrupted(what) => Error::Corrupt(what),
             redb::Error::DatabaseClosed => Error::Closed,

@@ -318,6 +318,18 @@ fn without_the_rows_every_letter_and_the_people_come_back() {
 }
 
 #[test]
+fn rows_that_do_not_begin_as_rows_do_need_salvage_and_no_other_disk() {
+    let disk = SimDisk::sound();
+    let data = open(&disk);
+    put(&data, b"a", b"value");
+    data.close().unwrap();
+    drop(data);
+    disk.damage("rows.redb", 0);
+    let error = Data::open(Arc::new(disk), options()).err();
+    assert!(matches!(error, Some(Error::Corrupt(_))), "{error:?}");
+}
+
+#[test]
 fn a_bad_last_record_is_a_torn_tail_and_one_with_successors_is_corruption() {
     let keys: [&[u8]; 3] = [b"a", b"b", b"c"];
     for (damaged, opens) in [(2, true), (1, false)] {
