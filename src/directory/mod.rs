@@ -10,6 +10,8 @@
 //! - U4: an alias points to what exists when it is written, and forgets what is deleted; none leads to itself.
 //! - U5: an account that is being closed takes no mail and lets nobody in, from the transaction that began it.
 //! - U6: a domain has DKIM keys from the transaction that made it, and they go with it.
+//! - U7: an account that is to be deleted lets nobody in from that moment, and takes mail until the deletion begins: taken
+//!   back before, it lacks nothing.
 
 use std::fmt;
 use std::future::Future;
@@ -41,6 +43,9 @@ pub enum Error {
     NoSuchAccount(String),
     NoSuchDomain(String),
     NoSuchAlias(String),
+    /// The link was never made, is used up, or too old.
+    NoSuchInvitation,
+    NoSuchToken(u32),
     Exists(String),
     /// Not an address, domain or password that can be used; the sentence says why.
     Unusable(String),
@@ -57,6 +62,8 @@ impl fmt::Display for Error {
             Error::NoSuchAccount(address) => write!(f, "there is no account {address}"),
             Error::NoSuchDomain(domain) => write!(f, "{domain} is not a domain of this server"),
             Error::NoSuchAlias(address) => write!(f, "there is no alias {address}"),
+            Error::NoSuchInvitation => f.write_str("this link has been used already, or it is too old"),
+            Error::NoSuchToken(id) => write!(f, "there is no token {id}"),
             Error::Exists(name) => write!(f, "{name} exists already"),
             Error::Unusable(sentence) | Error::InUse(sentence) => f.write_str(sentence),
             Error::Busy => f.write_str("too many log-ins wait to be checked"),

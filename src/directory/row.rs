@@ -31,6 +31,9 @@ pub struct AccountRow {
     /// Milliseconds since 1970.
     #[n(4)]
     pub created: i64,
+    /// With [`AccountRow::LEAVING`]: when the deletion begins. Milliseconds since 1970.
+    #[n(5)]
+    pub leaves: Option<i64>,
 }
 
 impl AccountRow {
@@ -39,6 +42,8 @@ impl AccountRow {
     pub const DISABLED: u32 = 2;
     /// Being deleted (U5): takes no mail, may not log in, its rows go step by step.
     pub const CLOSING: u32 = 4;
+    /// To be deleted at a time that is known, and to be taken back until then (U7): still takes mail, may not log in.
+    pub const LEAVING: u32 = 8;
 
     pub fn is(&self, role: u32) -> bool {
         self.roles & role != 0
@@ -122,6 +127,61 @@ impl fmt::Debug for DkimRow {
     }
 }
 
+/// A link by which somebody chooses a pass phrase. Key: account u32.
+#[derive(Clone, PartialEq, Eq, Encode, Decode, CborLen)]
+pub struct InvitationRow {
+    /// BLAKE3 of the link's secret.
+    #[n(0)]
+    #[cbor(with = "minicbor::bytes")]
+    pub digest: [u8; 32],
+    /// Milliseconds since 1970.
+    #[n(1)]
+    pub made: i64,
+    #[n(2)]
+    pub until: i64,
+}
+
+impl fmt::Debug for InvitationRow {
+    // U2
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InvitationRow {{ until: {} }}", self.until)
+    }
+}
+
+/// A token for programs. Key: token u32.
+#[derive(Clone, PartialEq, Eq, Encode, Decode, CborLen)]
+pub struct TokenRow {
+    /// Of the administrator in whose name it acts.
+    #[n(0)]
+    pub account: u32,
+    #[n(1)]
+    pub name: String,
+    /// BLAKE3 of the token.
+    #[n(2)]
+    #[cbor(with = "minicbor::bytes")]
+    pub digest: [u8; 32],
+    /// See the constants.
+    #[n(3)]
+    pub scope: u8,
+    /// Milliseconds since 1970.
+    #[n(4)]
+    pub made: i64,
+    #[n(5)]
+    pub until: i64,
+}
+
+impl TokenRow {
+    pub const READ: u8 = 1;
+    pub const ALL: u8 = 2;
+}
+
+impl fmt::Debug for TokenRow {
+    // U2
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenRow {{ name: {:?}, until: {} }}", self.name, self.until)
+    }
+}
+
 pub fn encode<T: Encode<()>>(row: &T) -> Vec<u8> {
     let mut out = Vec::new();
     // A Vec takes everything, so there is no error to have.
@@ -146,6 +206,8 @@ pub fn reads_back(table: store::Table, value: &[u8]) -> Result<bool, store::Erro
         store::Table::Addresses => twice::<AddressRow>(value),
         store::Table::Credentials => twice::<CredentialRow>(value),
         store::Table::DkimKeys => twice::<DkimRow>(value),
+        store::Table::Invitations => twice::<InvitationRow>(value),
+        store::Table::ApiTokens => twice::<TokenRow>(value),
         other => Err(store::Error::Corrupt(format!("table {other:?} is not of this folder"))),
     }
 }
@@ -178,11 +240,19 @@ mod tests {
                 quota: Some(1 << 30),
                 roles: AccountRow::ADMINISTRATOR,
                 created: 1_700_000_000_000,
+                leaves: None,
             },
             "8572616c696365406578616d706c652e7465737465416c6963651a40000000011b0000018bcfe56800",
         );
         check(
-            AccountRow { address: "b@example.test".into(), name: None, quota: None, roles: 0, created: 0 },
+            AccountRow {
+                address: "b@example.test".into(),
+                name: None,
+                quota: None,
+                roles: 0,
+                created: 0,
+                leaves: None,
+            },
             "856e62406578616d706c652e74657374f6f60000",
         );
         check(AddressRow::Account(7), "82008107");
@@ -210,6 +280,22 @@ mod tests {
                 public: vec![5; 2],
             },
             "84011b0000018bcfe5680043040404420505",
+        );
+        check(
+            AccountRow {
+                address: "b@example.test".into(),
+                name: None,
+                quota: None,
+                roles: AccountRow::LEAVING,
+                created: 0,
+                leaves: Some(5),
+            },
+            "866e62406578616d706c652e74657374f6f6080005",
+        );
+        check(InvitationRow { digest: [6; 32], made: 1, until: 2 }, &format!("835820{}0102", "06".repeat(32)));
+        check(
+            TokenRow { account: 7, name: "n".into(), digest: [6; 32], scope: TokenRow::READ, made: 1, until: 2 },
+            &format!("8607616e5820{}010102", "06".repeat(32)),
         );
     }
 

@@ -110,10 +110,14 @@ pub enum Table {
     LetterFiles = 18,
     /// domain, 0, selector → `directory` DkimRow: both halves of a key that signs the domain's letters. Secret.
     DkimKeys = 19,
+    /// account u32 → `directory` InvitationRow: a link by which its pass phrase can be chosen once (a digest of it, until when).
+    Invitations = 20,
+    /// token u32 → `directory` TokenRow: what a program may do in an administrator's name (a digest, a name, until when).
+    ApiTokens = 21,
 }
 
 impl Table {
-    pub const ALL: [Table; 19] = [
+    pub const ALL: [Table; 21] = [
         Table::Meta,
         Table::Domains,
         Table::Accounts,
@@ -133,6 +137,8 @@ impl Table {
         Table::Segments,
         Table::LetterFiles,
         Table::DkimKeys,
+        Table::Invitations,
+        Table::ApiTokens,
     ];
 
     /// The table with this number.
@@ -162,6 +168,8 @@ impl Table {
             Table::Segments => "segments",
             Table::LetterFiles => "letter_files",
             Table::DkimKeys => "dkim_keys",
+            Table::Invitations => "invitations",
+            Table::ApiTokens => "api_tokens",
         }
     }
 

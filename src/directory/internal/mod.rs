@@ -159,6 +159,23 @@ impl Internal {
         self.write(move |txn| alias::delete(txn, &address)).await
     }
 
+    /// Who an account is at this moment, for pages that it signed in to. `None`: it may not log in (any more).
+    pub fn standing(&self, id: AccountId) -> Result<Option<Standing>, Error> {
+        let read = self.data.read()?;
+        let Some(row) = resolve::account_row(&read, id)? else { return Ok(None) };
+        if row.is(AccountRow::CLOSING | AccountRow::DISABLED | AccountRow::LEAVING) {
+            return Ok(None);
+        }
+        let Some(bytes) = read.get(Table::Credentials, &account::credential_key(id))? else { return Ok(None) };
+        Ok(Some(Standing {
+            id,
+            administrator: row.is(AccountRow::ADMINISTRATOR),
+            address: row.address,
+            name: row.name,
+            fingerprint: *blake3::hash(&bytes).as_bytes(),
+        }))
+    }
+
     /// What is kept of a new password, made behind the same gate as log-ins.
     async fn credential(&self, address: &str, password: &str) -> Result<Credential, Error> {
         let (address, password) = (address.to_owned(), password.to_owned());
@@ -173,7 +190,7 @@ impl Internal {
         let Some(AddressRow::Account(id)) = resolve::address_row(&read, &address.key())? else { return Ok(None) };
         let id = AccountId(id);
         let Some(row) = resolve::account_row(&read, id)? else { return Ok(None) };
-        if row.is(AccountRow::CLOSING | AccountRow::DISABLED) {
+        if row.is(AccountRow::CLOSING | AccountRow::DISABLED | AccountRow::LEAVING) {
             return Ok(None);
         }
         let Some(bytes) = read.get(Table::Credentials, &account::credential_key(id))? else { return Ok(None) };
@@ -200,6 +217,17 @@ impl Internal {
             server_key: made(b"server key"),
         }
     }
+}
+
+/// An account that may log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub id: AccountId,
+    pub address: String,
+    pub name: Option<String>,
+    pub administrator: bool,
+    /// Of what is kept of the password: another password, another fingerprint.
+    pub fingerprint: [u8; 32],
 }
 
 struct Login {

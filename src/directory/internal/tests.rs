@@ -372,3 +372,93 @@ async fn scram_keys_do_not_tell_who_exists() {
     assert!(bob == people.scram_keys("bob@example.test").await.unwrap());
     assert!(people.authenticate("alice@example.test", PASSWORD).await.unwrap().is_some());
 }
+
+#[tokio::test]
+async fn u7_who_is_to_be_deleted_takes_mail_lets_nobody_in_and_comes_back_whole() {
+    use super::super::manage::{account, invitation, token};
+    let House { people, clock, disk } = house().await;
+    alias(&people, "b@example.test", &["bob@example.test"]).await.unwrap();
+    let before = people.accounts().unwrap();
+    let at = clock.now().plus_ms(1000);
+    people.write(move |txn| invitation::add(txn, "bob@example.test", &[1; 32], Time(0))).await.unwrap();
+    people.write(move |txn| account::leave(txn, "bob@example.test", at)).await.unwrap();
+    assert_eq!(people.authenticate("bob@example.test", PASSWORD).await, Ok(None));
+    assert_eq!(people.standing(AccountId(2)), Ok(None));
+    assert_eq!(to(&people, "b@example.test").await, "2", "it still takes mail");
+    let due = |now| account::to_be_deleted(&people.data.read().unwrap(), now).unwrap();
+    assert_eq!((due(clock.now()), due(at)), (vec![], vec!["bob@example.test".to_owned()]));
+    let found = invitation::find(&people.data.read().unwrap(), &[1; 32], Time(0));
+    assert_eq!(found, Ok(None), "its link is over");
+    let again = people.write(move |txn| account::leave(txn, "bob@example.test", at)).await;
+    assert!(matches!(again, Err(Error::Unusable(_))));
+    let last = people.write(move |txn| account::leave(txn, "alice@example.test", at)).await;
+    assert!(matches!(last, Err(Error::Unusable(why)) if why.contains("only administrator")));
+
+    people.data.close().unwrap();
+    let people = open(&disk, &clock, 2);
+    assert_eq!(people.authenticate("bob@example.test", PASSWORD).await, Ok(None), "after a start too");
+    people.write(|txn| account::stay(txn, "bob@example.test")).await.unwrap();
+    assert_eq!(people.accounts().unwrap(), before);
+    assert!(people.authenticate("bob@example.test", PASSWORD).await.unwrap().is_some());
+    // An administrator's tokens go with what makes it one.
+    let new = token::NewToken {
+        address: "alice@example.test".into(),
+        name: " backup ".into(),
+        scope: token::Scope::Read,
+        days: 1,
+    };
+    let now = clock.now();
+    let made = people.write(move |txn| token::add(txn, &new, &[2; 32], now)).await.unwrap();
+    assert_eq!((made.name.as_str(), made.until), ("backup", now.plus_ms(86_400_000)));
+    let find =
+        |now| token::find(&people.data.read().unwrap(), &[2; 32], now).unwrap().map(|(one, who)| (one.id, who.address));
+    assert_eq!(find(now), Some((made.id, "alice@example.test".to_owned())));
+    assert_eq!(find(made.until), None, "it is over");
+    people.set_administrator("bob@example.test", true).await.unwrap();
+    people.set_administrator("alice@example.test", false).await.unwrap();
+    assert_eq!(find(now), None);
+    people.set_administrator("alice@example.test", true).await.unwrap();
+    people.write(move |txn| token::delete(txn, made.id)).await.unwrap();
+    assert_eq!(find(now), None);
+    let gone = people.write(move |txn| token::delete(txn, made.id)).await;
+    assert_eq!(gone, Err(Error::NoSuchToken(made.id)));
+}
+
+#[tokio::test]
+async fn an_invitation_opens_once_and_only_the_newest() {
+    use super::super::manage::{account, invitation};
+    let House { people, clock, .. } = house().await;
+    let (now, late) = (clock.now(), clock.now().plus_ms(invitation::DAYS * 86_400_000));
+    let new = NewAccount { address: "carol@example.test".into(), ..NewAccount::default() };
+    people
+        .write(move |txn| {
+            account::add_without_password(txn, &new, now)?;
+            invitation::add(txn, "carol@example.test", &[1; 32], now)?;
+            invitation::add(txn, "carol@example.test", &[2; 32], now)
+        })
+        .await
+        .unwrap();
+    assert!(!people.show_account("carol@example.test").unwrap().has_password);
+    assert_eq!(people.authenticate("carol@example.test", "").await, Ok(None));
+    assert_eq!(people.authenticate("carol@example.test", PASSWORD).await, Ok(None));
+    let refused = people.set_administrator("carol@example.test", true).await;
+    assert!(matches!(refused, Err(Error::Unusable(_))), "nobody could log in to it");
+    let find = |digest: u8, now| invitation::find(&people.data.read().unwrap(), &[digest; 32], now).unwrap();
+    assert_eq!(find(2, now).unwrap().address, "carol@example.test");
+    assert_eq!((find(1, now), find(2, late)), (None, None));
+    let credential = people.credential("carol@example.test", PASSWORD).await.unwrap();
+    let accept = |now| {
+        let credential = credential.clone();
+        people.write(move |txn| invitation::accept(txn, &[2; 32], &credential, now))
+    };
+    assert_eq!(accept(late).await, Err(Error::NoSuchInvitation));
+    assert_eq!(accept(now).await.unwrap().address, "carol@example.test");
+    assert!(people.authenticate("carol@example.test", PASSWORD).await.unwrap().is_some());
+    assert_eq!(accept(now).await, Err(Error::NoSuchInvitation), "once");
+    // A pass phrase that was set by other means is the end of an open link.
+    people.write(move |txn| invitation::add(txn, "carol@example.test", &[3; 32], now)).await.unwrap();
+    let before = people.standing(AccountId(3)).unwrap().unwrap();
+    people.set_password("carol@example.test", "another phrase entirely").await.unwrap();
+    assert_eq!(find(3, now), None);
+    assert_ne!(people.standing(AccountId(3)).unwrap().unwrap().fingerprint, before.fingerprint);
+}

@@ -34,10 +34,28 @@ pub struct Shown {
     pub administrator: bool,
     pub disabled: bool,
     pub closing: bool,
+    /// When its deletion begins, unless it is taken back.
+    pub leaves: Option<Time>,
     pub created: Time,
+    /// Whether a pass phrase was ever chosen; who was invited has none at first.
+    pub has_password: bool,
+}
+
+impl Shown {
+    /// U7
+    pub fn leaving(&self) -> bool {
+        self.leaves.is_some()
+    }
 }
 
 pub fn add(txn: &mut Txn<'_>, new: &NewAccount, credential: &Credential, now: Time) -> Result<AccountId, Error> {
+    let id = add_without_password(txn, new, now)?;
+    txn.put(Table::Credentials, &credential_key(id), encode(&credential.0));
+    Ok(id)
+}
+
+/// An account that takes mail, and that nobody can log in to before a pass phrase is chosen.
+pub fn add_without_password(txn: &mut Txn<'_>, new: &NewAccount, now: Time) -> Result<AccountId, Error> {
     let address = Address::parse_new(&new.address)?;
     if !resolve::is_ours(txn, address.domain())? {
         return Err(Error::NoSuchDomain(address.domain().to_owned()));
@@ -54,9 +72,8 @@ pub fn add(txn: &mut Txn<'_>, new: &NewAccount, credential: &Credential, now: Ti
     let id =
         u32::try_from(number).map(AccountId).map_err(|_| Error::Unusable("all account numbers are used up".into()))?;
     let roles = if new.administrator { AccountRow::ADMINISTRATOR } else { 0 };
-    put(txn, id, &AccountRow { address: key.clone(), name, quota: new.quota, roles, created: now.0 });
+    put(txn, id, &AccountRow { address: key.clone(), name, quota: new.quota, roles, created: now.0, leaves: None });
     super::put_address(txn, &key, &AddressRow::Account(id.0));
-    txn.put(Table::Credentials, &credential_key(id), encode(&credential.0));
     Ok(id)
 }
 
@@ -67,18 +84,32 @@ pub fn list(read: &dyn Read) -> Result<Vec<Shown>, Error> {
         out.push(shown(id, row));
         ControlFlow::Continue(())
     })?;
+    for one in &mut out {
+        one.has_password = has_password(read, one.id)?;
+    }
     Ok(out)
 }
 
 /// The account with this address of its own.
 pub fn show(read: &dyn Read, address: &str) -> Result<Shown, Error> {
-    find(read, address).map(|(id, row)| shown(id, row))
+    let (id, row) = find(read, address)?;
+    Ok(Shown { has_password: has_password(read, id)?, ..shown(id, row) })
+}
+
+pub fn by_id(read: &dyn Read, id: AccountId) -> Result<Option<Shown>, Error> {
+    let Some(row) = resolve::account_row(read, id)? else { return Ok(None) };
+    Ok(Some(Shown { has_password: has_password(read, id)?, ..shown(id, row) }))
+}
+
+fn has_password(read: &dyn Read, id: AccountId) -> Result<bool, Error> {
+    Ok(read.get(Table::Credentials, &credential_key(id))?.is_some())
 }
 
 /// Whose log-ins with the old password end: a connection that is open stays open.
 pub fn set_password(txn: &mut Txn<'_>, address: &str, credential: &Credential) -> Result<AccountId, Error> {
     let (id, _) = find(txn, address)?;
     txn.put(Table::Credentials, &credential_key(id), encode(&credential.0));
+    super::invitation::forget(txn, id);
     Ok(id)
 }
 
@@ -95,8 +126,49 @@ pub fn set_disabled(txn: &mut Txn<'_>, address: &str, disabled: bool) -> Result<
     set_role(txn, address, AccountRow::DISABLED, disabled)
 }
 
+/// Errors: it is the last one that can administer, or one that nobody can log in to.
 pub fn set_administrator(txn: &mut Txn<'_>, address: &str, administrator: bool) -> Result<AccountId, Error> {
+    let there = show(txn, address)?;
+    if administrator && (!there.has_password || there.disabled || there.leaving()) {
+        return Err(Error::Unusable(format!("nobody can log in as {} now, so it cannot administer", there.address)));
+    }
     set_role(txn, address, AccountRow::ADMINISTRATOR, administrator)
+}
+
+/// U7: from now on nobody may log in, and at `at` the deletion is to begin. Errors: it is the last one that can administer.
+pub fn leave(txn: &mut Txn<'_>, address: &str, at: Time) -> Result<AccountId, Error> {
+    let (id, mut row) = find(txn, address)?;
+    if row.is(AccountRow::LEAVING) {
+        return Err(Error::Unusable(format!("{} is to be deleted already", row.address)));
+    }
+    let administered = administers(&row);
+    row.roles |= AccountRow::LEAVING;
+    row.leaves = Some(at.0);
+    put(txn, id, &row);
+    if administered {
+        someone_administers(txn, &row)?;
+    }
+    super::invitation::forget(txn, id);
+    Ok(id)
+}
+
+/// Takes [`leave`] back: the account is as it was before.
+pub fn stay(txn: &mut Txn<'_>, address: &str) -> Result<AccountId, Error> {
+    let (id, mut row) = find(txn, address)?;
+    if !row.is(AccountRow::LEAVING) {
+        return Err(Error::Unusable(format!("{} is not to be deleted", row.address)));
+    }
+    row.roles &= !AccountRow::LEAVING;
+    row.leaves = None;
+    put(txn, id, &row);
+    Ok(id)
+}
+
+/// The addresses of accounts whose time has come.
+pub fn to_be_deleted(read: &dyn Read, now: Time) -> Result<Vec<String>, Error> {
+    let all = list(read)?.into_iter();
+    let due = all.filter(|account| !account.closing && account.leaves.is_some_and(|at| at <= now));
+    Ok(due.map(|account| account.address).collect())
 }
 
 /// Begins the deletion (U5): address, password and aliases go now. Errors: it is the last one that can administer.
@@ -106,6 +178,8 @@ pub fn close(txn: &mut Txn<'_>, address: &str) -> Result<AccountId, Error> {
     txn.delete(Table::Addresses, row.address.as_bytes());
     txn.delete(Table::Credentials, &credential_key(id));
     super::forget_target(txn, &row.address)?;
+    super::invitation::forget(txn, id);
+    super::token::forget(txn, id)?;
     Ok(id)
 }
 
@@ -140,7 +214,7 @@ fn set_role(txn: &mut Txn<'_>, address: &str, role: u32, on: bool) -> Result<Acc
 }
 
 fn administers(row: &AccountRow) -> bool {
-    row.is(AccountRow::ADMINISTRATOR) && !row.is(AccountRow::CLOSING | AccountRow::DISABLED)
+    row.is(AccountRow::ADMINISTRATOR) && !row.is(AccountRow::CLOSING | AccountRow::DISABLED | AccountRow::LEAVING)
 }
 
 /// Asked after the change: an error undoes it with its transaction.
@@ -181,7 +255,9 @@ fn shown(id: AccountId, row: AccountRow) -> Shown {
         administrator: row.is(AccountRow::ADMINISTRATOR),
         disabled: row.is(AccountRow::DISABLED),
         closing: row.is(AccountRow::CLOSING),
+        leaves: row.leaves.filter(|_| row.is(AccountRow::LEAVING)).map(Time),
         created: Time(row.created),
+        has_password: false,
         address: row.address,
         name: row.name,
         quota: row.quota,

@@ -4,6 +4,8 @@
 pub mod account;
 pub mod alias;
 pub mod domain;
+pub mod invitation;
+pub mod token;
 
 use std::ops::ControlFlow;
 

@@ -14,7 +14,7 @@ pub fn run(input: &[u8]) {
     let account = |table| account::reads_back(table, value);
     let directory = |table| directory::reads_back(table, value);
     let queue = |table| queue::reads_back(table, value);
-    let same = match first % 21 {
+    let same = match first % 23 {
         0 => account(Table::Ledger).ok(),
         1 => account(Table::Mailboxes).ok(),
         2 => account(Table::Messages).ok(),
@@ -35,6 +35,8 @@ pub fn run(input: &[u8]) {
         17 => own(Stored::Copy).ok(),
         18 => own(Stored::Payload).ok(),
         20 => directory(Table::DkimKeys).ok(),
+        21 => directory(Table::Invitations).ok(),
+        22 => directory(Table::ApiTokens).ok(),
         _ => match value.split_first() {
             Some((0, value)) => structure(value),
             Some((_, value)) => facts(value),
