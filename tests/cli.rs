@@ -128,6 +128,30 @@ fn verbs(home: &Home) {
     let bob = home.json("account show bob@other.test");
     assert_eq!((&bob["name"], &bob["messages"]), (&Value::from("Bob"), &Value::from(0)));
     assert!(!bob.to_string().contains("argon2"), "V2");
+
+    // Who is invited has no password before the link was used; who is to be deleted later can be kept.
+    let invited = home.json("account invite carol@other.test --name Carol");
+    let link = invited["link"].as_str().unwrap().to_owned();
+    assert!(link.starts_with("https://mail.example.test/invitation/") && link.len() > 70, "{link}");
+    let carol = home.json("account show carol@other.test");
+    assert_eq!((&carol["has-password"], carol["invited-until"].is_string()), (&Value::from(false), true));
+    assert!(!carol.to_string().contains(link.rsplit('/').next().unwrap()), "V2");
+    assert!(home.fails("account administrator carol@other.test yes").contains("nobody can log in"));
+    assert_ne!(home.json("account link carol@other.test")["link"], link.as_str());
+    home.ok("account delete carol@other.test --later");
+    assert!(home.ok("account list").contains("to be deleted on"));
+    assert!(home.json("account show carol@other.test")["leaves"].is_string());
+    assert!(home.fails("account link carol@other.test").contains("may not log in"));
+    home.ok("account keep carol@other.test");
+    assert!(home.fails("account keep carol@other.test").contains("is not to be deleted"));
+    home.ok("account administrator bob@other.test yes");
+    home.ok("account administrator bob@other.test no");
+    assert!(home.fails("account administrator alice@example.test no").contains("only administrator"));
+    home.ok("account delete carol@other.test");
+    assert_eq!(home.json("token list"), Value::Array(Vec::new()));
+    assert!(home.fails("token delete 7").contains("no token 7"));
+    let problems = home.ok("problems");
+    assert!(problems.contains("example.test have not been looked at"), "{problems}");
     home.ok("account quota bob@other.test none");
     assert_eq!(home.json("account show bob@other.test")["quota"], Value::Null);
     let changed = home.run_with("account password bob@other.test --password-stdin", "a new and good one");

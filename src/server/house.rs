@@ -16,7 +16,7 @@ use super::certificates::Certificates;
 use super::folder::Folder;
 use super::limits;
 use super::time;
-use super::verbs::Error;
+use super::verbs::{Error, Noted};
 
 /// Opened by whoever has the lock (V1).
 pub(super) struct House {
@@ -31,6 +31,8 @@ pub(super) struct House {
     /// What SELECT showed lately, for all sessions.
     pub overviews: Arc<Overviews>,
     pub certificates: Certificates,
+    /// What was found out beside, for who asks what is wrong.
+    pub noted: Noted,
 }
 
 impl House {
@@ -49,7 +51,18 @@ impl House {
         let settings = ArcSwap::from_pointee(settings);
         let certificates = Certificates::open(folder);
         let (folder, overviews) = (folder.clone(), Arc::default());
-        Ok(House { folder, settings, data, directory, clock, random, throttle, overviews, certificates })
+        Ok(House {
+            folder,
+            settings,
+            data,
+            directory,
+            clock,
+            random,
+            throttle,
+            overviews,
+            certificates,
+            noted: Noted::default(),
+        })
     }
 
     /// Ends the stores, with a checkpoint.

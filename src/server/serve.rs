@@ -122,6 +122,7 @@ async fn run(folder: &Folder, shift: Shift) -> Result<(), String> {
 
     let mut doors = Doors::new(&house, shift)?;
     let problems = doors.apply(&house.settings.load()).await;
+    house.noted.doors(&problems);
     if let Some(reply) = told_opened {
         let _ = reply.send(problems.clone());
     }
@@ -145,17 +146,24 @@ async fn run(folder: &Folder, shift: Shift) -> Result<(), String> {
         tokio::select! {
             _ = term.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => missing = !reload(&house, &mut doors).await.is_empty(),
+            _ = hangup.recv() => {
+                let problems = reload(&house, &mut doors).await;
+                missing = !problems.is_empty();
+                house.noted.doors(&problems);
+            }
             Some(one) = told.recv() => {
                 let (problems, reply) = match one {
                     Told::Named(reply) => (reload(&house, &mut doors).await, reply),
                     Told::Opened(reply) | Told::Changed(reply) => (doors.apply(&house.settings.load()).await, reply),
                 };
                 missing = !problems.is_empty();
+                house.noted.doors(&problems);
                 let _ = reply.send(problems);
             }
             () = tokio::time::sleep(AGAIN), if missing => {
-                missing = !doors.apply(&house.settings.load()).await.is_empty();
+                let problems = doors.apply(&house.settings.load()).await;
+                missing = !problems.is_empty();
+                house.noted.doors(&problems);
             }
         }
     }

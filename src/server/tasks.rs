@@ -10,7 +10,7 @@ use crate::directory::manage::account;
 use crate::store::Error as StoreError;
 
 use super::house::House;
-use super::verbs::remove_closed;
+use super::verbs::{delete_due, remove_closed};
 
 /// Between two looks for something to sweep.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -35,6 +35,9 @@ pub(super) async fn run(house: Arc<House>) {
         error!(error, "an account that was being deleted cannot be ended now");
     }
     loop {
+        if let Err(error) = blocking(&house, delete_due).await {
+            error!(error, "an account whose time has come cannot be deleted now");
+        }
         let moved = blocking(&house, |house| Ok(house.data.compact()?)).await;
         let pause = match moved {
             Ok(true) => STEP,

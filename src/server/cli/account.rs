@@ -1,6 +1,12 @@
+use std::fmt::Write;
+
 use clap::Subcommand;
 
-use super::super::verbs::Request;
+use crate::base::OsRandom;
+use crate::settings::Settings;
+
+use super::super::folder::Folder;
+use super::super::verbs::{Reply, Request, link_of, new_link};
 use super::{Stdin, password};
 
 /// People's accounts
@@ -41,11 +47,39 @@ enum What {
         size: Quota,
     },
     /// Delete an account and all its mail
-    Delete { email: String },
+    Delete {
+        email: String,
+        /// In two weeks: until then nobody can log in, mail still arrives, and `account keep` takes it back
+        #[arg(long)]
+        later: bool,
+    },
+    /// Keep an account that was to be deleted later
+    Keep { email: String },
+    /// Make an account whose owner chooses the password by a link
+    Invite {
+        email: String,
+        /// For people, as in "Alice Example"
+        #[arg(long)]
+        name: Option<String>,
+        /// How much it may keep, as in 5GiB
+        #[arg(long, value_name = "SIZE", value_parser = size)]
+        quota: Option<u64>,
+    },
+    /// A link by which an account's owner chooses a new password
+    Link { email: String },
+    /// Whether an account may administer this server: yes or no
+    Administrator {
+        email: String,
+        #[arg(value_parser = yes)]
+        answer: Answer,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Quota(Option<u64>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Answer(bool);
 
 impl Args {
     pub fn request(self) -> Result<Request, String> {
@@ -57,8 +91,32 @@ impl Args {
             What::Show { email } => Request::AccountShow { address: email },
             What::Password { email, .. } => Request::AccountPassword { address: email, password: password()? },
             What::Quota { email, size } => Request::AccountQuota { address: email, quota: size.0 },
-            What::Delete { email } => Request::AccountDelete { address: email },
+            What::Delete { email, later: false } => Request::AccountDelete { address: email },
+            What::Delete { email, later: true } => Request::AccountLeave { address: email },
+            What::Keep { email } => Request::AccountKeep { address: email },
+            What::Invite { email, name, quota } => {
+                Request::AccountInvite { address: email, name, quota, link: new_link(&OsRandom) }
+            }
+            What::Link { email } => Request::AccountLink { address: email, link: new_link(&OsRandom) },
+            What::Administrator { email, answer } => Request::AccountAdministrator { address: email, on: answer.0 },
         })
+    }
+}
+
+/// Beside the reply, which does not have it (V2), the link itself.
+pub(super) fn show_link(folder: &Folder, request: &Request, reply: &mut Reply) {
+    let (Request::AccountInvite { link, .. } | Request::AccountLink { link, .. }) = request else { return };
+    let Ok(settings) = Settings::load(folder.path()) else { return };
+    let link = link_of(&settings, link);
+    let _ = writeln!(reply.text, "{link}");
+    reply.json["link"] = link.into();
+}
+
+fn yes(text: &str) -> Result<Answer, String> {
+    match text {
+        "yes" => Ok(Answer(true)),
+        "no" => Ok(Answer(false)),
+        _ => Err("say yes or no".to_owned()),
     }
 }
 

@@ -11,10 +11,12 @@ mod domain;
 mod init;
 mod listeners;
 mod machine;
+mod problems;
 mod queue;
 mod reach;
 mod serve;
 mod setup;
+mod token;
 
 use std::io::{BufRead, Read, Write};
 use std::path::{Path, PathBuf};
@@ -51,6 +53,8 @@ enum Command {
     Cert(cert::Args),
     Queue(queue::Args),
     Listeners(listeners::Args),
+    Problems(problems::Args),
+    Token(token::Args),
     Check(check::Args),
     Box(appliance::Args),
     Machine(machine::Args),
@@ -87,12 +91,21 @@ pub(super) fn main() -> ExitCode {
         Command::Cert(args) => args.request(),
         Command::Queue(args) => Ok(args.request()),
         Command::Listeners(args) => Ok(args.request()),
+        Command::Problems(args) => Ok(args.request()),
+        Command::Token(args) => Ok(args.request()),
         Command::Check(args) => Ok(args.request()),
         Command::Box(args) => Ok(args.request()),
         Command::Setup(args) => Ok(args.request()),
     };
     log::start("warn");
-    match request.and_then(|request| reach::reach(&folder, &request)) {
+    let reached = request.and_then(|request| {
+        let mut reply = reach::reach(&folder, &request)?;
+        if reply.error.is_none() {
+            account::show_link(&folder, &request, &mut reply);
+        }
+        Ok(reply)
+    });
+    match reached {
         Ok(reply) => print(&reply, cli.json),
         Err(error) => failed(&error),
     }

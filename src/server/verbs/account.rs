@@ -6,9 +6,13 @@ use serde_json::{Value, json};
 
 use crate::account as mailboxes;
 use crate::account::quota::Usage;
-use crate::base::AccountId;
-use crate::directory::Credential;
+use crate::base::{AccountId, Random, Time};
 use crate::directory::manage::account::{self, NewAccount, Shown};
+use crate::directory::manage::invitation;
+use crate::directory::{self, Credential};
+use crate::message::date::{Date, iso_minute, rfc3339};
+use crate::settings::Settings;
+use crate::store::Snapshot;
 
 use super::super::house::House;
 use super::{Done, Error, Reply, Secret};
@@ -34,7 +38,7 @@ pub(super) fn list(house: &House) -> Done {
     for shown in account::list(&snapshot)?.into_iter().filter(|shown| !shown.closing) {
         let usage = mailboxes::quota::usage(&snapshot, shown.id).unwrap_or_default();
         let _ = writeln!(text, "{}", line(&shown, usage));
-        all.push(as_json(&shown, usage));
+        all.push(as_json(&shown, usage, until(house, &snapshot, &shown)?));
     }
     Ok(Reply::done(text, Value::Array(all)))
 }
@@ -58,7 +62,14 @@ pub(super) fn show(house: &House, address: &str) -> Done {
     for mailbox in mailboxes::mailbox::list(&snapshot, shown.id)?.into_iter().filter(|mailbox| mailbox.exists) {
         let _ = writeln!(text, "mailbox    {}", mailbox.name);
     }
-    Ok(Reply::done(text, as_json(&shown, usage)))
+    let until = until(house, &snapshot, &shown)?;
+    if let Some(at) = shown.leaves {
+        let _ = writeln!(text, "deletion   {}", minute(at));
+    }
+    if let Some(until) = until {
+        let _ = writeln!(text, "invited    until {}", minute(until));
+    }
+    Ok(Reply::done(text, as_json(&shown, usage, until)))
 }
 
 pub(super) fn password(house: &House, address: &str, password: &Secret) -> Done {
@@ -79,6 +90,123 @@ pub(super) fn quota(house: &House, address: &str, quota: Option<u64>) -> Done {
         None => format!("{} has no quota.\n", shown.address),
     };
     Ok(Reply::done(words, json!({ "address": shown.address, "quota": quota })))
+}
+
+/// Between the wish to delete an account and its deletion.
+const GRACE_DAYS: i64 = 14;
+
+/// Deletes it in some days: from now on nobody may log in, and mail is still taken, so that nothing is missing if the
+/// owner thinks better of it.
+pub(super) fn leave(house: &House, address: &str) -> Done {
+    let (key, at) = (address.to_owned(), house.clock.now().plus_ms(GRACE_DAYS * 24 * 3600 * 1000));
+    house.data.write_blocking(move |txn| account::leave(txn, &key, at).map_err(Error::from))?;
+    let words = format!(
+        "{address} will be deleted on {}, with all its mail. Until then nobody can log in, mail still arrives, and it can \
+         be kept.\n",
+        iso_minute(Date::utc(at))
+    );
+    Ok(Reply::done(words, json!({ "address": address, "leaves": when(at) })))
+}
+
+pub(super) fn keep(house: &House, address: &str) -> Done {
+    let key = address.to_owned();
+    house.data.write_blocking(move |txn| account::stay(txn, &key).map_err(Error::from))?;
+    Ok(Reply::done(format!("{address} stays, as it was.\n"), json!({ "address": address })))
+}
+
+/// Deletes those whose time has come. A clock that nobody checked deletes nothing.
+pub(in super::super) fn delete_due(house: &House) -> Result<(), Error> {
+    if !house.clock.trusted() {
+        return Ok(());
+    }
+    for address in account::to_be_deleted(&house.data.read()?, house.clock.now())? {
+        tracing::info!(address, "the time of an account that was to be deleted has come");
+        delete(house, &address)?;
+    }
+    Ok(())
+}
+
+pub(super) fn administrator(house: &House, address: &str, on: bool) -> Done {
+    let key = address.to_owned();
+    house.data.write_blocking(move |txn| account::set_administrator(txn, &key, on).map_err(Error::from))?;
+    let words = if on { "can administer this server now" } else { "administers this server no more" };
+    Ok(Reply::done(format!("{address} {words}.\n"), json!({ "address": address, "administrator": on })))
+}
+
+/// An account that takes mail from now on, and a link by which its owner chooses the pass phrase. The link's secret was made
+/// by whoever asks, so that no reply holds it (V2).
+pub(super) fn invite(house: &House, address: &str, name: Option<&str>, quota: Option<u64>, link: &Secret) -> Done {
+    let digest = digest_of(link)?;
+    let now = house.clock.now();
+    let new = NewAccount { address: address.to_owned(), name: name.map(str::to_owned), quota, ..NewAccount::default() };
+    let made = house.data.write_blocking(move |txn| {
+        let id = account::add_without_password(txn, &new, now)?;
+        mailboxes::open(txn, id)?;
+        let until = invitation::add(txn, &new.address, &digest, now)?;
+        Ok::<_, Error>((id, until))
+    })?;
+    let (id, until) = made.value;
+    let shown = account::by_id(&house.data.read()?, id)?;
+    let address = shown.map_or_else(|| address.to_owned(), |shown| shown.address);
+    Ok(Reply::done(
+        format!("{address} can receive mail. By the link its owner chooses a pass phrase, until {}.\n", minute(until)),
+        json!({ "address": address, "until": when(until) }),
+    ))
+}
+
+/// A link by which an account's owner chooses a new pass phrase; until then the old one holds.
+pub(super) fn link(house: &House, address: &str, link: &Secret) -> Done {
+    let (key, digest, now) = (address.to_owned(), digest_of(link)?, house.clock.now());
+    let made = house.data.write_blocking(move |txn| invitation::add(txn, &key, &digest, now).map_err(Error::from))?;
+    let until = made.value;
+    Ok(Reply::done(
+        format!("By the link the owner of {address} chooses a new pass phrase, until {}.\n", minute(until)),
+        json!({ "address": address, "until": when(until) }),
+    ))
+}
+
+pub(super) fn accept(house: &House, link: &Secret, password: &Secret) -> Done {
+    let (digest, now) = (digest_of(link)?, house.clock.now());
+    // First, so that nobody is told what is wrong with a pass phrase who has no link.
+    let there = invitation::find(&house.data.read()?, &digest, now)?.ok_or(directory::Error::NoSuchInvitation)?;
+    let credential = Credential::new(&there.address, &password.0, &*house.random, now)?;
+    let done = house
+        .data
+        .write_blocking(move |txn| invitation::accept(txn, &digest, &credential, now).map_err(Error::from))?;
+    let address = done.value.address;
+    Ok(Reply::done(format!("{address} can log in.\n"), json!({ "address": address })))
+}
+
+/// The secret of a new link: 160 bits.
+pub(in super::super) fn new_link(random: &dyn Random) -> Secret {
+    let mut bytes = [0u8; 20];
+    random.fill(&mut bytes);
+    Secret(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Where it leads.
+pub(in super::super) fn link_of(settings: &Settings, link: &Secret) -> String {
+    let port = match settings.listeners.https.port {
+        443 => String::new(),
+        port => format!(":{port}"),
+    };
+    format!("https://{}{port}/invitation/{}", settings.hostname, link.0)
+}
+
+/// Who could choose short secrets could guess them.
+fn digest_of(link: &Secret) -> Result<invitation::Digest, Error> {
+    if link.0.len() < 32 {
+        return Err(Error::Directory(directory::Error::NoSuchInvitation));
+    }
+    Ok(invitation::digest(&link.0))
+}
+
+fn when(time: Time) -> String {
+    rfc3339(Date::utc(time))
+}
+
+fn minute(time: Time) -> String {
+    iso_minute(Date::utc(time))
 }
 
 /// Takes the account out of sight in one act, then its mail in steps; what is cut off, the next start goes on with.
@@ -113,10 +241,20 @@ fn line(shown: &Shown, usage: Usage) -> String {
     if shown.disabled {
         line.push_str("  log-in switched off");
     }
+    if let Some(at) = shown.leaves {
+        let _ = write!(line, "  to be deleted on {}", minute(at));
+    } else if !shown.has_password {
+        line.push_str("  has no password yet");
+    }
     line
 }
 
-fn as_json(shown: &Shown, usage: Usage) -> Value {
+/// Until when its link holds.
+fn until(house: &House, snapshot: &Snapshot, shown: &Shown) -> Result<Option<Time>, Error> {
+    Ok(invitation::open_until(snapshot, shown.id, house.clock.now())?)
+}
+
+fn as_json(shown: &Shown, usage: Usage, invited: Option<Time>) -> Value {
     json!({
         "id": shown.id.0,
         "address": shown.address,
@@ -125,6 +263,9 @@ fn as_json(shown: &Shown, usage: Usage) -> Value {
         "administrator": shown.administrator,
         "disabled": shown.disabled,
         "created": shown.created.seconds(),
+        "has-password": shown.has_password,
+        "leaves": shown.leaves.map(when),
+        "invited-until": invited.map(when),
         "messages": usage.emails,
         "bytes": usage.bytes,
     })

@@ -11,13 +11,16 @@ mod dns;
 mod domain;
 mod init;
 mod listeners;
+mod problems;
 mod queue;
 mod salvage;
+mod token;
 
-pub(super) use account::remove_closed;
+pub(super) use account::{delete_due, link_of, new_link, remove_closed};
 pub(super) use dns::Form as DnsForm;
 pub(super) use dns::facts as dns_facts;
 pub(super) use init::init;
+pub(super) use problems::Noted;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -39,33 +42,126 @@ pub(super) struct Secret(pub String);
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Request {
-    Init { hostname: String, domain: String, admin: String, password: Secret },
-    AccountAdd { address: String, name: Option<String>, quota: Option<u64>, password: Secret },
+    Init {
+        hostname: String,
+        domain: String,
+        admin: String,
+        password: Secret,
+    },
+    AccountAdd {
+        address: String,
+        name: Option<String>,
+        quota: Option<u64>,
+        password: Secret,
+    },
     AccountList,
-    AccountShow { address: String },
-    AccountPassword { address: String, password: Secret },
-    AccountQuota { address: String, quota: Option<u64> },
-    AccountDelete { address: String },
-    AliasAdd { alias: String, targets: Vec<String> },
+    AccountShow {
+        address: String,
+    },
+    AccountPassword {
+        address: String,
+        password: Secret,
+    },
+    AccountQuota {
+        address: String,
+        quota: Option<u64>,
+    },
+    AccountDelete {
+        address: String,
+    },
+    /// Deletes it later; until then it can be kept.
+    AccountLeave {
+        address: String,
+    },
+    AccountKeep {
+        address: String,
+    },
+    AccountAdministrator {
+        address: String,
+        on: bool,
+    },
+    /// A new account, whose owner chooses the pass phrase by the link with this secret.
+    AccountInvite {
+        address: String,
+        name: Option<String>,
+        quota: Option<u64>,
+        link: Secret,
+    },
+    AccountLink {
+        address: String,
+        link: Secret,
+    },
+    AccountAccept {
+        link: Secret,
+        password: Secret,
+    },
+    AliasAdd {
+        alias: String,
+        targets: Vec<String>,
+    },
     AliasList,
-    AliasDelete { alias: String },
-    DomainAdd { domain: String },
+    AliasDelete {
+        alias: String,
+    },
+    DomainAdd {
+        domain: String,
+    },
     DomainList,
-    DomainDelete { domain: String },
-    DnsRecords { domain: String, addresses: Vec<IpAddr>, zone: Option<DnsForm>, relative: bool },
-    DnsCheck { domain: String, addresses: Vec<IpAddr>, servers: Vec<SocketAddr> },
+    DomainDelete {
+        domain: String,
+    },
+    DnsRecords {
+        domain: String,
+        addresses: Vec<IpAddr>,
+        zone: Option<DnsForm>,
+        relative: bool,
+    },
+    DnsCheck {
+        domain: String,
+        addresses: Vec<IpAddr>,
+        servers: Vec<SocketAddr>,
+    },
     CertList,
-    CertRenew { name: Option<String>, force: bool },
-    CertImport { chain: String, key: Secret },
-    CertRemove { name: String },
-    CertAccount { binding: Option<(String, Secret)> },
+    CertRenew {
+        name: Option<String>,
+        force: bool,
+    },
+    CertImport {
+        chain: String,
+        key: Secret,
+    },
+    CertRemove {
+        name: String,
+    },
+    CertAccount {
+        binding: Option<(String, Secret)>,
+    },
     QueueList,
+    TokenAdd {
+        address: String,
+        name: String,
+        scope: String,
+        days: u32,
+        token: Secret,
+    },
+    TokenList,
+    TokenDelete {
+        id: u32,
+    },
+    Problems,
     Listeners,
-    ListenersSwitch { name: String, on: bool },
+    ListenersSwitch {
+        name: String,
+        on: bool,
+    },
     Check,
     CheckSalvage,
-    Box { what: AboutBox },
-    Setup { answer: Option<SetupAnswer> },
+    Box {
+        what: AboutBox,
+    },
+    Setup {
+        answer: Option<SetupAnswer>,
+    },
 }
 
 /// What the console can say to a set-up that is going on; without it the reply says how far that is.
@@ -117,6 +213,8 @@ impl From<Error> for Reply {
 pub(super) enum Error {
     Directory(directory::Error),
     Mailboxes(mailboxes::Error),
+    /// The store failed.
+    Store(store::Error),
     Words(String),
 }
 
@@ -126,6 +224,7 @@ impl std::fmt::Display for Error {
             Error::Directory(directory::Error::Store(error)) | Error::Mailboxes(mailboxes::Error::Store(error)) => {
                 f.write_str(&store_failed(error))
             }
+            Error::Store(error) => f.write_str(&store_failed(error)),
             Error::Directory(error) => error.fmt(f),
             Error::Mailboxes(error) => error.fmt(f),
             Error::Words(words) => f.write_str(words),
@@ -135,7 +234,7 @@ impl std::fmt::Display for Error {
 
 impl From<store::Error> for Error {
     fn from(error: store::Error) -> Error {
-        Error::Words(store_failed(&error))
+        Error::Store(error)
     }
 }
 
@@ -185,6 +284,11 @@ pub(super) fn run_closed(folder: &Folder, request: &Request) -> Option<Reply> {
 
 /// Runs a verb on an open house.
 pub(super) fn run(house: &House, request: &Request) -> Reply {
+    attempt(house, request).unwrap_or_else(Reply::from)
+}
+
+/// The same for who has to know whose fault it is.
+pub(super) fn attempt(house: &House, request: &Request) -> Done {
     let done = match request {
         Request::Init { .. } => Err(Error::Words(format!("{} is set up already", house.folder.path().display()))),
         Request::AccountAdd { address, name, quota, password } => {
@@ -195,6 +299,14 @@ pub(super) fn run(house: &House, request: &Request) -> Reply {
         Request::AccountPassword { address, password } => account::password(house, address, password),
         Request::AccountQuota { address, quota } => account::quota(house, address, *quota),
         Request::AccountDelete { address } => account::delete(house, address),
+        Request::AccountLeave { address } => account::leave(house, address),
+        Request::AccountKeep { address } => account::keep(house, address),
+        Request::AccountAdministrator { address, on } => account::administrator(house, address, *on),
+        Request::AccountInvite { address, name, quota, link } => {
+            account::invite(house, address, name.as_deref(), *quota, link)
+        }
+        Request::AccountLink { address, link } => account::link(house, address, link),
+        Request::AccountAccept { link, password } => account::accept(house, link, password),
         Request::AliasAdd { alias, targets } => alias::add(house, alias, targets),
         Request::AliasList => alias::list(house),
         Request::AliasDelete { alias } => alias::delete(house, alias),
@@ -211,6 +323,12 @@ pub(super) fn run(house: &House, request: &Request) -> Reply {
         Request::CertRemove { name } => cert::remove(house, name),
         Request::CertAccount { binding } => cert::account(house, binding.as_ref()),
         Request::QueueList => queue::list(house),
+        Request::TokenAdd { address, name, scope, days, token } => {
+            token::add(house, address, name, scope, *days, token)
+        }
+        Request::TokenList => token::list(house),
+        Request::TokenDelete { id } => token::delete(house, *id),
+        Request::Problems => problems::list(house),
         Request::Listeners => listeners::list(house),
         Request::ListenersSwitch { name, on } => listeners::switch(house, name, *on),
         Request::Check => check::check(house),
@@ -218,9 +336,12 @@ pub(super) fn run(house: &House, request: &Request) -> Reply {
         Request::Box { what } => appliance::run(*what),
         Request::CheckSalvage => Err(Error::Words("salvage works on closed stores: stop the server first".to_owned())),
     };
+    if let (Request::DnsCheck { .. }, Ok(reply)) = (request, &done) {
+        house.noted.records(house.clock.now(), &reply.json);
+    }
     // A domain more or less changes which names need a certificate.
     if done.is_ok() && matches!(request, Request::DomainAdd { .. } | Request::DomainDelete { .. }) {
         house.certificates.poke();
     }
-    done.unwrap_or_else(Reply::from)
+    done
 }
