@@ -33,7 +33,7 @@ pub mod appliance;
 // rank 10: what this server answers, one folder per protocol.
 pub mod imap;
 pub mod smtp;
-// rank 11: pages: the set-up on 8080.
+// rank 11: what is asked for on 443, and the set-up pages on 8080.
 pub mod web;
 // rank 12: wiring and the command line.
 pub mod server;

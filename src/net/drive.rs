@@ -425,7 +425,7 @@ async fn passed(clock: &Arc<dyn Clock>, deadline: Option<Mono>) {
 }
 
 /// Resolves when the server is going down; never if nobody can say so any more.
-async fn gone_down(stop: &mut watch::Receiver<bool>) {
+pub(super) async fn gone_down(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         std::future::pending::<()>().await;
     }

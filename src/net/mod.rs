@@ -1,4 +1,4 @@
-//! Listeners, TLS, an HTTP client, and the one loop that drives any session machine.
+//! Listeners, TLS, HTTPS, an HTTP client, and the one loop that drives any session machine.
 //!
 //! Does not know: mail, files. Certificates arrive as PEM bytes, sessions as a [`proto::Session`](crate::proto::Session)
 //! with its [`proto::Host`](crate::proto::Host).
@@ -16,6 +16,7 @@ pub mod dns;
 pub mod drive;
 pub mod front;
 pub mod http;
+pub mod https;
 pub mod listen;
 pub mod local;
 pub mod mdns;
@@ -24,11 +25,14 @@ pub mod tls;
 mod wire;
 
 #[cfg(test)]
+mod https_tests;
+#[cfg(test)]
 mod tests;
 
 pub use drive::{Context, End, Patience, drive};
 pub use front::{Front, FrontLimits};
 pub use http::{HttpClient, HttpError, Roots};
+pub use https::{Connection, Https, HttpsLimits, Site};
 pub use listen::{Caps, Common, Ending, Handler, Incoming, Listener, Spec};
 pub use outward::{is_public, outward_addresses};
 pub use tls::{Certs, Pair, TlsConfig};

@@ -234,7 +234,7 @@ fn tls() -> (Arc<rustls::ServerConfig>, TlsConnector) {
     (Certs::new(&[pair]).unwrap().config().unwrap(), connector)
 }
 
-fn trusting(pair: &Pair, versions: &[&'static rustls::SupportedProtocolVersion]) -> TlsConnector {
+pub(super) fn trusting(pair: &Pair, versions: &[&'static rustls::SupportedProtocolVersion]) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(&pair.chain).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -246,7 +246,54 @@ fn trusting(pair: &Pair, versions: &[&'static rustls::SupportedProtocolVersion])
     Arc::new(config).into()
 }
 
-fn name() -> ServerName<'static> {
+/// Of a client that takes any certificate.
+pub(super) fn blind() -> ClientConfig {
+    #[derive(Debug)]
+    struct Blind;
+    impl rustls::client::danger::ServerCertVerifier for Blind {
+        fn verify_server_cert(
+            &self,
+            _: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &ServerName<'_>,
+            _: &[u8],
+            _: rustls::pki_types::UnixTime,
+        ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+            Ok(rustls::client::danger::ServerCertVerified::assertion())
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+            rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(rustls::ALL_VERSIONS)
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Blind))
+        .with_no_client_auth()
+}
+
+pub(super) fn name() -> ServerName<'static> {
     ServerName::try_from("mail.example.test").unwrap()
 }
 

@@ -38,7 +38,7 @@ impl fmt::Display for Unusable {
 impl std::error::Error for Unusable {}
 
 /// RFC 8737 6.2: what an authority offers, alone, when it comes to look at the answer to its challenge.
-const ACME_TLS: &[u8] = b"acme-tls/1";
+pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
 
 /// The certificates in use. A swap touches new handshakes only; connections that stand go on.
 pub struct Certs {
@@ -73,8 +73,7 @@ impl Certs {
 
     /// From now on an authority that looks at `name` finds this digest (RFC 8737 3).
     pub fn put_challenge(&self, name: &str, digest: &[u8; 32]) -> Result<(), Unusable> {
-        let pair = challenge_pair(name, digest)?;
-        let key = load(&[pair])?.into_iter().next().ok_or_else(|| Unusable("no certificate".to_owned()))?;
+        let key = Arc::new(challenge_key(name, digest)?);
         self.challenges.rcu(|old| {
             let mut new = BTreeMap::clone(old);
             new.insert(name.to_ascii_lowercase(), key.clone());
@@ -101,6 +100,14 @@ impl Certs {
             aws_lc_rs::Ticketer::new().map_err(|error| Unusable(format!("TLS tickets cannot be set up: {error}")))?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(config)
+    }
+
+    /// Whether the certificate that whoever names `name` is shown comes from somebody else than itself.
+    pub(super) fn vouched(&self, name: Option<&str>) -> bool {
+        let Some(chosen) = self.choose(name) else { return false };
+        let Ok(own) = chosen.end_entity_cert() else { return false };
+        x509_parser::parse_x509_certificate(own)
+            .is_ok_and(|(_, own)| own.tbs_certificate.issuer.as_raw() != own.tbs_certificate.subject.as_raw())
     }
 
     fn choose(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
@@ -204,15 +211,18 @@ pub fn self_signed(names: &[String]) -> Result<Pair, Unusable> {
     Ok(Pair { chain: cert.pem().into_bytes(), key: key.serialize_pem().into_bytes() })
 }
 
-/// RFC 8737 3: self-signed, for this one name, with the digest in a critical extension.
-fn challenge_pair(name: &str, digest: &[u8; 32]) -> Result<Pair, Unusable> {
-    let fault = |error: rcgen::Error| Unusable(format!("the answer to a challenge cannot be made: {error}"));
-    let key = rcgen::KeyPair::generate().map_err(fault)?;
-    let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).map_err(fault)?;
+/// RFC 8737 3: self-signed, for this one name, with the digest in a critical extension. Which is why it is not compared with
+/// its key, as others are: what reads certificates for that refuses critical extensions that it does not know.
+fn challenge_key(name: &str, digest: &[u8; 32]) -> Result<CertifiedKey, Unusable> {
+    let fault = |error: &dyn fmt::Display| Unusable(format!("the answer to a challenge cannot be made: {error}"));
+    let key = rcgen::KeyPair::generate().map_err(|error| fault(&error))?;
+    let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).map_err(|error| fault(&error))?;
     params.custom_extensions = vec![rcgen::CustomExtension::new_acme_identifier(digest)];
     params.distinguished_name = rcgen::DistinguishedName::new();
-    let cert = params.self_signed(&key).map_err(fault)?;
-    Ok(Pair { chain: cert.pem().into_bytes(), key: key.serialize_pem().into_bytes() })
+    let cert = params.self_signed(&key).map_err(|error| fault(&error))?;
+    let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(|error| fault(&error))?;
+    let signing = aws_lc_rs::default_provider().key_provider.load_private_key(key).map_err(|error| fault(&error))?;
+    Ok(CertifiedKey::new(vec![cert.der().clone()], signing))
 }
 
 /// Whether the chain and the key can be used, and belong together.

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use rustix::process::{Resource, getrlimit};
 use tracing::{error, info};
 
-use crate::net::{Caps, Certs, Common, Ending, Listener, Patience, Spec};
+use crate::net::{Caps, Certs, Common, Ending, Https, HttpsLimits, Listener, Patience, Spec};
 use crate::settings::{Name, Settings};
 
 use super::house::House;
+use super::pages;
 use super::sessions::Sessions;
 use super::theatre::Theatre;
 
@@ -37,7 +38,12 @@ impl Doors {
     pub fn new(house: &House, shift: Shift) -> Result<Doors, String> {
         let certs = house.certificates.serve(house)?;
         let config = certs.config().map_err(|error| error.to_string())?;
-        let https = certs.https_config().map_err(|error| error.to_string())?;
+        let https = Https {
+            site: pages::site(house),
+            tls: certs.https_config().map_err(|error| error.to_string())?,
+            certs: certs.clone(),
+            limits: HttpsLimits::default(),
+        };
         let (common, ending) = Common::new(house.clock.clone(), Some(config));
         let sessions = Sessions::new(house, https, &ending.watch());
         Ok(Doors { shift, common, ending, certs, sessions, open: BTreeMap::new() })
@@ -138,8 +144,8 @@ pub(super) fn spec(settings: &Settings, name: Name, port: u16, shift: Shift) -> 
             let limits = &settings.limits.imap;
             (limits.connections, limits.connections_per_address, limits.half_open, limits.handshake_ms)
         }
-        // One short answer each.
-        Name::Https => (200, 20, 100, settings.limits.smtp.handshake_ms),
+        // A browser holds six, and a family may be behind one address.
+        Name::Https => (200, 50, 100, settings.limits.smtp.handshake_ms),
     };
     let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX).min(descriptors());
     Some(Spec {

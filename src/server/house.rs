@@ -21,7 +21,7 @@ use super::verbs::{Error, Noted};
 /// Opened by whoever has the lock (V1).
 pub(super) struct House {
     pub folder: Folder,
-    pub settings: ArcSwap<Settings>,
+    pub settings: Arc<ArcSwap<Settings>>,
     pub data: Data,
     pub directory: Arc<Internal>,
     pub clock: Arc<dyn Clock>,
@@ -48,7 +48,7 @@ impl House {
         let directory = Internal::open_blocking(data.clone(), clock.clone(), random.clone());
         let directory = Arc::new(directory.map_err(|error| Error::from(error).to_string())?);
         let throttle = Throttle::new(settings.limits.login.failures_per_address);
-        let settings = ArcSwap::from_pointee(settings);
+        let settings = Arc::new(ArcSwap::from_pointee(settings));
         let certificates = Certificates::open(folder);
         let (folder, overviews) = (folder.clone(), Arc::default());
         Ok(House {

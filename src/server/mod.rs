@@ -20,6 +20,7 @@ mod folder;
 mod house;
 pub mod limits;
 mod log;
+mod pages;
 mod serve;
 mod sessions;
 mod setup;

@@ -8,8 +8,7 @@ use tokio::sync::watch;
 use crate::delivery::Intake;
 use crate::directory::Internal;
 use crate::imap;
-use crate::net::{Handler, TlsConfig, drive};
-use crate::proto::http::{Machine as Http, NoHost, Page, Pages, Request};
+use crate::net::{Handler, Https, drive};
 use crate::proto::imap::{Config as ImapConfig, Imap, Tls};
 use crate::proto::smtp::{Config as SmtpConfig, Machine as Smtp, Port};
 use crate::settings::{Name, Settings};
@@ -23,12 +22,11 @@ pub(super) struct Sessions {
     imap: ArcSwap<(ImapConfig, Arc<imap::Shared<Internal>>)>,
     smtp: ArcSwap<(SmtpConfig, Arc<smtp::Shared<Internal>>)>,
     intake: Intake,
-    /// Of the port of HTTPS, which speaks more protocols than the others.
-    https: TlsConfig,
+    https: Https,
 }
 
 impl Sessions {
-    pub fn new(house: &House, https: TlsConfig, stop: &watch::Receiver<bool>) -> Arc<Sessions> {
+    pub fn new(house: &House, https: Https, stop: &watch::Receiver<bool>) -> Arc<Sessions> {
         let settings = house.settings.load();
         let intake = Intake::new(house.data.clone(), house.clock.clone(), house.random.clone());
         Arc::new(Sessions {
@@ -59,17 +57,7 @@ impl Sessions {
             Name::Smtp => sessions.smtp_handler(Port::Smtp),
             Name::Submissions => sessions.smtp_handler(Port::Submissions),
             Name::Submission => sessions.smtp_handler(Port::Submission),
-            Name::Https => {
-                let pages: Pages = Arc::new(|request: &Request| match request.target.as_str() {
-                    "/" => Page::Text("homepost\n".to_owned()),
-                    _ => Page::Nothing,
-                });
-                Arc::new(move |mut incoming| {
-                    incoming.context.tls = Some(sessions.https.clone());
-                    let machine = Http::new(pages.clone(), incoming.context.clock.mono());
-                    Box::pin(drive(incoming.stream, machine, NoHost, incoming.context))
-                })
-            }
+            Name::Https => sessions.https.clone().handler(),
         }
     }
 

@@ -2,5 +2,7 @@
 //!
 //! Does not know: mail logic, files, sockets.
 
+pub mod clients;
+pub mod home;
 pub mod look;
 pub mod setup;

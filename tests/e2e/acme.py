@@ -391,6 +391,20 @@ def play(check, box, world):
         wait_for(lambda: (box.run("cert", "renew"), "domain-refused.test" not in box.groups())[1], 20)
         assert not (box.data / "tls" / "domain-refused.test.pem").exists(), "it stays for no reason"
 
+    with check("the port of HTTPS alone proves a name, and goes on answering"):
+        box.settings(challenge="tls-alpn-01")
+        box.reload()
+        old = box.serial()
+        box.run("cert", "renew", HOST, "--force")
+        assert box.serial() != old, "no new certificate"
+        with socket.create_connection(("127.0.0.1", box.port(443)), timeout=30) as plain:
+            with anyone().wrap_socket(plain, server_hostname=HOST) as tls:
+                tls.sendall(f"GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
+                heard = b"".join(iter(lambda: tls.recv(4096), b"")).lower()
+        assert heard.startswith(b"http/1.1 200 ") and b"strict-transport-security: max-age=" in heard, heard
+        box.settings(challenge="auto")
+        box.reload()
+
     with check("what can go wrong is said in the owner's words"):
         same(box.run("listeners", "off", "https").returncode, 0)
         box.settings(challenge="tls-alpn-01")
