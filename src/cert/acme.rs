@@ -92,6 +92,23 @@ impl Account {
     }
 }
 
+/// How an authority is named in CAA records (RFC 8659 4.2), by the host of its directory; those that say it in public. `None`:
+/// not known, and a wrong name would forbid what it is meant to allow.
+pub fn caa_name(directory: &str) -> Option<&'static str> {
+    const KNOWN: [(&str, &str); 6] = [
+        ("api.letsencrypt.org", "letsencrypt.org"),
+        ("zerossl.com", "sectigo.com"),
+        ("buypass.com", "buypass.com"),
+        ("pki.goog", "pki.goog"),
+        ("ssl.com", "ssl.com"),
+        ("actalis.com", "actalis.it"),
+    ];
+    let uri: http::Uri = directory.parse().ok()?;
+    let host = uri.host()?.to_ascii_lowercase();
+    let is_in = |home: &str| host.strip_suffix(home).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    KNOWN.iter().find(|(home, _)| is_in(home)).map(|(_, name)| *name)
+}
+
 fn file_of(directory: &str) -> String {
     let digest = blake3::hash(directory.as_bytes()).to_hex();
     format!("account-{}.json", &digest[..16])
@@ -495,6 +512,22 @@ mod tests {
 
     fn cause(kind: &str, detail: &str) -> Cause {
         of_problem(&problem(&format!(r#"{{"type":"urn:ietf:params:acme:error:{kind}","detail":"{detail}"}}"#))).cause
+    }
+
+    #[test]
+    fn an_authority_is_named_in_caa_records_only_if_it_says_how() {
+        for (directory, name) in [
+            ("https://acme-v02.api.letsencrypt.org/directory", Some("letsencrypt.org")),
+            ("https://acme-staging-v02.api.letsencrypt.org/directory", Some("letsencrypt.org")),
+            ("https://acme.zerossl.com/v2/DV90", Some("sectigo.com")),
+            ("https://dv.acme-v02.api.pki.goog/directory", Some("pki.goog")),
+            ("https://notpki.goog/directory", None),
+            ("https://api.letsencrypt.org.evil.test/directory", None),
+            ("https://localhost:14000/dir", None),
+            ("", None),
+        ] {
+            assert_eq!(caa_name(directory), name, "{directory}");
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ mod x509;
 #[cfg(test)]
 mod simulated;
 
-pub use acme::{Account, Binding};
+pub use acme::{Account, Binding, caa_name};
 pub use config::Config;
 pub use fetch::Means;
 pub use file::{Keep, Source};

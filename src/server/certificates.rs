@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 use crate::base::Time;
 use crate::cert::{
     Alarm, Cause, Config, Entry, Facts, Group, Keep, Keeper, Means, Next, Order, Outcome, Renewed, Trouble, World,
-    groups,
+    facts, groups,
 };
 use crate::directory::manage::domain;
 use crate::net::tls::{self, Unusable};
@@ -111,6 +111,18 @@ impl Certificates {
         let mut pairs = self.keeper().pairs(&hostname, house.clock.now());
         pairs.push(own(&house.folder, &hostname).map_err(|error| error.to_string())?);
         Ok(pairs)
+    }
+
+    /// What other servers are shown under the server's own name, as PEM, with its issuers.
+    pub fn chain(&self, house: &House) -> Result<Option<Vec<u8>>, String> {
+        let hostname = house.settings.load().hostname.clone();
+        let kept = self.keeper().pairs(&hostname, house.clock.now());
+        let fits = |pair: &Pair| facts(&pair.chain).is_ok_and(|facts| facts.covers(&hostname));
+        if let Some(pair) = kept.into_iter().find(fits) {
+            return Ok(Some(pair.chain));
+        }
+        let own = house.folder.pair().map_err(|error| error.to_string())?;
+        Ok(own.map(|pair| pair.chain))
     }
 
     pub fn poke(&self) {

@@ -114,6 +114,7 @@ fn number(number: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::appliance::dnsguide::policy;
     use crate::server::doors::{Shift, challenge_spec, spec};
     use crate::settings::{Kind, SECTIONS};
 
@@ -133,6 +134,7 @@ mod tests {
                 delivery(settings),
                 free_guesses(settings),
                 (store.checkpoint_bytes, store.staged_bytes),
+                policy::of(settings),
                 (certificates(settings), challenge_spec(settings, Shift::default()), &settings.acme.root),
             )
         )

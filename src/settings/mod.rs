@@ -39,6 +39,8 @@ pub struct Settings {
     pub hostname: String,
     pub listeners: Listeners,
     pub acme: Acme,
+    /// `testing`, `enforce` or `none` (RFC 8461 5).
+    pub mta_sts_mode: String,
     pub limits: Limits,
 }
 

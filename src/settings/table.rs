@@ -225,6 +225,22 @@ pub struct Acme {
     pub root: String,
 }
 
+/// What others are told to do when the way here cannot be secured; the first is where every household begins.
+pub(super) const POLICIES: &[&str] = &["testing", "enforce", "none"];
+
+const MTA_STS: Section = Section {
+    path: "mta_sts",
+    about: "What other servers are told about mail to you: that it has to come encrypted, to a server with the right name.",
+    shown: true,
+    settings: &[Def {
+        key: "mta_sts.mode",
+        kind: Kind::Choice { default: "testing", of: POLICIES },
+        help: "testing: others bring mail all the same, and report what would have gone wrong. enforce: they bring no mail \
+               rather than over a way that somebody else could listen to; only for when the certificate is from an authority \
+               and the reports are good. none: as if there were no rule. Each change changes the record _mta-sts.",
+    }],
+};
+
 section! { SmtpLimits, "limits.smtp", "How much a stranger may ask of the ports that take mail.",
     message_bytes: "message_size" = size(50 * MIB, 64 * KIB, GIB),
         "The largest letter that is taken. Attachments grow by a third on their way, so 50 MiB carries files of 36 MiB.";
@@ -280,15 +296,21 @@ section! { StoreLimits, "limits.store", "How the disk and the memory are used.",
 }
 
 /// Every section, in the order of the file.
-pub const SECTIONS: [Section; 12] = [
+pub const SECTIONS: [Section; 13] = [
     TOP,
     listener!("smtp", true, 25, "Mail from other servers. Without it you only get mail from yourself."),
     listener!("submissions", true, 465, "Mail that your own mail programs send, encrypted from the first byte."),
     listener!("submission", false, 587, "The same for older mail programs, which begin in the clear and then encrypt."),
     listener!("imaps", true, 993, "Reading mail with a mail program, encrypted from the first byte."),
     listener!("imap", false, 143, "The same for older mail programs, which begin in the clear and then encrypt."),
-    listener!("https", true, 443, "Where an authority sees that the server's name is yours; later also the web pages."),
+    listener!(
+        "https",
+        true,
+        443,
+        "Where mail programs find their settings, and an authority sees that the server's name is yours; later also the web pages."
+    ),
     ACME,
+    MTA_STS,
     SmtpLimits::SECTION,
     ImapLimits::SECTION,
     LoginLimits::SECTION,
@@ -361,6 +383,7 @@ impl Values {
                 profile: self.text("acme.profile"),
                 root: self.text("acme.root"),
             },
+            mta_sts_mode: self.text("mta_sts.mode"),
             limits: Limits {
                 smtp: SmtpLimits::from(self),
                 imap: ImapLimits::from(self),

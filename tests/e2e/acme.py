@@ -5,6 +5,7 @@ Two pebbles stand for the authority and its staging directory; pebble-challtests
 
 import calendar
 import contextlib
+import hashlib
 import http.client
 import http.server
 import json
@@ -278,6 +279,13 @@ def main():
     check.end()
 
 
+def served(box, name):
+    """The certificate that this name is shown, DER."""
+    with socket.create_connection(("127.0.0.1", box.port(443)), timeout=30) as plain:
+        with anyone().wrap_socket(plain, server_hostname=name) as tls:
+            return tls.getpeercert(True)
+
+
 def play(check, box, world):
     ca, directory = world.pebble("ca", box.port(80), box.port(443))
     stage, staging = world.pebble("stage", box.port(80), box.port(443))
@@ -305,6 +313,9 @@ def play(check, box, world):
             for port in (993, 465, 443):
                 same_serial(groups[id], box.serial(name, port), f"{name} {port}")
         assert "Pebble" in box.run("cert", "list").stdout
+        digest = hashlib.sha256(served(box, HOST)).hexdigest()
+        tlsa = [r["value"] for r in box.json("dns", "records", "example.test") if r["type"] == "TLSA"]
+        assert f"3 0 1 {digest}" in tlsa, (digest, tlsa)
 
     with check("what is kept is the owner's only, and no key is said anywhere"):
         for file in (box.data / "tls").iterdir():

@@ -24,8 +24,8 @@ pub struct Facts {
     /// Whether the zone is signed with DNSSEC; `None`: nobody has looked.
     pub signed: Option<bool>,
     pub outbound: Outbound,
-    /// With the authority that issues the certificates, once there is one.
-    pub authority: Option<Account>,
+    /// With those who issue the certificates, or rehearse it, once there are such.
+    pub authorities: Vec<Account>,
     /// Base64 of the SHA-256 of the document that mail programs fetch (draft-ietf-mailmaint-pacc-04); `None`: it is not
     /// served.
     pub pacc: Option<String>,

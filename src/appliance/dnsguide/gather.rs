@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::facts::{Certificate, Dmarc, Facts, Key, Outbound, Service};
+use super::facts::{Account, Certificate, Dmarc, Facts, Key, Outbound, Service};
 use super::is_in;
-use super::policy::{Mode, Policy};
+use super::pacc;
+use super::policy;
 use crate::directory::manage::domain as domains;
 use crate::directory::{self, dkim};
 use crate::net::tls;
@@ -12,13 +13,14 @@ use crate::settings::Settings;
 use crate::store::Read;
 
 /// `domain` is one of ours, in any spelling; `chain` is the certificate with its issuers as PEM; `addresses` are those
-/// under which the world reaches the host, as far as they are known.
+/// under which the world reaches the host, as far as they are known; `authorities` those with whom we have an account.
 pub fn gather(
     read: &dyn Read,
     settings: &Settings,
     chain: Option<&[u8]>,
     domain: &str,
     addresses: &[IpAddr],
+    authorities: &[Account],
 ) -> Result<Facts, directory::Error> {
     let domain = directory::normal_domain(domain)?;
     let ours = domains::list(read)?;
@@ -41,16 +43,17 @@ pub fn gather(
         certificate: chain.and_then(certificate),
         signed: None,
         outbound: Outbound::Direct,
-        authority: None,
-        pacc: None,
-        policy: Policy::of(&host, Mode::Testing),
+        authorities: authorities.to_vec(),
+        pacc: pacc::document(settings, &domain).map(|document| pacc::digest(&document)),
+        policy: policy::of(settings),
         dmarc: Dmarc::None,
         host,
         domain,
     })
 }
 
-fn services(settings: &Settings) -> Vec<(Service, Option<u16>)> {
+/// Each service that programs look for, with its port if it is open.
+pub fn services(settings: &Settings) -> Vec<(Service, Option<u16>)> {
     let open = |service: Service| {
         let listeners = settings.listeners.all();
         let found = listeners.iter().find(|(name, _)| name.as_str() == service.as_str());

@@ -15,6 +15,7 @@ mod facts;
 mod gather;
 mod judge;
 mod mistakes;
+pub mod pacc;
 pub mod policy;
 mod records;
 mod spf;
@@ -31,7 +32,7 @@ use crate::net::dns::{Data, Kind};
 
 pub use existing::{Existing, existing};
 pub use facts::{Account, Certificate, Dmarc, Facts, Key, Outbound, Service};
-pub use gather::gather;
+pub use gather::{gather, services};
 pub use judge::{State, Verdict, judge, questions, span};
 pub use records::records;
 pub use zone::{Head, Names, split_text, zone_file};

@@ -2,6 +2,8 @@
 
 use blake3::Hasher;
 
+use crate::settings::Settings;
+
 /// What senders are told to do when the way here cannot be secured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -19,6 +21,16 @@ pub struct Policy {
     pub hosts: Vec<String>,
     /// For how long it may be remembered, in seconds.
     pub max_age: u32,
+}
+
+/// The policy of every domain of this household.
+pub fn of(settings: &Settings) -> Policy {
+    let mode = match settings.mta_sts_mode.as_str() {
+        "enforce" => Mode::Enforce,
+        "none" => Mode::None,
+        _ => Mode::Testing,
+    };
+    Policy::of(&settings.hostname, mode)
 }
 
 impl Policy {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::facts::{Certificate, Facts, Outbound};
+use super::facts::{Account, Certificate, Facts, Outbound};
 use super::{Record, Refused, check_data, check_name, spf};
 use crate::net::dns::{Data, Kind};
 use crate::net::tls::Digests;
@@ -226,7 +226,13 @@ impl List<'_> {
     }
 
     fn authority(&mut self) -> Result<(), Refused> {
-        let Some(account) = &self.facts.authority else { return Ok(()) };
+        for account in &self.facts.authorities {
+            self.account(account)?;
+        }
+        Ok(())
+    }
+
+    fn account(&mut self, account: &Account) -> Result<(), Refused> {
         // RFC 8657 3: the parameter's value is printable and has no semicolon.
         let fine =
             |text: &str| !text.is_empty() && text.bytes().all(|byte| matches!(byte, 0x21..=0x7e) && byte != b';');
@@ -237,7 +243,7 @@ impl List<'_> {
         self.put(
             self.facts.domain.clone(),
             Data::Caa { flags: 0, tag: "issue".to_owned(), value },
-            "Says that only this server may get certificates for the domain, and only from this authority; without it \
+            "Says that only this server may get certificates for the domain, and only by its account with this authority; without it \
              any authority may issue one to whoever can trick it.",
             None,
         );

@@ -34,7 +34,7 @@ pub(super) fn facts() -> Facts {
         certificate: Some(Certificate { own: digests(1), issuer: digests(5), key_kept: false, next_key: None }),
         signed: None,
         outbound: Outbound::Direct,
-        authority: Some(Account { authority: "ca.test".into(), uri: "https://ca.test/acct/1".into() }),
+        authorities: vec![Account { authority: "ca.test".into(), uri: "https://ca.test/acct/1".into() }],
         pacc: Some("ZGlnZXN0".into()),
         policy: Policy::of("mail.example.test", Mode::Testing),
         dmarc: Dmarc::None,
@@ -98,7 +98,7 @@ mail.example.test AAAA 2001:db8::19
 
 #[test]
 fn what_is_not_known_yet_is_left_out_or_withheld() {
-    let new = Facts { addresses: vec![], authority: None, pacc: None, ..facts() };
+    let new = Facts { addresses: vec![], authorities: vec![], pacc: None, ..facts() };
     let all = records(&new).unwrap();
     assert!(all.iter().all(|record| record.kind != Kind::Caa && record.name != "_ua-auto-config.example.test"));
     let address = all.iter().find(|record| record.kind == Kind::A).unwrap();
@@ -154,9 +154,9 @@ fn what_would_break_a_line_is_refused() {
         let refused = records(&Facts { keys: vec![key], ..facts() });
         assert!(refused.is_err(), "G1: {text:?}");
     }
-    let account = |uri: &str| Some(Account { authority: "ca.test".into(), uri: uri.into() });
+    let account = |uri: &str| vec![Account { authority: "ca.test".into(), uri: uri.into() }];
     for uri in ["https://ca.test/\n", "https://ca.test/;x", "https://ca.test/\"", "a b"] {
-        assert!(records(&Facts { authority: account(uri), ..facts() }).is_err(), "{uri:?}");
+        assert!(records(&Facts { authorities: account(uri), ..facts() }).is_err(), "{uri:?}");
     }
     for relay in ["include:a b", "include:", "-all", "include:a\n", "redirect=a"] {
         assert!(records(&Facts { outbound: Outbound::Relay(relay.into()), ..facts() }).is_err(), "{relay:?}");

@@ -13,7 +13,7 @@ mod host;
 mod site;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::web) mod tests;
 
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ use axum::Router;
 use crate::settings::Settings;
 use crate::store::Data;
 
+pub(in crate::web) use host::{Asked, Service};
 pub use site::site;
 
 /// What all parts may look at.
@@ -31,12 +32,22 @@ pub struct Household {
     pub settings: Arc<ArcSwap<Settings>>,
 }
 
-/// Routes that belong together. No two parts may have the same one. A handler finds an [`Asked`](host::Asked) and a
+/// Routes that belong together. No two parts may have the same one. A handler finds an [`Asked`] and a
 /// [`Connection`](crate::net::Connection) among a request's extensions.
-pub struct Part(Router);
+pub struct Part {
+    router: Router,
+    any_case: Vec<&'static str>,
+}
 
 impl Part {
     pub(in crate::web) fn new(router: Router) -> Part {
-        Part(router)
+        Part { router, any_case: Vec::new() }
+    }
+
+    /// Paths that begin like this (in lower case) are the part's in whatever case they are written, and reach it in lower
+    /// case.
+    pub(in crate::web) fn in_any_case(mut self, start: &'static str) -> Part {
+        self.any_case.push(start);
+        self
     }
 }

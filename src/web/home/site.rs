@@ -32,10 +32,12 @@ pub fn site(household: Arc<Household>, programs: Part, own: Vec<Part>) -> Site {
 }
 
 pub(super) fn routes(household: Arc<Household>, programs: Part, own: Vec<Part>) -> Router {
-    let programs = programs.0;
-    let own = own.into_iter().fold(programs.clone(), |all, part| all.merge(part.0));
+    let any_case = [&programs].into_iter().chain(&own).flat_map(|part| part.any_case.clone()).collect();
+    let programs = programs.router;
+    let own = own.into_iter().fold(programs.clone(), |all, part| all.merge(part.router));
     let gate = Arc::new(Gate {
         household,
+        any_case,
         house: own.fallback(async |request: Request| match request.uri().path() {
             "/" => "homepost\n".into_response(),
             _ => StatusCode::NOT_FOUND.into_response(),
@@ -47,6 +49,7 @@ pub(super) fn routes(household: Arc<Household>, programs: Part, own: Vec<Part>) 
 
 struct Gate {
     household: Arc<Household>,
+    any_case: Vec<&'static str>,
     house: Router,
     programs: Router,
 }
@@ -60,11 +63,25 @@ impl Gate {
         let vouched = request.extensions().get::<Connection>().is_some_and(|connection| connection.vouched);
         let house = asked == Asked::House;
         request.extensions_mut().insert(asked);
+        self.fold_case(&mut request);
         let router = if house { &self.house } else { &self.programs };
         let answered: Result<Response, Infallible> = router.clone().oneshot(request).await;
         match answered {
             Ok(response) => dressed(response, house, vouched),
             Err(never) => match never {},
+        }
+    }
+
+    fn fold_case(&self, request: &mut Request) {
+        let uri = request.uri();
+        let path = uri.path().to_ascii_lowercase();
+        if path == uri.path() || !self.any_case.iter().any(|start| path.starts_with(start)) {
+            return;
+        }
+        let target = uri.query().map_or(path.clone(), |query| format!("{path}?{query}"));
+        // The authority has done its part.
+        if let Ok(folded) = target.parse() {
+            *request.uri_mut() = folded;
         }
     }
 

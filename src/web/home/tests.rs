@@ -5,7 +5,7 @@ use axum::routing::get;
 use http::{Request, StatusCode};
 use tower::ServiceExt;
 
-use super::host::{Asked, Service, asked};
+use super::host::asked;
 use super::*;
 use crate::base::{OsRandom, Time};
 use crate::directory::dkim;
@@ -75,13 +75,23 @@ impl Told {
     }
 }
 
-fn household() -> (tempfile::TempDir, Arc<Household>) {
+/// Of `mail.example.test`, with the domain `example.test`.
+pub(in crate::web) fn household() -> (tempfile::TempDir, Arc<Household>) {
     let folder = tempfile::tempdir().unwrap();
     let data = Data::open(Arc::new(RealDisk::open(folder.path()).unwrap()), Options::default()).unwrap();
     let keys = dkim::NewKeys::make(&OsRandom, Time(0)).unwrap();
     data.write_blocking(move |txn| domain::add(txn, "example.test", &keys, Time(0))).unwrap();
     let settings = Settings::new("mail.example.test").unwrap();
     (folder, Arc::new(Household { data, settings: Arc::new(ArcSwap::from_pointee(settings)) }))
+}
+
+/// To the whole site of such a household, with no part of the house's own.
+pub(in crate::web) async fn answered(household: &Arc<Household>, request: Request<Body>) -> (StatusCode, String) {
+    let site = site::routes(household.clone(), crate::web::clients::part(household.clone()), Vec::new());
+    let response = site.oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    (status, String::from_utf8(body.to_vec()).unwrap())
 }
 
 /// Through a site with the programs' part, of which `/open` is one, and the house's, with `/own`.

@@ -8,8 +8,10 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::appliance::dnsguide::{self, Facts, Head, Names, Record, Refused};
+use crate::appliance::dnsguide::{self, Account, Facts, Head, Names, Record, Refused};
+use crate::cert;
 use crate::net::{self, dns::Data};
+use crate::settings::Settings;
 
 use super::super::house::House;
 use super::{Done, Error, Reply};
@@ -61,9 +63,24 @@ pub(in super::super) fn facts(house: &House, domain: &str, addresses: &[IpAddr])
     } else {
         addresses
     };
-    let chain = house.folder.pair().map_err(|error| error.to_string())?.map(|pair| pair.chain);
+    let chain = house.certificates.chain(house)?;
     let settings = house.settings.load();
-    Ok(dnsguide::gather(&house.data.read()?, &settings, chain.as_deref(), domain, addresses)?)
+    let authorities = authorities(house, &settings);
+    Ok(dnsguide::gather(&house.data.read()?, &settings, chain.as_deref(), domain, addresses, &authorities)?)
+}
+
+/// Those with whom we have an account, and whose name in CAA records is known. Where it is rehearsed first, that has to go on
+/// working too.
+fn authorities(house: &House, settings: &Settings) -> Vec<Account> {
+    [&settings.acme.directory, &settings.acme.staging]
+        .into_iter()
+        .filter(|directory| !directory.is_empty())
+        .filter_map(|directory| {
+            let authority = cert::caa_name(directory)?;
+            let account = house.certificates.drawer(|drawer| cert::Account::with(drawer, directory))?;
+            Some(Account { authority: authority.to_owned(), uri: account.uri })
+        })
+        .collect()
 }
 
 fn show(text: &mut String, record: &Record, domain: &str) {
