@@ -135,7 +135,12 @@ mod tests {
                 free_guesses(settings),
                 (store.checkpoint_bytes, store.staged_bytes),
                 policy::of(settings),
-                (certificates(settings), challenge_spec(settings, Shift::default()), &settings.acme.root),
+                (
+                    certificates(settings),
+                    challenge_spec(settings, Shift::default()),
+                    &settings.acme.root,
+                    &settings.acme.offered
+                ),
             )
         )
     }

@@ -183,6 +183,12 @@ const ACME: Section = Section {
                    authority allows in an hour; as https://acme-staging-v02.api.letsencrypt.org/directory. Empty: no rehearsal.",
         },
         Def {
+            key: "acme.offered",
+            kind: Kind::Url,
+            help: "The directory of the authority that the set-up page offers; nobody is asked there before its terms are \
+                   accepted. Empty: Let's Encrypt.",
+        },
+        Def {
             key: "acme.contact",
             kind: Kind::MailAddress,
             help: "A mail address that the authority may write to. It need not have one.",
@@ -217,6 +223,7 @@ const ACME: Section = Section {
 pub struct Acme {
     pub directory: String,
     pub staging: String,
+    pub offered: String,
     pub contact: String,
     /// `auto`, `dns-01`, `tls-alpn-01` or `http-01`.
     pub challenge: String,
@@ -377,6 +384,7 @@ impl Values {
             acme: Acme {
                 directory: self.text("acme.directory"),
                 staging: self.text("acme.staging"),
+                offered: self.text("acme.offered"),
                 contact: self.text("acme.contact"),
                 challenge: self.text("acme.challenge"),
                 http_port: self.port("acme.http_port"),

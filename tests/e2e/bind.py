@@ -31,13 +31,13 @@ def free_port():
 
 class Bind:
     """`zones` maps a domain to its zone file's text. `keys` maps the name of a TSIG key to its secret (base64); whoever has
-    one may change every zone."""
+    one may change every zone. Without a `port` it is one that is free."""
 
-    def __init__(self, folder, zones, keys=None, seconds=60):
+    def __init__(self, folder, zones, keys=None, seconds=60, port=None):
         self.folder = pathlib.Path(folder)
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
-        self.port = free_port()
+        self.port = port or free_port()
         self.process = None
         conf = [f'''options {{
     directory "{self.folder}"; pid-file none; session-keyfile none; dump-file "dump"; managed-keys-directory "{self.folder}";

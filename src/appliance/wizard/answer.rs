@@ -44,6 +44,12 @@ pub enum Answer {
         take_over: bool,
     },
     HouseOnly,
+    /// The authority for certificates may be asked: its terms are accepted, and it may write to `contact`, if that is not
+    /// empty.
+    Authority {
+        accepted: bool,
+        contact: String,
+    },
     /// Go on without this step for now; it stays what it is.
     Later(Step),
     Person {

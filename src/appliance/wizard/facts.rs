@@ -20,6 +20,45 @@ pub enum Internet {
     Unknown,
 }
 
+/// Where certificates come from, and what is known of each name that needs one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Authority {
+    /// For people: "Let's Encrypt".
+    pub name: String,
+    /// Where its terms can be read, without a scheme.
+    pub terms: String,
+    /// Its terms were accepted, so it is asked.
+    pub on: bool,
+    /// A mail address that it may write to; empty for none.
+    pub contact: String,
+    pub names: Vec<Vouched>,
+}
+
+/// A name, and whether the authority vouches for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vouched {
+    pub name: String,
+    pub state: Vouching,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Vouching {
+    Done {
+        issuer: String,
+        until: Time,
+    },
+    /// It is being asked, or will be at about this time, without anybody's help. `why` is whole sentences, or empty.
+    Waiting {
+        why: String,
+        until: Option<Time>,
+    },
+    /// Whole sentences: what is wrong, and what to do. It is tried again at about this time.
+    NeedsYou {
+        why: String,
+        again: Option<Time>,
+    },
+}
+
 /// A mail program that has logged in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
@@ -37,6 +76,8 @@ pub struct Facts {
     /// Letters in the administrator's mailboxes.
     pub letters: u64,
     pub seen: Vec<Seen>,
+    /// `None` before there is a house.
+    pub authority: Option<Authority>,
 }
 
 impl Facts {
@@ -48,6 +89,7 @@ impl Facts {
             addresses: Vec::new(),
             letters: 0,
             seen: Vec::new(),
+            authority: None,
         }
     }
 }

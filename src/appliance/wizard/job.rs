@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::Time;
 
-use super::{Certificate, Line, Secret};
+use super::{Line, Secret};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Job {
@@ -38,11 +38,16 @@ pub enum Job {
         name: String,
         local: String,
     },
+    /// From now on the authority is asked, whose terms were accepted.
+    Authority {
+        contact: String,
+    },
     Line,
     Records {
         domain: String,
         host: String,
     },
+    /// Ask for what is missing once more; the facts say what came of it.
     Certificate {
         domain: String,
         host: String,
@@ -124,7 +129,8 @@ pub enum Outcome {
         pieces: Vec<Piece>,
         at: Option<Time>,
     },
-    Certificate(Certificate),
+    /// The authority will be asked, or was asked once more.
+    Asked,
     /// The person can put it right: the sentence says how.
     Refused(String),
     /// The world failed.

@@ -204,6 +204,16 @@ impl Wizard {
             Answer::Sheet { first, second } => self.confirm(first, second)?,
             Answer::Again(step) => self.again(*step)?,
             Answer::Domain { name, host, take_over } => return self.domain(name, host, *take_over),
+            Answer::Authority { accepted, contact } => {
+                self.own_domain()?;
+                if !accepted {
+                    return Err(Refusal::field(
+                        "accepted",
+                        "Without its terms accepted the authority vouches for nobody.",
+                    ));
+                }
+                return Ok(Next::Ask(Job::Authority { contact: line("contact", contact)? }));
+            }
             Answer::HouseOnly => {
                 self.admin()?;
                 return Ok(Next::Ask(Job::House));
@@ -230,6 +240,13 @@ impl Wizard {
             }
         }
         Ok(Next::Keep)
+    }
+
+    fn own_domain(&self) -> Result<(), Refusal> {
+        match self.saved.domain {
+            Some(Domain::Own { .. }) => Ok(()),
+            _ => Err(Refusal::words("First decide about your domain.")),
+        }
     }
 
     fn admin(&self) -> Result<&Admin, Refusal> {
@@ -288,11 +305,9 @@ impl Wizard {
     }
 
     fn again(&mut self, step: Step) -> Result<(), Refusal> {
-        let own = matches!(self.saved.domain, Some(Domain::Own { .. }));
         match step {
             Step::Line => {}
-            Step::Dns | Step::Certificate if own => {}
-            Step::Dns | Step::Certificate => return Err(Refusal::words("First decide about your domain.")),
+            Step::Dns | Step::Certificate => self.own_domain()?,
             _ => return Err(Refusal::words("There is nothing to do again in this step.")),
         }
         self.saved.asked.insert(step);
@@ -407,10 +422,11 @@ impl Wizard {
                     self.saved.looked = at.map(|at| at.seconds());
                 }
             }
-            (Job::Certificate { .. }, Outcome::Certificate(certificate)) => {
-                self.ended(Step::Certificate);
-                self.saved.certificate = Some(certificate);
+            (Job::Authority { .. }, Outcome::Asked) => {
+                self.saved.later.remove(&Step::Certificate);
+                self.saved.trouble.remove(&Step::Certificate);
             }
+            (Job::Certificate { .. }, Outcome::Asked) => self.ended(Step::Certificate),
             (job, Outcome::NotYet(why)) => return self.failed(job, why, String::new(), true, now),
             (job, Outcome::Failed { why, next }) => return self.failed(job, why, next, false, now),
             (job, Outcome::Refused(why)) => {
@@ -418,6 +434,7 @@ impl Wizard {
                     Job::Found { .. } | Job::Change { .. } => Some("phrase"),
                     Job::Person { .. } => Some("local"),
                     Job::Name { .. } => Some("name"),
+                    Job::Authority { .. } => Some("contact"),
                     _ => None,
                 };
                 if job.is_long() {
@@ -448,7 +465,6 @@ impl Wizard {
         self.saved.records.clear();
         self.saved.looked = None;
         self.looked = None;
-        self.saved.certificate = None;
         for step in [Step::Dns, Step::Certificate] {
             self.ended(step);
         }

@@ -63,16 +63,6 @@ pub struct Line {
     pub at: i64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Certificate {
-    pub names: Vec<String>,
-    /// Those that the authority did not vouch for, and why.
-    pub failed: Vec<(String, String)>,
-    pub issuer: String,
-    /// Seconds since 1970.
-    pub until: i64,
-}
-
 /// How something that a job does ended without success, and when it may be tried again by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trouble {
@@ -84,9 +74,9 @@ pub struct Trouble {
     pub times: u32,
 }
 
-/// Everything that an unfinished set-up is.
+/// Everything that an unfinished set-up is. Fields that other versions have are passed over: after an update that did not
+/// last, the older one goes on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Saved {
     version: u32,
     pub code: Code,
@@ -106,7 +96,6 @@ pub struct Saved {
     pub records: Vec<Piece>,
     /// Seconds since 1970.
     pub looked: Option<i64>,
-    pub certificate: Option<Certificate>,
     /// Letters there were when the ports opened, and when the first came after that.
     pub letter: Option<i64>,
     pub people: Vec<Person>,
@@ -135,7 +124,6 @@ impl Saved {
             domain: None,
             records: Vec::new(),
             looked: None,
-            certificate: None,
             letter: None,
             people: Vec::new(),
             later: BTreeSet::new(),

@@ -4,7 +4,7 @@ use crate::base::Time;
 
 use super::machine::{Wizard, is_right};
 use super::saved::Domain;
-use super::{Clock, Facts, Internet, Origin, PieceState, State, Step};
+use super::{Authority, Clock, Facts, Internet, Origin, PieceState, State, Step, Vouching};
 
 impl Wizard {
     pub fn steps(&self, facts: &Facts) -> Vec<(Step, State)> {
@@ -119,20 +119,15 @@ impl Wizard {
             Some(Domain::Own { .. }) => {}
         }
         let asked = self.saved.asked.contains(&Step::Certificate);
-        if asked && facts.clock == Clock::Unchecked {
+        let authority = facts.authority.as_ref().filter(|authority| authority.on);
+        if facts.clock == Clock::Unchecked && (asked || authority.is_some()) {
             return State::waiting("the clock");
         }
+        let Some(authority) = authority else { return State::NeedsYou };
         if asked || self.running.contains(&Step::Certificate) {
             return State::Waiting { on: "the authority".into(), until: Some(facts.now.plus_ms(120_000)) };
         }
-        if let Some(trouble) = self.trouble(Step::Certificate) {
-            return trouble;
-        }
-        match &self.saved.certificate {
-            Some(certificate) => State::done(certificate.issuer.clone()),
-            None if facts.clock == Clock::Unchecked => State::waiting("the clock"),
-            None => State::NeedsYou,
-        }
+        vouched(authority, facts)
     }
 
     fn trouble(&self, step: Step) -> Option<State> {
@@ -142,6 +137,29 @@ impl Wizard {
             false => State::Failed { why: trouble.why.clone(), next: trouble.next.clone() },
         })
     }
+}
+
+/// One name that fails is no reason to call the others undone, nor to hide that it fails.
+fn vouched(authority: &Authority, facts: &Facts) -> State {
+    let names = &authority.names;
+    let done: Vec<&str> = names
+        .iter()
+        .filter_map(|name| match &name.state {
+            Vouching::Done { issuer, .. } => Some(issuer.as_str()),
+            _ => None,
+        })
+        .collect();
+    if let (Some(issuer), true) = (done.first(), done.len() == names.len()) {
+        return State::done((*issuer).to_owned());
+    }
+    if names.iter().any(|name| matches!(name.state, Vouching::NeedsYou { .. })) {
+        return State::NeedsYou;
+    }
+    let until = names.iter().filter_map(|name| match name.state {
+        Vouching::Waiting { until, .. } => until,
+        _ => None,
+    });
+    State::Waiting { on: "the authority".into(), until: until.max().or(Some(facts.now.plus_ms(120_000))) }
 }
 
 fn network(facts: &Facts) -> State {

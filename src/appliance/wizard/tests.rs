@@ -511,24 +511,50 @@ fn what_failed_says_why_and_can_be_tried_again() {
     let why = Outcome::Failed { why: "port 80 is closed.".into(), next: "Open it in your router.".into() };
     *table.paper.answer_long.lock().unwrap() = Some(why);
     table.desk.say(Some(admin.text()), &Answer::Again(Step::Certificate)).unwrap();
+    let on = || Some(Authority { on: true, ..Authority::default() });
+    table.facts(|facts| facts.authority = on());
     assert_eq!(table.state(Step::Certificate), "waits for the authority", "from the moment it was asked for");
     table.work();
-    assert_eq!(table.state(Step::Certificate), "failed: port 80 is closed. Open it in your router.");
+    assert_eq!(table.desk.saved().trouble[&Step::Certificate].why, "port 80 is closed.");
     assert_eq!(table.desk.saved().trouble[&Step::Certificate].times, 1);
-    let certificate = Certificate {
-        names: vec!["mail.smith.example".into()],
-        failed: vec![],
-        issuer: "Paper CA".into(),
-        until: NOON,
-    };
-    *table.paper.answer_long.lock().unwrap() = Some(Outcome::Certificate(certificate));
-    table.desk.say(Some(admin.text()), &Answer::Again(Step::Certificate)).unwrap();
-    table.work();
-    assert_eq!(table.state(Step::Certificate), "done Paper CA");
     *table.paper.answer_long.lock().unwrap() = None;
     table.desk.say(Some(admin.text()), &Answer::Again(Step::Line)).unwrap();
     table.work();
     assert_eq!(table.state(Step::Line), "waits for a later version of homepost");
+}
+
+fn vouched(name: &str, state: Vouching) -> Vouched {
+    Vouched { name: name.into(), state }
+}
+
+#[test]
+fn an_authority_is_asked_when_its_terms_are_accepted_and_one_name_that_fails_hides_no_other() {
+    let table = Table::new();
+    let admin = table.founded();
+    let accept = |accepted: bool, contact: &str| Answer::Authority { accepted, contact: contact.into() };
+    let say = |answer: &Answer| table.desk.say(Some(admin.text()), answer);
+    assert!(say(&accept(true, "")).unwrap_err().words.contains("domain"), "nothing to vouch for yet");
+    say(&domain("smith.example")).unwrap();
+    assert_eq!(say(&accept(false, "")).unwrap_err().field, Some("accepted"));
+    assert_eq!(say(&accept(true, "a\r\nb")).unwrap_err().field, Some("contact"));
+    assert!(!table.paper.jobs.lock().unwrap().contains(&"Authority".to_owned()), "nobody was asked");
+    assert_eq!(table.state(Step::Certificate), "needs you");
+    *table.paper.answer_long.lock().unwrap() = Some(Outcome::Asked);
+    say(&accept(true, "anna@smith.example")).unwrap();
+    let names = |states: Vec<Vouched>| {
+        let authority = Authority { name: "Paper CA".into(), on: true, names: states, ..Authority::default() };
+        table.facts(|facts| facts.authority = Some(authority));
+        table.state(Step::Certificate)
+    };
+    let done =
+        || vouched("mail.smith.example", Vouching::Done { issuer: "Paper".into(), until: Time::from_seconds(NOON) });
+    let waiting = vouched("mta-sts.smith.example", Vouching::Waiting { why: String::new(), until: None });
+    let needs = vouched("mta-sts.smith.example", Vouching::NeedsYou { why: "Port 80 is closed.".into(), again: None });
+    assert_eq!(names(vec![done(), waiting]), "waits for the authority");
+    assert_eq!(names(vec![done(), needs]), "needs you");
+    assert_eq!(names(vec![done()]), "done Paper");
+    table.facts(|facts| facts.clock = Clock::Unchecked);
+    assert_eq!(table.state(Step::Certificate), "waits for the clock");
 }
 
 #[test]

@@ -21,6 +21,15 @@ enum Given {
         #[arg(long)]
         take_over: bool,
     },
+    /// Accept the terms of the authority for certificates, and have them fetched
+    Certificate {
+        /// You have read its terms of service and accept them
+        #[arg(long, required = true)]
+        accept_terms: bool,
+        /// A mail address that the authority may write to
+        #[arg(long, value_name = "ADDRESS", default_value = "")]
+        contact: String,
+    },
     /// Stay within the house for now
     House,
     /// Measure the line, look at the records, or ask for the certificate, once more
@@ -40,6 +49,7 @@ impl Args {
     pub fn request(self) -> Request {
         let answer = self.answer.map(|given| match given {
             Given::Domain { domain, host, take_over } => SetupAnswer::Domain { domain, host, take_over },
+            Given::Certificate { contact, .. } => SetupAnswer::Certificate { contact },
             Given::House => SetupAnswer::House,
             Given::Again { step } => {
                 let step = match step {

@@ -120,6 +120,14 @@ impl Clerk {
             }
             Job::Records { domain, .. } => super::records::records(&house, domain, self.clock.now())
                 .unwrap_or_else(|error| failed(error.to_string())),
+            Job::Authority { contact } => match super::authority::accept(&house, contact) {
+                Ok(()) => {
+                    self.open();
+                    Outcome::Asked
+                }
+                Err(why) => Outcome::Refused(why),
+            },
+            Job::Certificate { .. } => super::authority::again(&house, self.clock.now()),
             Job::House => {
                 self.open();
                 Outcome::Named { address: admin.address }
@@ -145,6 +153,7 @@ impl Clerk {
         let Some(house) = self.house() else { return Ok(()) };
         let Some(admin) = self.admin(&house)? else { return Ok(()) };
         facts.letters = mailboxes::quota::usage(&house.data.read()?, admin.id).unwrap_or_default().emails;
+        facts.authority = Some(super::authority::known(&house)?);
         facts.seen = house.directory.seen().into_iter().map(|(address, at)| Seen { address, at }).collect();
         Ok(())
     }

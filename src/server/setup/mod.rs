@@ -3,6 +3,7 @@
 //! Threads of its own, with a runtime of their own: it answers also while nothing else does. What belongs to an unfinished
 //! set-up lies in `setup/` of the data folder; a folder that has settings and no `setup/` is set up.
 
+mod authority;
 mod clerk;
 mod files;
 mod records;
@@ -130,6 +131,9 @@ impl Setup {
             None => None,
             Some(SetupAnswer::Domain { domain, host, take_over }) => {
                 Some(Answer::Domain { name: domain.clone(), host: host.clone(), take_over: *take_over })
+            }
+            Some(SetupAnswer::Certificate { contact }) => {
+                Some(Answer::Authority { accepted: true, contact: contact.clone() })
             }
             Some(SetupAnswer::House) => Some(Answer::HouseOnly),
             Some(SetupAnswer::Again { step }) => Step::by_id(step).map(Answer::Again),

@@ -169,6 +169,7 @@ pub(super) enum Request {
 #[serde(tag = "answer", rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum SetupAnswer {
     Domain { domain: String, host: String, take_over: bool },
+    Certificate { contact: String },
     House,
     Again { step: String },
     Finish,

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 
-use crate::appliance::wizard::{Clock, Domain, Internet, Piece, PieceState, Refusal, State, Step, View, Who};
+use crate::appliance::wizard::{
+    Authority, Clock, Domain, Internet, Piece, PieceState, Refusal, State, Step, View, Vouched, Vouching, Who,
+};
 use crate::base::Time;
 use crate::web::look;
 
@@ -114,7 +116,7 @@ page!(YouDone, "you-done.html", address: String, confirmed: bool);
 page!(Line, "line.html", state: Shown, line: Option<Measured>);
 page!(DomainPage, "domain.html", name: String, host: String, conflict: Option<String>, chosen: Option<String>, house: bool);
 page!(Dns, "dns.html", state: Shown, own: bool, domain: String, pieces: Vec<Drawn>, withheld: usize, right: usize, looked: Option<String>);
-page!(Certificate, "certificate.html", state: Shown, own: bool, server: String, kept: Option<Kept>);
+page!(Certificate, "certificate.html", state: Shown, own: bool, server: String, authority: Authority, names: Vec<Name>, told: Option<String>, clock: bool, contact: String, asking: bool);
 page!(Letter, "letter.html", state: Shown, address: String, seen: Option<String>, own: bool);
 page!(Family, "family.html", people: Vec<(String, String)>, domain: String, open: bool);
 page!(Invited, "invited.html", address: String, phrase: String);
@@ -157,11 +159,12 @@ struct Drawn {
     wrong: String,
 }
 
-struct Kept {
-    names: Vec<String>,
-    failed: Vec<(String, String)>,
-    issuer: String,
-    until: String,
+/// A name that a certificate is for.
+struct Name {
+    name: String,
+    class: &'static str,
+    words: String,
+    why: String,
 }
 
 /// A step that is still open at the end.
@@ -279,12 +282,12 @@ pub(super) fn draw(canvas: &Canvas<'_>) -> Result<String, askama::Error> {
                     state: state(*step),
                     own: own.is_some(),
                     server: server.unwrap_or_default(),
-                    kept: saved.certificate.as_ref().map(|kept| Kept {
-                        names: kept.names.clone(),
-                        failed: kept.failed.clone(),
-                        issuer: kept.issuer.clone(),
-                        until: zones::day(Time::from_seconds(kept.until), &zone),
-                    }),
+                    names: names(view, &zone),
+                    told: saved.trouble.get(step).map(|trouble| format!("{} {}", trouble.why, trouble.next)),
+                    clock: view.facts.clock == Clock::Trusted,
+                    contact: canvas.typed.get("contact").cloned().unwrap_or_else(|| contact(&address)),
+                    asking: asking(view),
+                    authority: view.facts.authority.clone().unwrap_or_default(),
                 }
                 .render(),
                 Step::Letter => Letter {
@@ -378,11 +381,53 @@ fn refreshes(step: Step, state: &State, view: &View) -> bool {
     let waiting = matches!(state, State::Waiting { .. });
     let later = matches!(state, State::Waiting { on, .. } if on.starts_with("a later version") || on == "your domain");
     match step {
-        Step::Network | Step::Line | Step::Certificate => waiting && !later,
+        Step::Network | Step::Line => waiting && !later,
+        // Also while one name needs somebody and the others are on their way.
+        Step::Certificate => (waiting && !later) || asks(view),
         Step::Letter | Step::Devices => waiting && !later,
         Step::Dns => waiting && !later && view.saved.records.is_empty(),
         _ => false,
     }
+}
+
+/// What is proposed: the administrator's own, once others can write there.
+fn contact(address: &str) -> String {
+    if address.ends_with("@home.arpa") { String::new() } else { address.to_owned() }
+}
+
+/// Each name by itself: one that fails says why, and the others say that they are well.
+fn names(view: &View, zone: &str) -> Vec<Name> {
+    let now = view.facts.now;
+    let one = |vouched: &Vouched| {
+        let (class, words, why) = match &vouched.state {
+            Vouching::Done { until, .. } => ("done", format!("✓ until {}", zones::day(*until, zone)), String::new()),
+            Vouching::Waiting { why, until: Some(until) } if *until > now => {
+                ("wait", format!("… waits until about {}", zones::clock(*until, now, zone)), why.clone())
+            }
+            Vouching::Waiting { why, .. } => ("wait", "… is being asked for".to_owned(), why.clone()),
+            Vouching::NeedsYou { why, again } => {
+                let why = match again {
+                    Some(again) => format!("{why} I try again at about {}.", zones::clock(*again, now, zone)),
+                    None => why.clone(),
+                };
+                ("need", "→ needs you".to_owned(), why)
+            }
+        };
+        Name { name: vouched.name.clone(), class, words, why }
+    };
+    view.facts.authority.iter().flat_map(|authority| &authority.names).map(one).collect()
+}
+
+/// Some name is being asked for just now.
+fn asking(view: &View) -> bool {
+    let mut names = view.facts.authority.iter().filter(|authority| authority.on).flat_map(|authority| &authority.names);
+    view.saved.asked.contains(&Step::Certificate)
+        || names.any(|name| matches!(&name.state, Vouching::Waiting { why, .. } if why.is_empty()))
+}
+
+fn asks(view: &View) -> bool {
+    let authority = view.facts.authority.iter().filter(|authority| authority.on && view.saved.domain.is_some());
+    authority.flat_map(|authority| &authority.names).any(|name| matches!(name.state, Vouching::Waiting { .. }))
 }
 
 fn shown(state: &State, now: Time, zone: &str) -> Shown {

@@ -281,7 +281,9 @@ impl<H: Host> Site<H> {
                 let view = self.desk.look(visit.session.as_deref());
                 self.page(visit, &view, Page::Closed, None, &Fields::new())
             }
-            Answer::You { .. } | Answer::NewSheet | Answer::Again(_) => Reply::to(&format!("/step/{}", step.id())),
+            Answer::You { .. } | Answer::NewSheet | Answer::Again(_) | Answer::Authority { .. } => {
+                Reply::to(&format!("/step/{}", step.id()))
+            }
             Answer::Language { .. } if self.desk.who(visit.session.as_deref()) == Who::Stranger => {
                 Reply::to("/step/code")
             }
@@ -363,6 +365,7 @@ fn read(step: Step, fields: &Fields) -> Result<Answer, Refusal> {
             let host = if word == "trial" { "post".to_owned() } else { get("host") };
             Answer::Domain { name, host, take_over: word == "take-over" }
         }
+        (Step::Certificate, _) => Answer::Authority { accepted: get("accepted") == "yes", contact: get("contact") },
         (Step::Family, _) => Answer::Person { name: get("name"), local: get("local") },
         (Step::Done, _) => Answer::Finish,
         _ => return Err(Refusal::words("There is nothing to answer here.")),
