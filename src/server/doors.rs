@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustix::process::{Resource, getrlimit};
+use tokio::sync::mpsc;
 use tracing::{error, info};
 
 use crate::net::{Caps, Certs, Common, Ending, Https, HttpsLimits, Listener, Patience, Spec};
@@ -13,6 +14,7 @@ use crate::settings::{Name, Settings};
 
 use super::house::House;
 use super::pages;
+use super::serve::Told;
 use super::sessions::Sessions;
 use super::theatre::Theatre;
 
@@ -35,11 +37,11 @@ pub(super) struct Doors {
 }
 
 impl Doors {
-    pub fn new(house: &House, shift: Shift) -> Result<Doors, String> {
+    pub fn new(house: &Arc<House>, tell: &mpsc::UnboundedSender<Told>, shift: Shift) -> Result<Doors, String> {
         let certs = house.certificates.serve(house)?;
         let config = certs.config().map_err(|error| error.to_string())?;
         let https = Https {
-            site: pages::site(house),
+            site: pages::site(house, tell),
             tls: certs.https_config().map_err(|error| error.to_string())?,
             certs: certs.clone(),
             limits: HttpsLimits::default(),

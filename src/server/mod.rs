@@ -24,6 +24,7 @@ mod pages;
 mod serve;
 mod sessions;
 mod setup;
+mod steward;
 mod tasks;
 mod theatre;
 mod time;

@@ -86,7 +86,7 @@ async fn run(folder: &Folder, shift: Shift) -> Result<(), String> {
     }
     let (tell, mut told) = mpsc::unbounded_channel();
     let setup = Setup::begin(folder, &held, &tell, shift).map(Arc::new);
-    listen_for_commands(folder, held.clone(), tell, setup.clone())?;
+    listen_for_commands(folder, held.clone(), tell.clone(), setup.clone())?;
 
     let mut told_opened = None;
     if current(&held).is_none() {
@@ -120,7 +120,7 @@ async fn run(folder: &Folder, shift: Shift) -> Result<(), String> {
     }
     let Some(house) = current(&held) else { return Err("the folder was not set up".to_owned()) };
 
-    let mut doors = Doors::new(&house, shift)?;
+    let mut doors = Doors::new(&house, &tell, shift)?;
     let problems = doors.apply(&house.settings.load()).await;
     house.noted.doors(&problems);
     if let Some(reply) = told_opened {

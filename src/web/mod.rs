@@ -2,6 +2,7 @@
 //!
 //! Does not know: mail logic, files, sockets.
 
+pub mod admin;
 pub mod clients;
 pub mod home;
 pub mod look;

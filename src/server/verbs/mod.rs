@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::account as mailboxes;
+use crate::base::{Family, Fault};
 use crate::directory;
 use crate::settings;
 use crate::store;
@@ -217,6 +218,19 @@ pub(super) enum Error {
     /// The store failed.
     Store(store::Error),
     Words(String),
+}
+
+impl Error {
+    /// Whose fault it is; what only has words is the fault of who asked.
+    pub fn family(&self) -> Family {
+        match self {
+            Error::Directory(error) => error.family(),
+            Error::Mailboxes(error) => error.family(),
+            Error::Store(store::Error::Corrupt(_) | store::Error::Panicked(_)) => Family::Own,
+            Error::Store(_) => Family::World,
+            Error::Words(_) => Family::Peer,
+        }
+    }
 }
 
 impl std::fmt::Display for Error {

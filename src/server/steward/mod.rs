@@ -1,0 +1,288 @@
+//! The household for the pages and programs on 443: each wish is a verb of the command line, run on this house.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::base::{AccountId, Family};
+use crate::directory::manage::{invitation, token};
+use crate::directory::{self, login};
+use crate::proto::sasl::{SaslAnswer, SaslAsk};
+use crate::web::admin::{
+    Alias, Bearer, Certificate, Checked, Domain, Error, Household, Later, Letter, Link, Person, Port, Problem, Record,
+    Secret, Standing, Token,
+};
+
+use super::house::House;
+use super::limits;
+use super::serve::Told;
+use super::verbs::{self, Reply, Request, Secret as Password, link_of, new_link};
+
+pub(super) struct Steward {
+    house: Arc<House>,
+    tell: mpsc::UnboundedSender<Told>,
+}
+
+impl Steward {
+    pub fn new(house: Arc<House>, tell: mpsc::UnboundedSender<Told>) -> Steward {
+        Steward { house, tell }
+    }
+
+    /// Runs a verb, and gives its reply as it is for scripts.
+    fn run(&self, request: Request) -> Result<Reply, Error> {
+        let reply = verbs::attempt(&self.house, &request).map_err(error_of)?;
+        match (&reply.error, reply.json.is_null()) {
+            (Some(error), true) => Err(Error::Refused(error.clone())),
+            // There is something to show all the same.
+            _ => Ok(reply),
+        }
+    }
+
+    fn ask<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
+        read(self.run(request)?.json)
+    }
+
+    fn tell(&self, request: Request) -> Result<(), Error> {
+        self.run(request).map(drop)
+    }
+
+    fn standing_of(&self, id: AccountId) -> Result<Option<Standing>, Error> {
+        let standing = self.house.directory.standing(id).map_err(|error| error_of(error.into()))?;
+        Ok(standing.map(|standing| Standing {
+            id: standing.id.0,
+            address: standing.address,
+            name: standing.name,
+            administrator: standing.administrator,
+            fingerprint: standing.fingerprint,
+        }))
+    }
+
+    /// A reply that holds everything but the link itself, and that.
+    fn linked(&self, request: Request, link: &Password) -> Result<Link, Error> {
+        let mut made: Link = self.ask(request)?;
+        made.link = link_of(&self.house.settings.load(), link);
+        Ok(made)
+    }
+}
+
+fn read<T: DeserializeOwned>(json: Value) -> Result<T, Error> {
+    serde_json::from_value(json).map_err(|error| Error::Own(format!("a verb's reply is not as it should be: {error}")))
+}
+
+/// Whose fault it is, as far as a page or a program has to know.
+fn error_of(error: verbs::Error) -> Error {
+    use directory::Error as Of;
+    let words = error.to_string();
+    match (&error, error.family()) {
+        (_, Family::Own) => Error::Own(words),
+        (_, Family::World) => Error::Unavailable(words),
+        (verbs::Error::Directory(of), Family::Peer) => match of {
+            Of::NoSuchAccount(_)
+            | Of::NoSuchDomain(_)
+            | Of::NoSuchAlias(_)
+            | Of::NoSuchInvitation
+            | Of::NoSuchToken(_) => Error::Missing(words),
+            Of::Exists(_) | Of::InUse(_) => Error::Conflict(words),
+            _ => Error::Refused(words),
+        },
+        _ => Error::Refused(words),
+    }
+}
+
+impl Household for Steward {
+    fn hostname(&self) -> String {
+        self.house.settings.load().hostname.clone()
+    }
+
+    fn sign_in(&self, peer: IpAddr, address: String, phrase: Secret) -> Later<'_, Result<Option<Standing>, Error>> {
+        Box::pin(async move {
+            let house = &self.house;
+            let throttle = limits::throttle(&house.throttle, &house.settings.load());
+            let question = SaslAsk::Password { user: address, password: phrase.0 };
+            let answered =
+                login::answer(&*house.directory, &*house.random, &throttle, &*house.clock, peer, question).await;
+            match answered {
+                (SaslAnswer::Accepted(_), Some(account)) => self.standing_of(account.id),
+                (SaslAnswer::Unavailable, _) => Err(Error::Unavailable(
+                    "Too many log-ins wait to be checked. Please try again in a minute.".to_owned(),
+                )),
+                _ => {
+                    tokio::time::sleep(Duration::from_millis(limits::REFUSAL_MS)).await;
+                    Ok(None)
+                }
+            }
+        })
+    }
+
+    fn standing(&self, id: u32) -> Result<Option<Standing>, Error> {
+        self.standing_of(AccountId(id))
+    }
+
+    fn people(&self) -> Result<Vec<Person>, Error> {
+        self.ask(Request::AccountList)
+    }
+
+    fn person(&self, address: &str) -> Result<Person, Error> {
+        self.ask(Request::AccountShow { address: address.to_owned() })
+    }
+
+    fn add(&self, address: &str, name: Option<&str>, quota: Option<u64>, phrase: &Secret) -> Result<(), Error> {
+        let (address, name) = (address.to_owned(), name.map(str::to_owned));
+        self.tell(Request::AccountAdd { address, name, quota, password: Password(phrase.0.clone()) })
+    }
+
+    fn invite(&self, address: &str, name: Option<&str>, quota: Option<u64>) -> Result<Link, Error> {
+        let link = new_link(&*self.house.random);
+        let (address, name) = (address.to_owned(), name.map(str::to_owned));
+        self.linked(Request::AccountInvite { address, name, quota, link: link.clone() }, &link)
+    }
+
+    fn link(&self, address: &str) -> Result<Link, Error> {
+        let link = new_link(&*self.house.random);
+        self.linked(Request::AccountLink { address: address.to_owned(), link: link.clone() }, &link)
+    }
+
+    fn invited(&self, link: &Secret) -> Result<Option<Person>, Error> {
+        let find = || {
+            let read = self.house.data.read()?;
+            Ok(invitation::find(&read, &invitation::digest(&link.0), self.house.clock.now())?)
+        };
+        find().map_err(error_of)?.map(|shown| self.person(&shown.address)).transpose()
+    }
+
+    fn accept(&self, link: &Secret, phrase: &Secret) -> Result<String, Error> {
+        let (link, password) = (Password(link.0.clone()), Password(phrase.0.clone()));
+        let reply = self.run(Request::AccountAccept { link, password })?;
+        read(reply.json["address"].clone())
+    }
+
+    fn set_phrase(&self, address: &str, phrase: &Secret) -> Result<(), Error> {
+        self.tell(Request::AccountPassword { address: address.to_owned(), password: Password(phrase.0.clone()) })
+    }
+
+    fn set_quota(&self, address: &str, quota: Option<u64>) -> Result<(), Error> {
+        self.tell(Request::AccountQuota { address: address.to_owned(), quota })
+    }
+
+    fn set_administrator(&self, address: &str, on: bool) -> Result<(), Error> {
+        self.tell(Request::AccountAdministrator { address: address.to_owned(), on })
+    }
+
+    fn leave(&self, address: &str) -> Result<(), Error> {
+        self.tell(Request::AccountLeave { address: address.to_owned() })
+    }
+
+    fn keep(&self, address: &str) -> Result<(), Error> {
+        self.tell(Request::AccountKeep { address: address.to_owned() })
+    }
+
+    fn aliases(&self) -> Result<Vec<Alias>, Error> {
+        self.ask(Request::AliasList)
+    }
+
+    fn add_alias(&self, alias: &str, targets: &[String]) -> Result<Alias, Error> {
+        self.ask(Request::AliasAdd { alias: alias.to_owned(), targets: targets.to_vec() })
+    }
+
+    fn delete_alias(&self, alias: &str) -> Result<(), Error> {
+        self.tell(Request::AliasDelete { alias: alias.to_owned() })
+    }
+
+    fn domains(&self) -> Result<Vec<Domain>, Error> {
+        self.ask(Request::DomainList)
+    }
+
+    fn add_domain(&self, domain: &str) -> Result<Domain, Error> {
+        self.ask(Request::DomainAdd { domain: domain.to_owned() })
+    }
+
+    fn delete_domain(&self, domain: &str) -> Result<(), Error> {
+        self.tell(Request::DomainDelete { domain: domain.to_owned() })
+    }
+
+    fn records(&self, domain: &str) -> Result<Vec<Record>, Error> {
+        self.known(domain)?;
+        let domain = domain.to_owned();
+        self.ask(Request::DnsRecords { domain, addresses: Vec::new(), zone: None, relative: false })
+    }
+
+    fn check(&self, domain: &str) -> Result<Checked, Error> {
+        self.known(domain)?;
+        let domain = domain.to_owned();
+        self.ask(Request::DnsCheck { domain, addresses: Vec::new(), servers: Vec::new() }).map_err(
+            |error| match error {
+                // It is the network that is asked, and that fails.
+                Error::Refused(words) => Error::Unavailable(words),
+                other => other,
+            },
+        )
+    }
+
+    fn ports(&self) -> Result<Vec<Port>, Error> {
+        self.ask(Request::Listeners)
+    }
+
+    fn switch(&self, port: &str, on: bool) -> Result<(Port, Option<String>), Error> {
+        let port = self.ask(Request::ListenersSwitch { name: port.to_owned(), on })?;
+        // Done when the main loop has done it.
+        let (sender, receiver) = oneshot::channel();
+        let problems = match self.tell.send(Told::Changed(sender)) {
+            Ok(()) => receiver.blocking_recv().unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        Ok((port, (!problems.is_empty()).then(|| problems.join("; "))))
+    }
+
+    fn certificates(&self) -> Result<Vec<Certificate>, Error> {
+        self.ask(Request::CertList)
+    }
+
+    fn renew(&self, name: Option<&str>) -> Result<(), Error> {
+        self.tell(Request::CertRenew { name: name.map(str::to_owned), force: true })
+    }
+
+    fn queue(&self) -> Result<Vec<Letter>, Error> {
+        self.ask(Request::QueueList)
+    }
+
+    fn problems(&self) -> Result<Vec<Problem>, Error> {
+        self.ask(Request::Problems)
+    }
+
+    fn tokens(&self) -> Result<Vec<Token>, Error> {
+        self.ask(Request::TokenList)
+    }
+
+    fn add_token(&self, address: &str, name: &str, scope: &str, days: u32, token: &Secret) -> Result<Token, Error> {
+        let (address, name, scope) = (address.to_owned(), name.to_owned(), scope.to_owned());
+        self.ask(Request::TokenAdd { address, name, scope, days, token: Password(token.0.clone()) })
+    }
+
+    fn delete_token(&self, id: u32) -> Result<(), Error> {
+        self.tell(Request::TokenDelete { id })
+    }
+
+    fn bearer(&self, secret: &Secret) -> Result<Option<Bearer>, Error> {
+        let find = || {
+            let read = self.house.data.read()?;
+            Ok(token::find(&read, &invitation::digest(&secret.0), self.house.clock.now())?)
+        };
+        let found = find().map_err(error_of)?;
+        Ok(found.map(|(token, owner)| Bearer { address: owner.address, all: token.scope == token::Scope::All }))
+    }
+}
+
+impl Steward {
+    /// A domain that is not there is one thing, one of which nothing can be said another.
+    fn known(&self, domain: &str) -> Result<(), Error> {
+        let known = self.domains()?.into_iter().any(|one| one.domain == domain);
+        known.then_some(()).ok_or_else(|| Error::Missing(format!("{domain} is not a domain of this server")))
+    }
+}
+
+#[cfg(test)]
+mod tests;

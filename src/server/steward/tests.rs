@@ -1,0 +1,411 @@
+//! The administration on a house of its own, without sockets: pages, interface, verbs and stores are the real ones.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Mutex;
+
+use http::StatusCode;
+use tempfile::TempDir;
+
+use super::*;
+use crate::server::folder::Folder;
+use crate::web::admin::play::{Counter, Seen};
+
+const HOST: &str = "mail.example.test";
+const ALICE: &str = "alice@example.test";
+const BEN: &str = "ben@example.test";
+const AT_HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+const PHRASE: &str = "river oak lantern moon";
+
+struct Home {
+    house: Arc<House>,
+    counter: Counter,
+    _dir: TempDir,
+}
+
+/// With alice, who administers it, and ben.
+fn home(settings: &[(&str, u64)]) -> Home {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = Folder::new(&dir.path().join("data"));
+    folder.make().unwrap();
+    verbs::init(&folder, HOST, "example.test", ALICE, Some("Alice"), &Password(PHRASE.into())).unwrap();
+    for (key, value) in settings {
+        crate::settings::edit::set(folder.path(), key, *value).unwrap();
+    }
+    let house = Arc::new(House::open(&folder).unwrap());
+    let (tell, mut told) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(Told::Changed(reply) | Told::Opened(reply) | Told::Named(reply)) = told.recv().await {
+            let _ = reply.send(Vec::new());
+        }
+    });
+    let request = Request::AccountAdd {
+        address: BEN.into(),
+        name: Some("Ben".into()),
+        quota: None,
+        password: Password(PHRASE.into()),
+    };
+    assert_eq!(verbs::run(&house, &request).error, None);
+    let steward = Arc::new(Steward::new(house.clone(), tell));
+    let counter = Counter::new(steward, house.clock.clone(), house.random.clone());
+    Home { house, counter, _dir: dir }
+}
+
+/// Keeps cookies and form tokens as a browser does.
+struct Browser<'a> {
+    home: &'a Home,
+    peer: IpAddr,
+    cookies: Mutex<BTreeMap<String, String>>,
+}
+
+impl Home {
+    fn browser(&self) -> Browser<'_> {
+        Browser { home: self, peer: AT_HOME, cookies: Mutex::default() }
+    }
+
+    async fn program(&self, method: &str, path: &str, token: &str, body: &str) -> Seen {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", &*bearer), ("content-type", "application/json")];
+        self.counter.ask(AT_HOME, method, path, &headers, body).await
+    }
+
+    fn token(&self, scope: &str) -> String {
+        let secret = format!("homepost_{scope:0>64}");
+        let request = Request::TokenAdd {
+            address: ALICE.into(),
+            name: scope.into(),
+            scope: scope.into(),
+            days: 1,
+            token: Password(secret.clone()),
+        };
+        assert_eq!(verbs::run(&self.house, &request).error, None);
+        secret
+    }
+}
+
+impl Browser<'_> {
+    async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Seen {
+        let cookies = {
+            let cookies = self.cookies.lock().unwrap();
+            cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
+        };
+        let mut all = vec![("host", HOST), ("cookie", &*cookies)];
+        all.extend(headers);
+        let seen = self.home.counter.ask(self.peer, method, path, &all, body).await;
+        for cookie in &seen.cookies {
+            assert!(cookie.ends_with("; Path=/; Secure; HttpOnly; SameSite=Strict") || cookie.contains("Max-Age=0"));
+            let (name, value) = cookie.split(';').next().unwrap().split_once('=').unwrap();
+            self.cookies.lock().unwrap().insert(name.to_owned(), value.to_owned());
+        }
+        seen
+    }
+
+    async fn get(&self, path: &str) -> Seen {
+        self.send("GET", path, &[], "").await
+    }
+
+    /// The token that stands on a page.
+    async fn form_token(&self, page: &str) -> String {
+        let page = self.get(page).await.body;
+        page.split("name=\"t\" value=\"").nth(1).map(|rest| rest.chars().take(32).collect()).unwrap_or_default()
+    }
+
+    async fn post(&self, page: &str, fields: &[(&str, &str)]) -> Seen {
+        let token = self.form_token(page).await;
+        self.submit(page, &token, fields, &[("origin", &format!("https://{HOST}"))]).await
+    }
+
+    async fn submit(&self, path: &str, token: &str, fields: &[(&str, &str)], headers: &[(&str, &str)]) -> Seen {
+        let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+        let mut body = format!("t={token}");
+        for (name, value) in fields {
+            body.push_str(&format!("&{name}={}", encode(value)));
+        }
+        let mut all = vec![("content-type", "application/x-www-form-urlencoded")];
+        all.extend(headers);
+        self.send("POST", path, &all, &body).await
+    }
+
+    async fn sign_in(&self, address: &str, phrase: &str) -> u16 {
+        self.post("/sign-in", &[("address", address), ("phrase", phrase)]).await.status
+    }
+}
+
+const PAGES: [&str; 8] = [
+    "/admin",
+    "/admin/people",
+    "/admin/aliases",
+    "/admin/domains",
+    "/admin/ports",
+    "/admin/certificates",
+    "/admin/queue",
+    "/admin/programs",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m2_who_is_no_administrator_reaches_her_own_page_and_nothing_else() {
+    let home = home(&[]);
+    let (stranger, ben, alice) = (home.browser(), home.browser(), home.browser());
+    assert_eq!(ben.sign_in(BEN, PHRASE).await, 303);
+    assert_eq!(alice.sign_in(ALICE, PHRASE).await, 303);
+    assert_eq!(ben.get("/").await.place, "/me");
+    assert_eq!(alice.get("/").await.place, "/admin");
+    let more = [
+        "/admin/people/alice@example.test",
+        "/admin/domains/example.test",
+        "/admin/nothing",
+        "/admin/certificates/asked",
+    ];
+    for path in PAGES.into_iter().chain(more) {
+        let seen = stranger.get(path).await;
+        assert_eq!((seen.status, seen.place.as_str()), (303, "/sign-in"), "{path}");
+        assert_eq!(ben.get(path).await.status, 403, "{path}");
+        let own = ben.form_token("/me").await;
+        for what in ["", "delete", "administrator", "phrase", "link"] {
+            let posted = ben.submit(path, &own, &[("do", what), ("address", ALICE)], &[]).await;
+            assert_eq!(posted.status, 403, "{path} {what}");
+            assert!(!posted.body.contains("secret"), "{path} {what}");
+        }
+        let theirs = stranger.form_token("/sign-in").await;
+        assert_eq!(stranger.submit(path, &theirs, &[("do", "delete")], &[]).await.status, 403, "{path}");
+        assert_eq!(alice.get(path).await.status, if path.ends_with("nothing") { 404 } else { 200 }, "{path}");
+    }
+    let me = ben.get("/me").await;
+    assert!(me.status == 200 && me.body.contains(BEN) && !me.body.contains("/admin"), "{}", me.body);
+    assert_eq!(stranger.send("DELETE", "/admin", &[], "").await.status, 405);
+    for path in ["/api/people", "/api/tokens", "/api"] {
+        let answer = home.counter.ask(AT_HOME, "GET", path, &[], "").await;
+        assert!([401, 404].contains(&answer.status), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m1_a_forged_form_changes_nothing() {
+    let home = home(&[]);
+    let alice = home.browser();
+    assert_eq!(alice.sign_in(ALICE, PHRASE).await, 303);
+    let token = alice.form_token("/admin/aliases").await;
+    let fields = [("do", "add"), ("alias", "info@example.test"), ("targets", BEN)];
+    let other = home.browser().form_token("/sign-in").await;
+    let origin = format!("https://{HOST}");
+    let cases: [(&str, &[(&str, &str)]); 6] = [
+        (&token, &[("origin", "https://evil.example")]),
+        (&token, &[("origin", "null")]),
+        (&token, &[("origin", "http://mail.example.test")]),
+        (&token, &[("origin", &origin), ("sec-fetch-site", "cross-site")]),
+        (&other, &[("origin", &origin)]),
+        ("", &[("origin", &origin)]),
+    ];
+    for (token, headers) in cases {
+        assert_eq!(alice.submit("/admin/aliases", token, &fields, headers).await.status, 403, "{headers:?}");
+    }
+    // A browser that has the session, and not the cookie that the token belongs to.
+    let mut only_session = home.browser();
+    let session = alice.cookies.lock().unwrap()["__Host-hp-session"].clone();
+    only_session.cookies = Mutex::new([("__Host-hp-session".to_owned(), session)].into());
+    assert_eq!(only_session.submit("/admin/aliases", &token, &fields, &[("origin", &origin)]).await.status, 403);
+    assert_eq!(home.house_aliases(), "");
+    // M4
+    let broken = [("do", "add"), ("alias", "in\nfo@example.test"), ("targets", BEN)];
+    assert_eq!(alice.submit("/admin/aliases", &token, &broken, &[("origin", &origin)]).await.status, 400);
+    let long = "x".repeat(20_000);
+    assert_eq!(alice.submit("/admin/aliases", &token, &[("alias", &long)], &[]).await.status, 413);
+    let lines =
+        [("do", "add"), ("alias", "info@example.test"), ("targets", "ben@example.test\r\nalice@example.test\r\n")];
+    assert_eq!(alice.submit("/admin/aliases", &token, &lines, &[("origin", &origin)]).await.status, 303);
+    assert_eq!(home.house_aliases(), "info@example.test  ben@example.test, alice@example.test\n");
+}
+
+impl Home {
+    fn house_aliases(&self) -> String {
+        verbs::run(&self.house, &Request::AliasList).text
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_is_invited_chooses_a_pass_phrase_once_and_comes_in() {
+    let home = home(&[]);
+    let alice = home.browser();
+    alice.sign_in(ALICE, PHRASE).await;
+    let asked = [("local", "carol"), ("domain", "example.test"), ("name", "Carol <b>"), ("quota", "500")];
+    let shown = alice.post("/admin/people", &asked).await;
+    assert_eq!(shown.status, 200, "{}", shown.body);
+    let link = shown.body.split(&format!("https://{HOST}/invitation/")).nth(1).unwrap()[..40].to_owned();
+    let page = alice.get("/admin/people/carol@example.test").await.body;
+    assert!(page.contains("invited, until") && page.contains("value=\"500\"") && !page.contains(&link), "M5");
+    assert!(page.contains("Carol &#60;b&#62;"), "{page}");
+    let path = format!("/invitation/{link}");
+    let carol = home.browser();
+    assert_eq!(carol.get("/invitation/00000000000000000000000000000000000000000").await.status, 404);
+    assert!(carol.get(&path).await.body.contains("Your address is <b>carol@example.test</b>"));
+    let chosen = |one, two| [("phrase", one), ("phrase2", two)];
+    assert_eq!(carol.post(&path, &chosen("short", "short")).await.status, 422);
+    let page = carol.post(&path, &chosen("moss and fern", "moss or fern")).await;
+    assert!(page.status == 422 && page.body.contains("not the same") && !page.body.contains("moss"));
+    assert_eq!(carol.post(&path, &chosen("moss and fern", "moss and fern")).await.status, 200);
+    assert_eq!(carol.get(&path).await.status, 404, "once");
+    assert_eq!(carol.sign_in("carol@example.test", "moss and fern").await, 303);
+    assert_eq!(carol.get("/admin").await.status, 403);
+
+    // Her sessions end with her pass phrase, whoever changes it (M3), but not the browser she changes it in.
+    let second = home.browser();
+    assert_eq!(second.sign_in("carol@example.test", "moss and fern").await, 303);
+    let change = [("phrase-now", "moss and fern"), ("phrase", "stone and stream"), ("phrase2", "stone and stream")];
+    let wrong = [("phrase-now", "moss"), ("phrase", "stone and stream"), ("phrase2", "stone and stream")];
+    assert_eq!(carol.post("/me", &wrong).await.status, 422);
+    let changed = carol.post("/me", &change).await;
+    assert_eq!((changed.status, changed.place.as_str()), (303, "/me/changed"));
+    assert!(carol.get("/me/changed").await.body.contains("is changed"));
+    assert_eq!(second.get("/me").await.place, "/sign-in");
+    let shown = alice.post("/admin/people/carol@example.test", &[("do", "phrase")]).await.body;
+    let phrase = shown.split("role=\"group\">").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    assert_eq!(carol.get("/me").await.place, "/sign-in");
+    assert_eq!(carol.sign_in("carol@example.test", &phrase).await, 303);
+    // And when she is to go; kept after all, she comes in as before.
+    alice.post("/admin/people/carol@example.test", &[("do", "delete")]).await;
+    assert_eq!(carol.get("/me").await.place, "/sign-in");
+    assert_eq!(carol.sign_in("carol@example.test", &phrase).await, 422);
+    alice.post("/admin/people/carol@example.test", &[("do", "keep")]).await;
+    assert_eq!(carol.sign_in("carol@example.test", &phrase).await, 303);
+    assert_eq!(carol.submit("/sign-out", "", &[], &[]).await.status, 403);
+    let token = carol.form_token("/me").await;
+    assert_eq!(carol.submit("/sign-out", &token, &[], &[]).await.place, "/sign-in");
+    assert_eq!(carol.get("/me").await.place, "/sign-in");
+    let refused = alice.post("/admin/people/alice@example.test", &[("do", "delete")]).await;
+    assert!(refused.status == 422 && refused.body.contains("only administrator"), "{}", refused.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guessing_is_slow_for_who_guesses_and_for_nobody_else() {
+    let home = home(&[("limits.login.failures_per_address", 2)]);
+    let (mut guesser, ben) = (home.browser(), home.browser());
+    guesser.peer = "198.51.100.7".parse().unwrap();
+    let since = |began| home.house.clock.mono().since(began);
+    let began = home.house.clock.mono();
+    for _ in 0..3 {
+        assert_eq!(guesser.sign_in(BEN, "not that one").await, 422);
+    }
+    assert!(since(began) >= 3000, "each refusal takes a second");
+    let began = home.house.clock.mono();
+    assert_eq!(guesser.sign_in(BEN, PHRASE).await, 303, "the right one is looked at in its turn");
+    assert!(since(began) >= 1500, "{}", since(began));
+    let began = home.house.clock.mono();
+    assert_eq!(ben.sign_in(BEN, PHRASE).await, 303);
+    assert!(since(began) < 1500, "{}", since(began));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_the_port_of_the_page_itself_has_to_be_meant() {
+    let home = home(&[]);
+    let alice = home.browser();
+    alice.sign_in(ALICE, PHRASE).await;
+    let page = alice.post("/admin/ports", &[("port", "https"), ("on", "no")]).await;
+    assert!(page.status == 200 && page.body.contains("through this port"), "{}", page.body);
+    assert!(home.house.settings.load().listeners.https.on);
+    assert_eq!(alice.post("/admin/ports", &[("port", "imap"), ("on", "yes")]).await.status, 303);
+    assert!(home.house.settings.load().listeners.imap.on);
+    let sure = [("port", "https"), ("on", "no"), ("sure", "yes")];
+    assert_eq!(alice.post("/admin/ports", &sure).await.status, 303);
+    assert!(!home.house.settings.load().listeners.https.on);
+    let all = home.token("all");
+    assert_eq!(home.program("PUT", "/api/ports/https", &all, r#"{"on":true}"#).await.status, 200);
+    assert_eq!(home.program("PUT", "/api/ports/https", &all, r#"{"on":false}"#).await.status, 409);
+    assert_eq!(home.program("PUT", "/api/ports/https", &all, r#"{"on":false,"sure":true}"#).await.status, 200);
+    assert_eq!(home.program("PUT", "/api/ports/pop9", &all, r#"{"on":true}"#).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_get_what_their_token_allows_and_are_told_why_not() {
+    let home = home(&[]);
+    let (look, all) = (home.token("read"), home.token("all"));
+    let people = home.program("GET", "/api/people", &look, "").await;
+    assert_eq!((people.status, people.kind.as_str()), (200, "application/json"));
+    assert!(people.body.contains(BEN) && !people.body.contains("argon"), "{}", people.body);
+    let new = r#"{"domain":"other.test"}"#;
+    for (method, path, token, body, status) in [
+        ("POST", "/api/domains", "", new, 401),
+        ("POST", "/api/domains", "homepost_wrong", new, 401),
+        ("POST", "/api/domains", &*look, new, 403),
+        ("POST", "/api/domains", &*all, "{", 400),
+        ("POST", "/api/domains", &*all, "[]", 400),
+        ("POST", "/api/domains", &*all, r#"{"domain":"oth\ner.test"}"#, 400),
+        ("POST", "/api/domains", &*all, r#"{"domain":"other.test","more":1}"#, 422),
+        ("POST", "/api/domains", &*all, r#"{"domain":"no domain"}"#, 422),
+        ("POST", "/api/domains", &*all, new, 201),
+        ("POST", "/api/domains", &*all, new, 409),
+        ("PATCH", "/api/domains", &*all, new, 405),
+        ("DELETE", "/api/domains/other.test", &*all, "", 204),
+        ("DELETE", "/api/domains/other.test", &*all, "", 404),
+        ("DELETE", "/api/domains/example.test", &*all, "", 409),
+        ("GET", "/api/people/nobody%40example.test", &*look, "", 404),
+        ("GET", "/api/people/ben%0a%40example.test", &*look, "", 404),
+        ("GET", "/api/people/BEN%40example.test", &*look, "", 200),
+        ("GET", "/api/nothing", &*look, "", 404),
+    ] {
+        let answer = home.program(method, path, token, body).await;
+        assert_eq!(answer.status, status, "{method} {path} {body}: {}", answer.body);
+        if status >= 400 {
+            assert_eq!(answer.kind, "application/problem+json");
+            let problem: Value = serde_json::from_str(&answer.body).unwrap();
+            assert_eq!(
+                (problem["status"].as_u64(), problem["type"].as_str()),
+                (Some(status.into()), Some("about:blank"))
+            );
+            assert!(!problem["detail"].as_str().unwrap().is_empty());
+        }
+    }
+    assert_eq!(home.program("POST", "/api/domains", &all, &"x".repeat(70_000)).await.status, 413);
+    let bearer = format!("Bearer {all}");
+    let plain = home.counter.ask(AT_HOME, "POST", "/api/domains", &[("authorization", &*bearer)], new).await;
+    assert_eq!(plain.status, 415);
+    // Revoked, it opens nothing; nor when its owner administers no more.
+    let id = home.program("GET", "/api/tokens", &look, "").await.body;
+    let tokens: Value = serde_json::from_str(&id).unwrap();
+    assert!(!id.contains(&look) && tokens.as_array().unwrap().len() == 2, "{id}");
+    let first = tokens[0]["id"].as_u64().unwrap();
+    assert_eq!(home.program("DELETE", &format!("/api/tokens/{first}"), &all, "").await.status, 204);
+    assert_eq!(home.program("GET", "/api/people", &look, "").await.status, 401);
+    let role = |who: &str, on: bool| {
+        let (path, body) = (format!("/api/people/{who}/role"), format!("{{\"administrator\":{on}}}"));
+        async {
+            let (path, body) = (path, body);
+            home.program("PUT", &path, &all, &body).await.status
+        }
+    };
+    assert_eq!((role(BEN, true).await, role(ALICE, false).await, role(ALICE, true).await), (200, 200, 401));
+}
+
+/// The document is made of the same table as the routes; here it is held against what is answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_document_has_is_there_and_what_it_has_not_is_not() {
+    let home = home(&[]);
+    let all = home.token("all");
+    let document = home.program("GET", "/api/openapi.json", "", "").await;
+    let document: Value = serde_json::from_str(&document.body).unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+    let mut ids = std::collections::BTreeSet::new();
+    for (path, here) in document["paths"].as_object().unwrap() {
+        let filled = path.replace(['{', '}'], "");
+        for method in ["GET", "POST", "PUT", "DELETE", "PATCH"] {
+            let operation = &here[method.to_ascii_lowercase()];
+            // Without a token, so that nothing is done.
+            let status = home.program(method, &filled, "", "").await.status;
+            let expected = match (operation.is_null(), path.as_str()) {
+                (true, _) => StatusCode::METHOD_NOT_ALLOWED,
+                (false, "/api/openapi.json") => StatusCode::OK,
+                (false, _) => StatusCode::UNAUTHORIZED,
+            };
+            assert_eq!(status, expected.as_u16(), "{method} {path}");
+            if !operation.is_null() {
+                assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()), "{operation}");
+            }
+        }
+    }
+    assert!(ids.len() > 20, "{ids:?}");
+    assert_eq!(home.program("GET", "/api/people/a/b/c", &all, "").await.status, 404);
+    let text = document.to_string();
+    for part in text.split("\"$ref\":\"#/").skip(1) {
+        let place = part.split('"').next().unwrap();
+        assert!(document.pointer(&format!("/{place}")).is_some(), "{place} is named and not there");
+    }
+}

@@ -1,0 +1,287 @@
+//! Everything a program can ask and do, in one table.
+
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::household::{Error, Household, Secret};
+use super::super::pages::cuts_off;
+
+/// Who may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Anybody,
+    /// Any token that holds.
+    Read,
+    /// One that may change things.
+    All,
+}
+
+/// What came with a request: the values in its path, in their order, and its body.
+pub(super) struct Call {
+    pub values: Vec<String>,
+    pub body: Value,
+}
+
+pub(super) enum Outcome {
+    Is(Value),
+    /// There is nothing more to say.
+    Done,
+    /// A certificate is to be asked for, which goes on by itself.
+    Renew(Option<String>),
+}
+
+type Ran = Result<Outcome, Error>;
+
+pub(super) struct Operation {
+    pub method: &'static str,
+    /// With `{names}` of values.
+    pub path: &'static str,
+    pub id: &'static str,
+    pub summary: &'static str,
+    pub access: Access,
+    /// Names of schemas.
+    pub body: Option<&'static str>,
+    pub answer: Option<Answers>,
+    pub status: StatusCode,
+    pub run: fn(&dyn Household, &Call) -> Ran,
+}
+
+/// The schema of an answer.
+#[derive(Clone, Copy)]
+pub(super) enum Answers {
+    One(&'static str),
+    Many(&'static str),
+}
+
+impl Operation {
+    /// The values in this path, if it is one of this operation.
+    pub fn fits(&self, path: &[String]) -> Option<Vec<String>> {
+        let ours: Vec<&str> = self.path.split('/').filter(|part| !part.is_empty()).collect();
+        if ours.len() != path.len() {
+            return None;
+        }
+        let mut values = Vec::new();
+        for (ours, theirs) in ours.into_iter().zip(path) {
+            if ours.starts_with('{') {
+                values.push(theirs.clone());
+            } else if ours != theirs {
+                return None;
+            }
+        }
+        Some(values)
+    }
+
+    /// The names of its values.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect()
+    }
+}
+
+impl Call {
+    fn value(&self, at: usize) -> &str {
+        self.values.get(at).map_or("", String::as_str)
+    }
+
+    /// The body as the operation wants it. A member that is not known is a mistake of who asks.
+    fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Error> {
+        T::deserialize(&self.body).map_err(|error| Error::Refused(format!("the body does not fit: {error}")))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewPerson {
+    address: String,
+    name: Option<String>,
+    quota: Option<u64>,
+    phrase: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Phrase {
+    phrase: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Quota {
+    quota: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Role {
+    administrator: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewAlias {
+    alias: String,
+    targets: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewDomain {
+    domain: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Switch {
+    on: bool,
+    #[serde(default)]
+    sure: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Renewal {
+    name: Option<String>,
+}
+
+fn is(value: impl serde::Serialize) -> Ran {
+    serde_json::to_value(value).map(Outcome::Is).map_err(|error| Error::Own(error.to_string()))
+}
+
+fn done(nothing: Result<(), Error>) -> Ran {
+    nothing.map(|()| Outcome::Done)
+}
+
+macro_rules! operation {
+    ($method:literal $path:literal $id:literal $access:ident $summary:literal, $body:expr => $status:ident $answer:expr, $run:expr) => {
+        Operation {
+            method: $method,
+            path: $path,
+            id: $id,
+            summary: $summary,
+            access: Access::$access,
+            body: $body,
+            answer: $answer,
+            status: StatusCode::$status,
+            run: $run,
+        }
+    };
+}
+
+use Answers::{Many, One};
+
+#[rustfmt::skip] // a table
+pub(super) const OPERATIONS: &[Operation] = &[
+    operation!("GET" "/api/openapi.json" "document" Anybody "This document.",
+        None => OK Some(One("Document")), |_, _| Ok(Outcome::Done)),
+    operation!("GET" "/api/problems" "problems" Read "What is wrong right now, in plain words.",
+        None => OK Some(Many("Problem")), |house, _| is(house.problems()?)),
+
+    operation!("GET" "/api/people" "people" Read "Everybody who has an account.",
+        None => OK Some(Many("Person")), |house, _| is(house.people()?)),
+    operation!("POST" "/api/people" "invite" All "Makes an account: with a pass phrase, or with a link by which its owner chooses one.",
+        Some("NewPerson") => CREATED Some(One("Added")), |house, call| {
+            let new: NewPerson = call.read()?;
+            let name = new.name.as_deref();
+            match new.phrase {
+                Some(phrase) => {
+                    house.add(&new.address, name, new.quota, &Secret(phrase))?;
+                    is(json!({ "address": house.person(&new.address)?.address, "until": null, "link": null }))
+                }
+                None => is(house.invite(&new.address, name, new.quota)?),
+            }
+        }),
+    operation!("GET" "/api/people/{address}" "person" Read "One account.",
+        None => OK Some(One("Person")), |house, call| is(house.person(call.value(0))?)),
+    operation!("DELETE" "/api/people/{address}" "leave" All "Deletes an account in two weeks; until then it can be kept.",
+        None => OK Some(One("Person")), |house, call| {
+            house.leave(call.value(0))?;
+            is(house.person(call.value(0))?)
+        }),
+    operation!("POST" "/api/people/{address}/keep" "keep" All "Keeps an account that was to be deleted.",
+        None => OK Some(One("Person")), |house, call| {
+            house.keep(call.value(0))?;
+            is(house.person(call.value(0))?)
+        }),
+    operation!("POST" "/api/people/{address}/link" "link" All "Makes a link by which the account's owner chooses a new pass phrase.",
+        None => CREATED Some(One("Link")), |house, call| is(house.link(call.value(0))?)),
+    operation!("PUT" "/api/people/{address}/phrase" "set-phrase" All "Sets an account's pass phrase.",
+        Some("Phrase") => NO_CONTENT None, |house, call| {
+            let Phrase { phrase } = call.read()?;
+            done(house.set_phrase(call.value(0), &Secret(phrase)))
+        }),
+    operation!("PUT" "/api/people/{address}/quota" "set-quota" All "Sets how many bytes an account may keep; null is no limit.",
+        Some("Quota") => OK Some(One("Person")), |house, call| {
+            let Quota { quota } = call.read()?;
+            house.set_quota(call.value(0), quota)?;
+            is(house.person(call.value(0))?)
+        }),
+    operation!("PUT" "/api/people/{address}/role" "set-role" All "Makes an account an administrator, or one no more.",
+        Some("Role") => OK Some(One("Person")), |house, call| {
+            let Role { administrator } = call.read()?;
+            house.set_administrator(call.value(0), administrator)?;
+            is(house.person(call.value(0))?)
+        }),
+
+    operation!("GET" "/api/aliases" "aliases" Read "Addresses whose mail goes to others.",
+        None => OK Some(Many("Alias")), |house, _| is(house.aliases()?)),
+    operation!("POST" "/api/aliases" "add-alias" All "Makes an alias, or adds targets to one.",
+        Some("Alias") => CREATED Some(One("Alias")), |house, call| {
+            let NewAlias { alias, targets } = call.read()?;
+            is(house.add_alias(&alias, &targets)?)
+        }),
+    operation!("DELETE" "/api/aliases/{address}" "delete-alias" All "Deletes an alias.",
+        None => NO_CONTENT None, |house, call| done(house.delete_alias(call.value(0)))),
+
+    operation!("GET" "/api/domains" "domains" Read "The domains whose mail is taken.",
+        None => OK Some(Many("Domain")), |house, _| is(house.domains()?)),
+    operation!("POST" "/api/domains" "add-domain" All "Takes the mail of a domain from now on.",
+        Some("Domain") => CREATED Some(One("Domain")), |house, call| {
+            let NewDomain { domain } = call.read()?;
+            is(house.add_domain(&domain)?)
+        }),
+    operation!("DELETE" "/api/domains/{domain}" "delete-domain" All "Takes the mail of a domain no more; no address may be in it.",
+        None => NO_CONTENT None, |house, call| done(house.delete_domain(call.value(0)))),
+    operation!("GET" "/api/domains/{domain}/records" "records" Read "The records that a domain needs.",
+        None => OK Some(Many("Record")), |house, call| is(house.records(call.value(0))?)),
+    operation!("GET" "/api/domains/{domain}/check" "check" Read "What the domain's own name servers say; takes some seconds.",
+        None => OK Some(One("Checked")), |house, call| is(house.check(call.value(0))?)),
+
+    operation!("GET" "/api/ports" "ports" Read "The ports, and which are open.",
+        None => OK Some(Many("Port")), |house, _| is(house.ports()?)),
+    operation!("PUT" "/api/ports/{name}" "switch" All "Opens or closes a port. For the one this is asked through, `sure` has to be true.",
+        Some("Switch") => OK Some(One("Port")), |house, call| {
+            let Switch { on, sure } = call.read()?;
+            let port = house.ports()?.into_iter().find(|port| port.name == call.value(0));
+            let port = port.ok_or_else(|| Error::Missing(format!("there is no port called {}", call.value(0))))?;
+            if !on && !sure && cuts_off(&port) {
+                return Err(Error::Conflict("this is asked through that port: say that you are sure".to_owned()));
+            }
+            match house.switch(&port.name, on)? {
+                (port, None) => is(port),
+                (_, Some(problem)) => Err(Error::Unavailable(problem)),
+            }
+        }),
+
+    operation!("GET" "/api/certificates" "certificates" Read "The certificates, and how they are renewed.",
+        None => OK Some(Many("Certificate")), |house, _| is(house.certificates()?)),
+    operation!("POST" "/api/certificates/renewal" "renew" All "Asks the authority now; what comes of it is seen in the certificates.",
+        Some("Renewal") => ACCEPTED Some(One("Asked")), |house, call| {
+            let Renewal { name } = call.read()?;
+            let known = |name: &str| Ok(house.certificates()?.iter().any(|one| one.group == name || one.names.iter().any(|other| other == name)));
+            match name {
+                Some(name) if !known(&name)? => Err(Error::Missing(format!("{name} needs no certificate here"))),
+                name => Ok(Outcome::Renew(name)),
+            }
+        }),
+
+    operation!("GET" "/api/queue" "queue" Read "Letters that are still to be sent.",
+        None => OK Some(Many("Letter")), |house, _| is(house.queue()?)),
+
+    operation!("GET" "/api/tokens" "tokens" Read "The tokens that hold, without what they say themselves.",
+        None => OK Some(Many("Token")), |house, _| is(house.tokens()?)),
+    operation!("DELETE" "/api/tokens/{id}" "delete-token" All "Revokes a token.",
+        None => NO_CONTENT None, |house, call| {
+            let missing = || Error::Missing(format!("there is no token {}", call.value(0)));
+            done(house.delete_token(call.value(0).parse().map_err(|_| missing())?))
+        }),
+];

@@ -1,0 +1,272 @@
+//! The pages as they look: templates, and what is put together for them.
+
+use askama::Template;
+use http::StatusCode;
+use jiff::Timestamp;
+
+use super::household::{Alias, Certificate, Letter, Link, Person, Port, Problem, Standing, Token};
+use super::site::{Answer, Site};
+use super::visit::{Fields, Visit, encode};
+
+/// What stands around every page.
+pub(super) struct Frame {
+    title: String,
+    tabs: Vec<Tab>,
+    token: String,
+    signed_in: bool,
+    /// A refusal that is about no field, and one that is.
+    alarm: Option<String>,
+    wrong: Option<(&'static str, String)>,
+    typed: Fields,
+}
+
+struct Tab {
+    path: &'static str,
+    title: &'static str,
+    now: bool,
+}
+
+const TABS: [(&str, &str); 9] = [
+    ("/admin", "How it is"),
+    ("/admin/people", "People"),
+    ("/admin/aliases", "Aliases"),
+    ("/admin/domains", "Domains"),
+    ("/admin/ports", "Ports"),
+    ("/admin/certificates", "Certificates"),
+    ("/admin/queue", "Queue"),
+    ("/admin/programs", "Programs"),
+    ("/me", "You"),
+];
+
+/// What was wrong with a form.
+#[derive(Clone, Debug)]
+pub(super) struct Wrong {
+    pub field: Option<&'static str>,
+    pub words: String,
+}
+
+impl Frame {
+    pub fn new(site: &Site, visit: &Visit, title: &str, tab: &str) -> Frame {
+        let tabs = match &visit.who {
+            Some(who) if who.administrator => &TABS[..],
+            Some(_) => &TABS[TABS.len() - 1..],
+            None => &[],
+        };
+        Frame {
+            title: title.to_owned(),
+            tabs: tabs.iter().map(|(path, title)| Tab { path, title, now: *path == tab }).collect(),
+            token: site.forms.token(&visit.form),
+            signed_in: visit.who.is_some(),
+            alarm: None,
+            wrong: None,
+            typed: Fields::new(),
+        }
+    }
+
+    /// The same after a form that was refused; what was typed stands there again, but no pass phrase.
+    pub fn with(mut self, wrong: Option<(&Wrong, &Fields)>) -> Frame {
+        let Some((wrong, typed)) = wrong else { return self };
+        match wrong.field {
+            Some(field) => self.wrong = Some((field, wrong.words.clone())),
+            None => self.alarm = Some(wrong.words.clone()),
+        }
+        self.typed = typed.clone();
+        self.typed.retain(|name, _| !name.starts_with("phrase") && name != "t");
+        self
+    }
+
+    fn wrong(&self, field: &str) -> Option<&str> {
+        self.wrong.as_ref().filter(|(name, _)| *name == field).map(|(_, words)| words.as_str())
+    }
+
+    fn is_wrong(&self, field: &str) -> bool {
+        self.wrong(field).is_some()
+    }
+
+    fn typed(&self, field: &str) -> &str {
+        self.typed.get(field).map_or("", String::as_str)
+    }
+}
+
+macro_rules! page {
+    ($name:ident, $file:literal, $($field:ident: $of:ty),* $(,)?) => {
+        #[derive(Template)]
+        #[template(path = $file, config = "src/web/admin/askama.toml")]
+        pub(super) struct $name { pub frame: Frame, $(pub $field: $of,)* }
+    };
+}
+
+page!(Words, "words.html", headline: String, words: String);
+page!(SignIn, "sign-in.html", address: String);
+page!(Invitation, "invitation.html", address: String, name: String, link: String);
+page!(Welcome, "welcome.html", address: String, server: String);
+page!(Me, "me.html", who: Standing, server: String, changed: bool);
+page!(Overview, "overview.html", problems: Vec<Problem>, people: usize, domains: usize, waiting: usize);
+page!(People, "people.html", people: Vec<Row>, domains: Vec<String>);
+page!(PersonPage, "person.html", row: Row, person: Person, own: bool);
+page!(Shown, "shown.html", headline: String, lead: String, label: &'static str, secret: String, until: Option<String>, back: String);
+page!(Aliases, "aliases.html", aliases: Vec<Alias>);
+page!(Domains, "domains.html", domains: Vec<(String, String)>);
+page!(DomainPage, "domain.html", domain: String, path: String, checked: bool, servers: Vec<String>, advice: Vec<String>, right: usize, records: Vec<Piece>, withheld: Vec<Piece>);
+page!(Ports, "ports.html", ports: Vec<(Port, &'static str)>);
+page!(Sure, "sure.html", port: Port, words: &'static str);
+page!(Certificates, "certificates.html", certificates: Vec<Held>, asked: bool);
+page!(Queue, "queue.html", letters: Vec<Letter>);
+page!(Programs, "programs.html", tokens: Vec<Token>);
+
+/// A person in a list.
+pub(super) struct Row {
+    pub path: String,
+    pub address: String,
+    pub name: String,
+    pub class: &'static str,
+    pub state: String,
+    pub room: String,
+}
+
+impl Row {
+    pub fn of(person: &Person) -> Row {
+        let (class, state) = match person {
+            Person { leaves: Some(at), .. } => ("bad", format!("to be deleted on {}", day(at))),
+            Person { disabled: true, .. } => ("wait", "log-in switched off".to_owned()),
+            Person { has_password: false, invited_until: Some(until), .. } => {
+                ("wait", format!("invited, until {}", day(until)))
+            }
+            Person { has_password: false, .. } => ("need", "invitation has run out".to_owned()),
+            Person { administrator: true, .. } => ("done", "administrator".to_owned()),
+            _ => ("done", "✓ can sign in".to_owned()),
+        };
+        let room = match person.quota {
+            Some(quota) => format!("{} letters, {} of {}", person.messages, size(person.bytes), size(quota)),
+            None => format!("{} letters, {}", person.messages, size(person.bytes)),
+        };
+        Row {
+            path: encode(&person.address),
+            address: person.address.clone(),
+            name: person.name.clone().unwrap_or_default(),
+            class,
+            state,
+            room,
+        }
+    }
+}
+
+/// A record of a domain, with what its name servers say if they were asked.
+pub(super) struct Piece {
+    pub name: String,
+    pub full_name: String,
+    pub kind: String,
+    pub priority: Option<u16>,
+    pub value: String,
+    pub parts: Vec<String>,
+    pub purpose: String,
+    pub reason: String,
+    pub class: &'static str,
+    pub state: String,
+    pub words: String,
+}
+
+/// A certificate in a list.
+pub(super) struct Held {
+    pub names: Vec<String>,
+    pub class: &'static str,
+    pub state: String,
+    pub words: String,
+    pub problem: Option<String>,
+    /// It can be asked for at the authority.
+    pub group: Option<String>,
+}
+
+impl Held {
+    pub fn of(one: Certificate) -> Held {
+        let until = one.until.as_deref().map(day).unwrap_or_default();
+        let issuer = one.issuer.clone().unwrap_or_default();
+        let (class, state, words) = match one.source.as_deref() {
+            Some("authority") => ("done", "✓ from an authority".to_owned(), format!("From {issuer}, until {until}.")),
+            Some("imported") => {
+                ("wait", "imported".to_owned(), format!("From {issuer}, until {until}. It cannot renew itself."))
+            }
+            Some("own") => (
+                "wait",
+                "our own".to_owned(),
+                format!("Serves all other names, until {until}. Nobody else vouches for it, so programs warn."),
+            ),
+            _ => ("need", "none yet".to_owned(), "The server's own one serves until there is one.".to_owned()),
+        };
+        let next = one.next.as_deref().map(|at| format!(" The next try is about {}.", minute(at))).unwrap_or_default();
+        Held {
+            group: (one.source.as_deref() != Some("own") && one.source.as_deref() != Some("imported"))
+                .then_some(one.group),
+            names: one.names,
+            class: if one.problem.is_some() && class == "need" { "bad" } else { class },
+            state,
+            words: words + &next,
+            problem: one.problem.map(|problem| problem.words),
+        }
+    }
+}
+
+pub(super) fn draw(page: &impl Template, status: StatusCode) -> Answer {
+    match page.render() {
+        Ok(html) => Answer::Html(status, html),
+        Err(error) => {
+            tracing::error!(%error, "a page cannot be drawn");
+            Answer::Html(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong inside homepost.".to_owned())
+        }
+    }
+}
+
+impl Shown {
+    pub fn link(frame: Frame, made: Link, headline: String, back: String) -> Shown {
+        Shown {
+            frame,
+            headline,
+            lead:
+                "Hand this over, by whatever way you trust. It is good once. It is shown only now; a new link can be \
+                   made at any time, and takes this one's place."
+                    .to_owned(),
+            label: "Link",
+            secret: made.link,
+            until: Some(minute(&made.until)),
+            back,
+        }
+    }
+}
+
+/// `3 December 2026` of an RFC 3339 time; as it is, if it is none.
+pub(super) fn day(time: &str) -> String {
+    shown(time, "%-d %B %Y")
+}
+
+pub(super) fn minute(time: &str) -> String {
+    shown(time, "%-d %B %Y, %H:%M UTC")
+}
+
+fn shown(time: &str, form: &str) -> String {
+    match time.parse::<Timestamp>() {
+        Ok(time) => time.strftime(form).to_string(),
+        Err(_) => time.to_owned(),
+    }
+}
+
+/// Bytes for people.
+pub(super) fn size(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match UNITS.into_iter().find(|(_, unit)| bytes >= *unit) {
+        Some((name, unit)) => format!("{:.1} {name}", bytes as f64 / unit as f64),
+        None => format!("{bytes} bytes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_read_well() {
+        assert_eq!(day("2026-12-03T14:05:00Z"), "3 December 2026");
+        assert_eq!(minute("2026-12-03T14:05:00Z"), "3 December 2026, 14:05 UTC");
+        assert_eq!(day("soon"), "soon");
+        assert_eq!((size(5 << 30), size(0), size(1536)), ("5.0 GiB".into(), "0 bytes".into(), "1.5 KiB".into()));
+    }
+}

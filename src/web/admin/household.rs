@@ -1,0 +1,261 @@
+//! The household as pages and programs see it: what can be asked and done, with typed answers. The server implements it by
+//! the verbs of the command line, so that whoever asks gets the same.
+//!
+//! Most of these wait for the disk, some for the network: they run on threads that may.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+
+use serde::{Deserialize, Serialize};
+
+/// A pass phrase, link or token on its way to its hash. It has no `Debug`.
+#[derive(Clone)]
+pub struct Secret(pub String);
+
+/// Why it was not done, each with a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// There is no such thing.
+    Missing(String),
+    /// It is there already, or in use.
+    Conflict(String),
+    /// It cannot be used as it is.
+    Refused(String),
+    /// Not now.
+    Unavailable(String),
+    /// A mistake of ours. The sentence is for the log.
+    Own(String),
+}
+
+/// An account that may sign in, at this moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub id: u32,
+    pub address: String,
+    pub name: Option<String>,
+    pub administrator: bool,
+    /// Another pass phrase, another fingerprint.
+    pub fingerprint: [u8; 32],
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Person {
+    pub id: u32,
+    pub address: String,
+    pub name: Option<String>,
+    /// Bytes; `None` is without limit.
+    pub quota: Option<u64>,
+    pub administrator: bool,
+    pub disabled: bool,
+    /// Seconds since 1970.
+    pub created: i64,
+    pub messages: u64,
+    pub bytes: u64,
+    pub has_password: bool,
+    /// When it will be deleted (RFC 3339).
+    pub leaves: Option<String>,
+    /// Until when its link holds (RFC 3339).
+    pub invited_until: Option<String>,
+}
+
+/// A link that was made: until when it holds (RFC 3339), and where it leads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    pub address: String,
+    pub until: String,
+    #[serde(default)]
+    pub link: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alias {
+    pub alias: String,
+    pub targets: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Domain {
+    pub domain: String,
+}
+
+/// A record that a domain needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    pub name: String,
+    pub relative: Option<String>,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub priority: Option<u16>,
+    pub value: Option<String>,
+    pub parts: Option<Vec<String>>,
+    pub ttl: u32,
+    pub purpose: String,
+    pub publish: bool,
+    pub reason: Option<String>,
+}
+
+/// What the domain's own name servers say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    pub domain: String,
+    pub zone: String,
+    pub servers: Vec<String>,
+    pub records: Vec<CheckedRecord>,
+    pub advice: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckedRecord {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub value: Option<String>,
+    pub state: String,
+    pub words: String,
+    pub found: Vec<String>,
+    /// Seconds.
+    pub wait: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    pub name: String,
+    pub port: u16,
+    pub on: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    pub group: String,
+    pub names: Vec<String>,
+    /// `own`, `imported`, `authority`, or none yet.
+    pub source: Option<String>,
+    #[serde(default)]
+    pub issuer: Option<String>,
+    /// RFC 3339, as the two below.
+    #[serde(default)]
+    pub until: Option<String>,
+    #[serde(default)]
+    pub next: Option<String>,
+    #[serde(default)]
+    pub covers: Option<Vec<String>>,
+    #[serde(default)]
+    pub problem: Option<CertificateProblem>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateProblem {
+    pub name: String,
+    pub words: String,
+    pub until: Option<String>,
+}
+
+/// A letter that is still to be sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Letter {
+    pub id: u64,
+    pub from: Option<String>,
+    pub size: u64,
+    /// RFC 5322.
+    pub queued: String,
+    pub recipients: Vec<Recipient>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipient {
+    pub address: String,
+    pub state: String,
+    /// RFC 5322.
+    pub due: String,
+    pub attempts: u32,
+    pub last: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    pub id: u32,
+    pub name: String,
+    /// In whose name it acts.
+    pub account: String,
+    /// `read` or `all`.
+    pub scope: String,
+    /// RFC 3339.
+    pub created: String,
+    pub until: String,
+}
+
+/// Who asks with a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bearer {
+    /// The administrator in whose name it acts.
+    pub address: String,
+    /// Whether it may change things.
+    pub all: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    pub about: String,
+    /// `bad`, `needs-you`, `waiting`.
+    pub state: String,
+    pub words: String,
+    pub next: String,
+}
+
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+pub trait Household: Send + Sync + 'static {
+    /// By which mail programs and people reach us.
+    fn hostname(&self) -> String;
+
+    /// `None`: refused, whatever the reason. Who guesses waits, by address. A password of a device signs nobody in here.
+    fn sign_in(&self, peer: IpAddr, address: String, phrase: Secret) -> Later<'_, Result<Option<Standing>, Error>>;
+    /// `None`: it may not sign in (any more).
+    fn standing(&self, id: u32) -> Result<Option<Standing>, Error>;
+
+    fn people(&self) -> Result<Vec<Person>, Error>;
+    fn person(&self, address: &str) -> Result<Person, Error>;
+    /// With a pass phrase that others chose.
+    fn add(&self, address: &str, name: Option<&str>, quota: Option<u64>, phrase: &Secret) -> Result<(), Error>;
+    fn invite(&self, address: &str, name: Option<&str>, quota: Option<u64>) -> Result<Link, Error>;
+    fn link(&self, address: &str) -> Result<Link, Error>;
+    /// For whom a link is.
+    fn invited(&self, link: &Secret) -> Result<Option<Person>, Error>;
+    /// Gives the address.
+    fn accept(&self, link: &Secret, phrase: &Secret) -> Result<String, Error>;
+    fn set_phrase(&self, address: &str, phrase: &Secret) -> Result<(), Error>;
+    fn set_quota(&self, address: &str, quota: Option<u64>) -> Result<(), Error>;
+    fn set_administrator(&self, address: &str, on: bool) -> Result<(), Error>;
+    fn leave(&self, address: &str) -> Result<(), Error>;
+    fn keep(&self, address: &str) -> Result<(), Error>;
+
+    fn aliases(&self) -> Result<Vec<Alias>, Error>;
+    fn add_alias(&self, alias: &str, targets: &[String]) -> Result<Alias, Error>;
+    fn delete_alias(&self, alias: &str) -> Result<(), Error>;
+
+    fn domains(&self) -> Result<Vec<Domain>, Error>;
+    fn add_domain(&self, domain: &str) -> Result<Domain, Error>;
+    fn delete_domain(&self, domain: &str) -> Result<(), Error>;
+    fn records(&self, domain: &str) -> Result<Vec<Record>, Error>;
+    /// Asks the domain's name servers; takes some seconds.
+    fn check(&self, domain: &str) -> Result<Checked, Error>;
+
+    fn ports(&self) -> Result<Vec<Port>, Error>;
+    /// Beside the port as it is then, what did not work.
+    fn switch(&self, port: &str, on: bool) -> Result<(Port, Option<String>), Error>;
+
+    fn certificates(&self) -> Result<Vec<Certificate>, Error>;
+    /// Asks the authority; may take minutes. What comes of it is in [`Household::certificates`].
+    fn renew(&self, name: Option<&str>) -> Result<(), Error>;
+
+    fn queue(&self) -> Result<Vec<Letter>, Error>;
+    fn problems(&self) -> Result<Vec<Problem>, Error>;
+
+    fn tokens(&self) -> Result<Vec<Token>, Error>;
+    fn add_token(&self, address: &str, name: &str, scope: &str, days: u32, token: &Secret) -> Result<Token, Error>;
+    fn delete_token(&self, id: u32) -> Result<(), Error>;
+    /// The token, and in whose name it acts. `None`: it opens nothing (any more).
+    fn bearer(&self, token: &Secret) -> Result<Option<Bearer>, Error>;
+}
