@@ -196,6 +196,7 @@ fn own(folder: &Folder, hostname: &str) -> Result<Pair, Unusable> {
 /// Keeps the certificates from ending, until it is dropped.
 pub(super) async fn run(house: Arc<House>, theatre: Theatre) {
     let theatre = Arc::new(theatre);
+    theatre.clean();
     loop {
         // A mistake of ours must not be the end of all renewals, nor ask the authority over and over.
         let mut one = JoinSet::new();

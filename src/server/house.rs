@@ -1,7 +1,7 @@
 //! What an opened data folder is: settings, stores, people.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 
@@ -33,6 +33,8 @@ pub(super) struct House {
     pub certificates: Certificates,
     /// What was found out beside, for who asks what is wrong.
     pub noted: Noted,
+    /// Held by whoever changes records in the DNS.
+    pub dns: Mutex<()>,
 }
 
 impl House {
@@ -62,6 +64,7 @@ impl House {
             overviews,
             certificates,
             noted: Noted::default(),
+            dns: Mutex::default(),
         })
     }
 

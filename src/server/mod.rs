@@ -15,6 +15,7 @@
 mod certificates;
 mod cli;
 mod control;
+mod dns;
 mod doors;
 mod folder;
 mod house;

@@ -12,6 +12,7 @@ use crate::net::{Certs, Common, Handler, Listener, drive};
 use crate::proto::http::{Machine, NoHost, Page, Pages, Request};
 use crate::settings::Name;
 
+use super::dns::Challenges;
 use super::doors::{Shift, challenge_spec};
 use super::house::House;
 
@@ -26,11 +27,13 @@ pub(super) struct Theatre {
     /// Token → text, while an authority looks.
     tokens: Arc<Mutex<BTreeMap<String, String>>>,
     port: AsyncMutex<Option<Listener>>,
+    challenges: Arc<Challenges>,
     writers: Vec<Arc<dyn DnsWriter>>,
 }
 
 impl Theatre {
     pub fn new(house: Arc<House>, certs: Arc<Certs>, common: Common, shift: Shift) -> Theatre {
+        let challenges = Arc::new(Challenges::new(house.clone()));
         Theatre {
             house,
             certs,
@@ -38,8 +41,15 @@ impl Theatre {
             shift,
             tokens: Arc::default(),
             port: AsyncMutex::default(),
-            writers: Vec::new(),
+            writers: vec![challenges.clone()],
+            challenges,
         }
+    }
+
+    /// Takes away what a cut has left in the DNS, beside everything else.
+    pub fn clean(&self) {
+        let challenges = self.challenges.clone();
+        drop(tokio::spawn(async move { challenges.clean().await }));
     }
 
     /// The ways that may be tried for a name, the best first; with `only`, no other than that.

@@ -23,7 +23,9 @@ mod table;
 mod value;
 
 pub use help::{default_file, reference};
-pub use table::{Acme, Def, ImapLimits, Kind, LoginLimits, SECTIONS, Section, SmtpLimits, StoreLimits};
+pub use table::{
+    Acme, DNS_METHODS, Def, Dns, ImapLimits, Kind, LoginLimits, SECTIONS, Section, SmtpLimits, StoreLimits,
+};
 pub use value::Value;
 
 /// The file's name in the data folder.
@@ -41,6 +43,7 @@ pub struct Settings {
     pub acme: Acme,
     /// `testing`, `enforce` or `none` (RFC 8461 5).
     pub mta_sts_mode: String,
+    pub dns: Dns,
     pub limits: Limits,
 }
 

@@ -22,6 +22,8 @@ pub enum Kind {
     MailAddress,
     /// One word, of letters, digits, `.`, `_`, `-`; empty for none.
     Word,
+    /// Whatever can be seen, without blanks, up to 1000 bytes; empty for none.
+    Line,
     /// A file by its path within the data folder (the server can read no others); empty for none.
     File,
     /// One of these words.
@@ -218,6 +220,81 @@ const ACME: Section = Section {
     ],
 };
 
+/// By which ways records can be written; the first is by none. Those that a name stands for are in `net::dns`.
+pub const DNS_METHODS: &[&str] = &[
+    "none",
+    "rfc2136",
+    "bunny",
+    "cloudflare",
+    "desec",
+    "digitalocean",
+    "domeneshop",
+    "gandi",
+    "hetzner",
+    "infomaniak",
+    "ionos",
+    "linode",
+    "ovh",
+    "porkbun",
+    "powerdns",
+    "route53",
+    "scaleway",
+    "vultr",
+];
+
+/// Without those that are weak or cut short.
+const TSIG_ALGORITHMS: &[&str] = &["hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512"];
+
+const DNS: Section = Section {
+    path: "dns",
+    about: "Writing the records of your domains by itself (homepost dns push), and proving them to an authority by a record. \
+            homepost dns use sets this; the secret that it takes is not in this file.",
+    shown: true,
+    settings: &[
+        Def {
+            key: "dns.method",
+            kind: Kind::Choice { default: "none", of: DNS_METHODS },
+            help: "How records are written: rfc2136 at a name server that takes signed updates, or through the interface of a \
+                   provider. none: you enter them yourself.",
+        },
+        Def {
+            key: "dns.server",
+            kind: Kind::Line,
+            help: "With rfc2136 the address of the primary name server, as 192.0.2.53 or 192.0.2.53:5353. With powerdns the \
+                   address of its interface, as http://192.0.2.53:8081. Else empty.",
+        },
+        Def { key: "dns.key_name", kind: Kind::Line, help: "With rfc2136 the name of the TSIG key." },
+        Def {
+            key: "dns.algorithm",
+            kind: Kind::Choice { default: "hmac-sha256", of: TSIG_ALGORITHMS },
+            help: "With rfc2136 the algorithm of the TSIG key.",
+        },
+        Def {
+            key: "dns.zone",
+            kind: Kind::Word,
+            help: "The zone that the records lie in, if it is not found by itself. Domains outside of it are not written then.",
+        },
+        Def {
+            key: "dns.ask",
+            kind: Kind::Line,
+            help: "Name servers that are asked whether records are there, in place of those that the internet names for the \
+                   domain; several with commas between them. Empty: the domain's own.",
+        },
+    ],
+};
+
+/// How records are written, but for the secret. Empty texts stand for nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dns {
+    /// One of [`DNS_METHODS`].
+    pub method: String,
+    pub server: String,
+    pub key_name: String,
+    pub algorithm: String,
+    pub zone: String,
+    pub ask: String,
+}
+
 /// Certificates from an authority. Empty texts stand for nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Acme {
@@ -303,7 +380,7 @@ section! { StoreLimits, "limits.store", "How the disk and the memory are used.",
 }
 
 /// Every section, in the order of the file.
-pub const SECTIONS: [Section; 13] = [
+pub const SECTIONS: [Section; 14] = [
     TOP,
     listener!("smtp", true, 25, "Mail from other servers. Without it you only get mail from yourself."),
     listener!("submissions", true, 465, "Mail that your own mail programs send, encrypted from the first byte."),
@@ -318,6 +395,7 @@ pub const SECTIONS: [Section; 13] = [
     ),
     ACME,
     MTA_STS,
+    DNS,
     SmtpLimits::SECTION,
     ImapLimits::SECTION,
     LoginLimits::SECTION,
@@ -392,6 +470,14 @@ impl Values {
                 root: self.text("acme.root"),
             },
             mta_sts_mode: self.text("mta_sts.mode"),
+            dns: Dns {
+                method: self.text("dns.method"),
+                server: self.text("dns.server"),
+                key_name: self.text("dns.key_name"),
+                algorithm: self.text("dns.algorithm"),
+                zone: self.text("dns.zone").to_ascii_lowercase(),
+                ask: self.text("dns.ask"),
+            },
             limits: Limits {
                 smtp: SmtpLimits::from(self),
                 imap: ImapLimits::from(self),

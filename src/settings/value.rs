@@ -39,6 +39,7 @@ impl Kind {
             Kind::Url => "an address like \"https://ca.example.org/directory\", or empty".to_owned(),
             Kind::MailAddress => "a mail address like \"anna@example.org\", or empty".to_owned(),
             Kind::Word => "one word of letters, digits, '.', '_' and '-', or empty".to_owned(),
+            Kind::Line => "a text without blanks, or empty".to_owned(),
             Kind::File => "the path of a file within the data folder, or empty".to_owned(),
             Kind::Choice { of, .. } => {
                 format!("one of {}", of.iter().map(|one| format!("\"{one}\"")).collect::<Vec<_>>().join(", "))
@@ -60,7 +61,10 @@ impl Kind {
             (Kind::HostName, Toml::String(text)) => {
                 host_name(text.value()).map(Value::Text).ok_or_else(|| format!("\"{}\"", text.value().escape_default()))
             }
-            (Kind::Url | Kind::MailAddress | Kind::Word | Kind::File | Kind::Choice { .. }, Toml::String(text)) => {
+            (
+                Kind::Url | Kind::MailAddress | Kind::Word | Kind::Line | Kind::File | Kind::Choice { .. },
+                Toml::String(text),
+            ) => {
                 let text = text.value();
                 let fine = match self {
                     Kind::Choice { of, .. } => of.contains(&text.as_str()),
@@ -103,6 +107,7 @@ impl Kind {
                 Kind::Word => {
                     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
                 }
+                Kind::Line => visible,
                 Kind::File => {
                     let plain = |part: &str| !matches!(part, "" | "." | "..");
                     !text.chars().any(char::is_control) && text.split('/').all(plain)
@@ -128,7 +133,7 @@ impl Kind {
             Kind::HostName => None,
             Kind::Switch { default } => Some(Value::Switch(*default)),
             Kind::Port { default } => Some(Value::Number(u64::from(*default))),
-            Kind::Url | Kind::MailAddress | Kind::Word | Kind::File => Some(Value::Text(String::new())),
+            Kind::Url | Kind::MailAddress | Kind::Word | Kind::Line | Kind::File => Some(Value::Text(String::new())),
             Kind::Choice { default, .. } => Some(Value::Text((*default).to_owned())),
             Kind::Count { default, .. } | Kind::Size { default, .. } | Kind::Time { default, .. } => {
                 Some(Value::Number(*default))
@@ -228,7 +233,7 @@ mod tests {
     #[test]
     fn texts_are_of_their_kind_or_empty() {
         let fine = |kind: Kind, text: &str| read(kind, &format!("'{text}'")) == Ok(Value::Text(text.to_owned()));
-        for kind in [Kind::Url, Kind::MailAddress, Kind::Word, Kind::File] {
+        for kind in [Kind::Url, Kind::MailAddress, Kind::Word, Kind::Line, Kind::File] {
             assert!(fine(kind, ""), "{kind:?}");
             assert!(!fine(kind, &"x".repeat(2000)), "{kind:?}");
             assert!(read(kind, "\"a\\nb\"").is_err(), "{kind:?}");
@@ -237,6 +242,7 @@ mod tests {
         assert!(!fine(Kind::Url, "https:///dir") && !fine(Kind::Url, "https://a@ca.test/"));
         assert!(fine(Kind::MailAddress, "anna@example.test") && !fine(Kind::MailAddress, "anna"));
         assert!(fine(Kind::Word, "tls-server") && !fine(Kind::Word, "two words"));
+        assert!(fine(Kind::Line, "[2001:db8::53]:5353,192.0.2.53") && !fine(Kind::Line, "a b"));
         assert!(fine(Kind::File, "my roots/ca.pem"));
         assert!(!fine(Kind::File, "/etc/ca.pem") && !fine(Kind::File, "../ca.pem"));
         let choice = Kind::Choice { default: "auto", of: &["auto", "dns-01"] };

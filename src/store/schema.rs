@@ -114,10 +114,14 @@ pub enum Table {
     Invitations = 20,
     /// token u32 → `directory` TokenRow: what a program may do in an administrator's name (a digest, a name, until when).
     ApiTokens = 21,
+    /// domain → `appliance::dnsguide` Memory: what we wrote into its DNS, and what was there before the last time.
+    DnsRecords = 22,
+    /// name, 0, value → nothing. A record for an authority (DNS-01) that is in the DNS, or may be.
+    DnsChallenges = 23,
 }
 
 impl Table {
-    pub const ALL: [Table; 21] = [
+    pub const ALL: [Table; 23] = [
         Table::Meta,
         Table::Domains,
         Table::Accounts,
@@ -139,6 +143,8 @@ impl Table {
         Table::DkimKeys,
         Table::Invitations,
         Table::ApiTokens,
+        Table::DnsRecords,
+        Table::DnsChallenges,
     ];
 
     /// The table with this number.
@@ -170,6 +176,8 @@ impl Table {
             Table::DkimKeys => "dkim_keys",
             Table::Invitations => "invitations",
             Table::ApiTokens => "api_tokens",
+            Table::DnsRecords => "dns_records",
+            Table::DnsChallenges => "dns_challenges",
         }
     }
 
@@ -184,6 +192,7 @@ impl Table {
                 | Table::Credentials
                 | Table::Mailboxes
                 | Table::DkimKeys
+                | Table::DnsRecords
         )
     }
 }

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 
+import dnspush
 from bind import Bind, tool
 from house import Checks, House, same
 
@@ -177,6 +178,7 @@ def main():
         listed(checks, house)
         as_zone(checks, house)
         looked_up(checks, house)
+        dnspush.pushed(checks, house, records, short)
     finally:
         house.end()
     checks.end()

@@ -220,7 +220,7 @@ impl Case<'_> {
 }
 
 /// Whether what is there and what should be there cannot both be.
-fn rival(there: &Data, want: &Data) -> bool {
+pub(super) fn rival(there: &Data, want: &Data) -> bool {
     match (there, want) {
         (Data::Txt(there), Data::Txt(want)) => mistakes::version(there) == mistakes::version(want),
         (Data::Caa { .. }, _) | (Data::Tlsa { .. }, _) => false,
@@ -236,7 +236,7 @@ fn different(found: &[&Found], words: String) -> Verdict {
 }
 
 /// From outside: on one line, and not without end.
-pub(super) fn shown(data: &Data) -> String {
+pub fn shown(data: &Data) -> String {
     let priority = data.priority().map(|priority| format!("{priority} ")).unwrap_or_default();
     let clean = format!("{priority}{}", data.value());
     clean.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(600).collect()

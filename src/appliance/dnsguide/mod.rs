@@ -9,13 +9,17 @@
 //!   into a zone file reads back as it was.
 //! - G2: a record that must not be published yet says so itself, with the reason, and stands in a zone file only as a
 //!   comment.
+//! - G3: what homepost has written is never forgotten, whenever the power is cut.
+//! - G4: a plan removes no record that homepost did not write, unless its owner takes it over by name.
 
 mod existing;
 mod facts;
 mod gather;
 mod judge;
+mod memory;
 mod mistakes;
 pub mod pacc;
+mod plan;
 pub mod policy;
 mod records;
 mod spf;
@@ -23,6 +27,8 @@ mod zone;
 
 #[cfg(test)]
 mod live_tests;
+#[cfg(test)]
+mod plan_tests;
 #[cfg(test)]
 mod tests;
 
@@ -33,7 +39,9 @@ use crate::net::dns::{Data, Kind};
 pub use existing::{Existing, existing};
 pub use facts::{Account, Certificate, Dmarc, Facts, Key, Outbound, Service};
 pub use gather::{gather, services};
-pub use judge::{State, Verdict, judge, questions, span};
+pub use judge::{State, Verdict, judge, questions, shown as shown_data, span};
+pub use memory::{Entry, Memory, Piece, Step, Went};
+pub use plan::{Action, Line, Plan, TakeOver, There, look_for, plan, undo};
 pub use records::records;
 pub use zone::{Head, Names, split_text, zone_file};
 

@@ -101,7 +101,7 @@ impl Asker {
         for server in &servers {
             for name in above(domain) {
                 match self.exchange(server.address, &name, SOA, false).await {
-                    Ok(response) if response.is_zone => return Ok(Zone { name, servers }),
+                    Ok(response) if response.is_zone && response.own => return Ok(Zone { name, servers }),
                     Ok(_) => why = format!("{} knows no zone that {domain} lies in", server.name),
                     Err(error) => {
                         why = format!("{} cannot be asked: {error}", server.name);
@@ -119,7 +119,29 @@ impl Asker {
         if !response.is_understood() {
             return Err(response.code_words());
         }
+        // What it heard from others may be old; and a server that does not keep the domain knows nothing of it.
+        if !response.own {
+            return Err("it does not keep this domain: what it says it has from others".to_owned());
+        }
         Ok(Answer { records: response.answers, negative_ttl: response.negative_ttl })
+    }
+}
+
+impl Asker {
+    /// The records of one name and type at a server that keeps them, each with its bytes. Errors: the end of a sentence.
+    pub(super) async fn set(&self, server: SocketAddr, name: &str, kind: Kind) -> Result<Vec<(Data, Vec<u8>)>, String> {
+        let response = self.exchange(server, name, number_of(kind), false).await?;
+        if !response.is_understood() {
+            return Err(response.code_words());
+        }
+        let all = response.answers.into_iter().zip(response.raw);
+        let here = all.filter(|(found, _)| found.name == name && found.data.kind() == kind);
+        // Names may be compressed, and mean nothing outside of their message.
+        let bytes = |data: &Data, raw| match kind {
+            Kind::Txt | Kind::Caa | Kind::Tlsa => Some(raw),
+            _ => packet::wire_data(data),
+        };
+        Ok(here.filter_map(|(found, raw)| Some((found.data.clone(), bytes(&found.data, raw)?))).collect())
     }
 }
 
@@ -216,6 +238,8 @@ impl Asker {
             }
         }
         match timeout(PATIENCE, over_tcp(server, &question)).await {
+            // Over TCP there is room for everything.
+            Ok(Ok(response)) if response.truncated => Err("its answer cannot be used".to_owned()),
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => Err("its answer cannot be used".to_owned()),
             Ok(Err(error)) => Err(format!("it cannot be reached ({error})")),

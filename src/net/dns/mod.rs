@@ -1,10 +1,16 @@
-//! The DNS: what a record says ([`Data`]), and what a domain's own name servers answer ([`Asker`]).
+//! The DNS: what a record says ([`Data`]), what a domain's own name servers answer ([`Asker`]), and how records are written
+//! ([`Writer`]).
 //!
-//! Does not know: which records mail needs (`appliance/dnsguide` does), nor what is done with an answer.
+//! Does not know: which records mail needs and whose they are (`appliance/dnsguide` does), nor what is done with an answer.
 
 mod ask;
 mod data;
 mod packet;
+mod provider;
+mod tsig;
+mod update;
+mod write;
 
 pub use ask::{Answer, Answers, Asker, Found, Server, Zone};
 pub use data::{Data, Kind};
+pub use write::{Change, Credentials, Fault, RFC2136, Writer, address, methods, secrets_of};

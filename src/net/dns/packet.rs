@@ -8,8 +8,8 @@ const CNAME: u16 = 5;
 pub(super) const SOA: u16 = 6;
 /// EDNS (RFC 6891).
 const OPT: u16 = 41;
-const IN: u16 = 1;
-const HEADER: usize = 12;
+pub(super) const IN: u16 = 1;
+pub(super) const HEADER: usize = 12;
 /// The largest answer over UDP that passes everywhere whole.
 pub(super) const UDP_ANSWER: u16 = 1232;
 /// Records taken from one message.
@@ -39,9 +39,13 @@ pub(super) struct Response {
     pub code: u8,
     /// More was to be said than went into it.
     pub truncated: bool,
+    /// AA: the server keeps the name itself, and did not hear it from others.
+    pub own: bool,
     /// Name and type; `None` if the server did not repeat it.
     pub question: Option<(String, u16)>,
     pub answers: Vec<Found>,
+    /// The bytes behind each of them, names in them compressed: texts have to be named to the byte (RFC 2136 2.5.4).
+    pub raw: Vec<Vec<u8>>,
     /// Whether the answer has a SOA record: the name is a zone's.
     pub is_zone: bool,
     /// RFC 2308 5.
@@ -71,21 +75,59 @@ pub(super) fn question(id: u16, name: &str, kind: u16, recursion: bool) -> Optio
     let flags: u16 = if recursion { 0x0100 } else { 0 };
     let mut out = Vec::with_capacity(64);
     [id, flags, 1, 0, 0, 1].iter().for_each(|word| out.extend(word.to_be_bytes()));
-    let start = out.len();
-    for label in name.split('.') {
-        let length = u8::try_from(label.len()).ok().filter(|length| (1..=63).contains(length))?;
-        out.push(length);
-        out.extend(label.bytes());
-    }
-    out.push(0);
-    if out.len() - start > 255 {
-        return None;
-    }
+    out.extend(wire_name(name)?);
     [kind, IN].iter().for_each(|word| out.extend(word.to_be_bytes()));
     // The root, OPT, how much we take, then nothing more.
     out.push(0);
     [OPT, UDP_ANSWER, 0, 0, 0].iter().for_each(|word| out.extend(word.to_be_bytes()));
     Some(out)
+}
+
+/// A name as [`name`] gives it, on the wire; empty is the root. `None`: it is none.
+pub(super) fn wire_name(name: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(name.len() + 2);
+    for label in name.split('.').filter(|_| !name.is_empty()) {
+        let mut bytes = Vec::with_capacity(label.len());
+        let mut rest = label.as_bytes();
+        while let Some((byte, after)) = rest.split_first() {
+            rest = after;
+            if *byte != b'\\' {
+                bytes.push(byte.to_ascii_lowercase());
+                continue;
+            }
+            let (digits, after) = after.split_at_checked(3)?;
+            bytes.push(std::str::from_utf8(digits).ok()?.parse().ok()?);
+            rest = after;
+        }
+        out.push(u8::try_from(bytes.len()).ok().filter(|length| (1..=63).contains(length))?);
+        out.extend(bytes);
+    }
+    out.push(0);
+    (out.len() <= 255).then_some(out)
+}
+
+/// The data of a record on the wire, without compression. `None`: a name in it is none, or a text too long.
+pub(super) fn wire_data(data: &Data) -> Option<Vec<u8>> {
+    Some(match data {
+        Data::A(address) => address.octets().to_vec(),
+        Data::Aaaa(address) => address.octets().to_vec(),
+        Data::Cname(name) | Data::Ns(name) | Data::Ptr(name) => wire_name(name)?,
+        Data::Mx { priority, host } => [&priority.to_be_bytes()[..], &wire_name(host)?].concat(),
+        Data::Txt(text) if text.is_empty() => vec![0],
+        Data::Txt(text) => {
+            // As everybody splits it: at 255 bytes (RFC 1035 3.3).
+            let string = |part: &[u8]| [&[u8::try_from(part.len()).unwrap_or(u8::MAX)], part].concat();
+            text.as_bytes().chunks(255).flat_map(string).collect()
+        }
+        Data::Srv { priority, weight, port, target } => {
+            [&priority.to_be_bytes()[..], &weight.to_be_bytes(), &port.to_be_bytes(), &wire_name(target)?].concat()
+        }
+        Data::Tlsa { usage, selector, matching, data } => [&[*usage, *selector, *matching][..], data].concat(),
+        Data::Caa { flags, tag, value } => {
+            [&[*flags, u8::try_from(tag.len()).ok()?][..], tag.as_bytes(), value.as_bytes()].concat()
+        }
+    })
+    .filter(|bytes| u16::try_from(bytes.len()).is_ok())
 }
 
 /// Reads a response. `None`: it is none, or broken.
@@ -99,6 +141,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Response> {
         id: u16_at(bytes, 0)?,
         code: (flags & 0xf) as u8,
         truncated: flags & 0x0200 != 0,
+        own: flags & 0x0400 != 0,
         ..Response::default()
     };
     let (questions, answers, authorities) = (u16_at(bytes, 4)?, u16_at(bytes, 6)?, u16_at(bytes, 8)?);
@@ -120,8 +163,10 @@ pub(super) fn read(bytes: &[u8]) -> Option<Response> {
         at = record.end;
         if n < u32::from(answers) {
             out.is_zone |= record.kind == SOA;
-            let data = data(bytes, &record);
-            out.answers.extend(data.map(|data| Found { name: record.name, ttl: record.ttl, data }));
+            if let Some(data) = data(bytes, &record) {
+                out.raw.push(bytes.get(record.start..record.end)?.to_vec());
+                out.answers.push(Found { name: record.name, ttl: record.ttl, data });
+            }
         } else if record.kind == SOA {
             // MINIMUM is the last of its numbers.
             let minimum =
@@ -132,16 +177,16 @@ pub(super) fn read(bytes: &[u8]) -> Option<Response> {
     Some(out)
 }
 
-struct Raw {
-    name: String,
-    kind: u16,
+pub(super) struct Raw {
+    pub name: String,
+    pub kind: u16,
     ttl: u32,
     /// Where its data lies.
-    start: usize,
-    end: usize,
+    pub start: usize,
+    pub end: usize,
 }
 
-fn record(bytes: &[u8], at: usize) -> Option<Raw> {
+pub(super) fn record(bytes: &[u8], at: usize) -> Option<Raw> {
     let (name, at) = name(bytes, at)?;
     let (kind, class, ttl) = (u16_at(bytes, at)?, u16_at(bytes, at + 2)?, u32_at(bytes, at + 4)?);
     let start = at + 10;
@@ -200,17 +245,17 @@ fn strings(mut rest: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(&out).into_owned())
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
 /// A name, perhaps compressed, in lower case, without the dot at its end and with what is not plain written as in a zone
 /// file (`\046`); and where the message goes on after it.
-fn name(bytes: &[u8], start: usize) -> Option<(String, usize)> {
+pub(super) fn name(bytes: &[u8], start: usize) -> Option<(String, usize)> {
     let mut out = String::new();
     let (mut at, mut after, mut wire) = (start, None, 1);
     loop {
@@ -278,7 +323,7 @@ mod tests {
     #[test]
     fn a_question_is_no_response_and_a_name_that_is_none_is_not_asked_for() {
         assert_eq!(read(&question(7, "example.test", 15, true).unwrap()), None);
-        for name in ["", "a..b", &"x".repeat(64), &["abcdefg"; 40].join(".")] {
+        for name in ["a..b", &"x".repeat(64), &["abcdefg"; 40].join(".")] {
             assert_eq!(question(7, name, 1, true), None, "{name}");
         }
     }
@@ -288,6 +333,29 @@ mod tests {
         for to in [12, 13, 200] {
             let loops = [&[0, 7, 0x84, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0xc0, to, 0, 15, 0, 1], &[0; 200][..]].concat();
             assert_eq!(read(&loops), None);
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        for data in [
+            Data::A(Ipv4Addr::new(192, 0, 2, 1)),
+            Data::Aaaa(Ipv6Addr::LOCALHOST),
+            Data::Cname("a\\046b.example.test".into()),
+            Data::Mx { priority: 10, host: "mail.example.test".into() },
+            Data::Txt("x".repeat(600)),
+            Data::Txt(String::new()),
+            Data::Srv { priority: 0, weight: 0, port: 0, target: String::new() },
+            Data::Tlsa { usage: 3, selector: 1, matching: 1, data: vec![7; 32] },
+            Data::Caa { flags: 0, tag: "issue".into(), value: "ca.test; accounturi=https://ca.test/1".into() },
+        ] {
+            let (name, wire) = (wire_name("a.test").unwrap(), wire_data(&data).unwrap());
+            let length = u16::try_from(wire.len()).unwrap().to_be_bytes();
+            let mut message = [&[0, 7, 0x84, 0, 0, 0, 0, 1, 0, 0, 0, 0][..], &name].concat();
+            message.extend(number_of(data.kind()).to_be_bytes());
+            message.extend([&[0, 1, 0, 0, 0, 60][..], &length, &wire].concat());
+            let read = read(&message).unwrap();
+            assert_eq!((&read.answers[0].data, &read.raw[0], read.own), (&data, &wire, true));
         }
     }
 

@@ -2,7 +2,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use clap::{Subcommand, ValueEnum};
 
+use super::super::dns::How;
 use super::super::verbs::{DnsForm, Request};
+use super::secret;
 
 /// The records that a domain needs in the DNS
 #[derive(clap::Args)]
@@ -36,6 +38,49 @@ enum What {
         #[arg(long = "server", value_name = "IP[:PORT]", value_parser = server)]
         servers: Vec<SocketAddr>,
     },
+    /// Say how records are written: rfc2136, or the name of a DNS provider; without a method, show what is set
+    Use {
+        /// none, rfc2136, cloudflare, desec, digitalocean, gandi, hetzner, ovh, porkbun, route53, …
+        method: Option<String>,
+        /// With rfc2136 the primary name server, with powerdns its interface
+        #[arg(long, value_name = "IP[:PORT]|URL", requires = "method")]
+        server: Option<String>,
+        /// With rfc2136 the name of the TSIG key
+        #[arg(long, value_name = "NAME", requires = "method")]
+        key_name: Option<String>,
+        /// With rfc2136 the algorithm of the TSIG key
+        #[arg(long, value_name = "hmac-sha256", requires = "method")]
+        algorithm: Option<String>,
+        /// The zone that is written, if it is not found by itself
+        #[arg(long, value_name = "DOMAIN", requires = "method")]
+        zone: Option<String>,
+        /// Ask these name servers whether records are there, with commas between, instead of the domain's own
+        #[arg(long, value_name = "IP[:PORT]", requires = "method")]
+        ask: Option<String>,
+        /// Read the secret from standard input, one line; where there are several, with blanks between
+        #[arg(long, requires = "method")]
+        secret_stdin: bool,
+    },
+    /// Show what would be written into the DNS of a domain, and with --yes write it. Only what homepost has written itself
+    /// is changed or removed
+    Push {
+        domain: String,
+        /// As for records
+        #[arg(long = "address", value_name = "IP")]
+        addresses: Vec<IpAddr>,
+        /// Put ours in the place of a record that is not homepost's, as example.org/MX; or all
+        #[arg(long = "take-over", value_name = "NAME/TYPE")]
+        take_over: Vec<String>,
+        /// Put back what was there before the last push
+        #[arg(long)]
+        undo: bool,
+        /// Write it
+        #[arg(long, conflicts_with = "dry_run")]
+        yes: bool,
+        /// Only show it, which is what happens without --yes
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -45,8 +90,8 @@ enum Form {
 }
 
 impl Args {
-    pub fn request(self) -> Request {
-        match self.what {
+    pub fn request(self) -> Result<Request, String> {
+        Ok(match self.what {
             What::Records { domain, addresses, zone, relative } => {
                 let zone = zone.map(|form| match form {
                     Form::Whole => DnsForm::Whole,
@@ -55,7 +100,15 @@ impl Args {
                 Request::DnsRecords { domain, addresses, zone, relative }
             }
             What::Check { domain, addresses, servers } => Request::DnsCheck { domain, addresses, servers },
-        }
+            What::Use { method: None, .. } => Request::DnsUse { how: None },
+            What::Use { method: Some(method), server, key_name, algorithm, zone, ask, secret_stdin } => {
+                let secret = secret_stdin.then(|| secret("secret")).transpose()?;
+                Request::DnsUse { how: Some(How { method, server, key_name, algorithm, zone, ask, secret }) }
+            }
+            What::Push { domain, addresses, take_over, undo, yes, dry_run: _ } => {
+                Request::DnsPush { domain, addresses, take_over, write: yes, undo }
+            }
+        })
     }
 }
 

@@ -87,7 +87,7 @@ pub(super) fn main() -> ExitCode {
         Command::Account(args) => args.request(),
         Command::Alias(args) => Ok(args.request()),
         Command::Domain(args) => Ok(args.request()),
-        Command::Dns(args) => Ok(args.request()),
+        Command::Dns(args) => args.request(),
         Command::Cert(args) => args.request(),
         Command::Queue(args) => Ok(args.request()),
         Command::Listeners(args) => Ok(args.request()),

@@ -33,6 +33,7 @@ use crate::directory;
 use crate::settings;
 use crate::store;
 
+use super::dns::How;
 use super::folder::Folder;
 use super::house::{House, store_failed};
 
@@ -121,6 +122,16 @@ pub(super) enum Request {
         domain: String,
         addresses: Vec<IpAddr>,
         servers: Vec<SocketAddr>,
+    },
+    DnsUse {
+        how: Option<How>,
+    },
+    DnsPush {
+        domain: String,
+        addresses: Vec<IpAddr>,
+        take_over: Vec<String>,
+        write: bool,
+        undo: bool,
     },
     CertList,
     CertRenew {
@@ -332,6 +343,10 @@ pub(super) fn attempt(house: &House, request: &Request) -> Done {
             dns::records(house, domain, addresses, *zone, *relative)
         }
         Request::DnsCheck { domain, addresses, servers } => dns::check(house, domain, addresses, servers),
+        Request::DnsUse { how } => dns::use_method(house, how.as_ref()),
+        Request::DnsPush { domain, addresses, take_over, write, undo } => {
+            dns::push(house, domain, addresses, take_over, *write, *undo)
+        }
         Request::CertList => cert::list(house),
         Request::CertRenew { name, force } => cert::renew(house, name.as_deref(), *force),
         Request::CertImport { chain, key } => cert::import(house, chain, key),

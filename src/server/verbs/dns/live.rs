@@ -1,33 +1,28 @@
 //! `dns check`: what needs the network.
 
 use std::fmt::Write;
-use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 
 use serde_json::json;
 
 use crate::appliance::dnsguide::{self, Facts, Record, State, Verdict};
-use crate::net::dns::{Answers, Asker, Zone};
+use crate::net::dns::{Answers, Zone};
 
+use super::super::super::dns::{asked_servers, asker, wait};
 use super::super::super::house::House;
 use super::super::{Done, Error, Reply};
-
-/// Where this machine says which resolvers it uses (resolv.conf(5)).
-const RESOLVERS: &str = "/etc/resolv.conf";
-
-/// Runs on a thread of its own, whose time the network may take; the look-ups limit themselves.
-fn wait<T>(work: impl Future<Output = T>) -> Result<T, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Error::Words(format!("cannot start: {error}")))?;
-    let done = runtime.block_on(work);
-    runtime.shutdown_background();
-    Ok(done)
-}
 
 pub(in super::super) fn check(house: &House, domain: &str, addresses: &[IpAddr], servers: &[SocketAddr]) -> Done {
     let facts = super::facts(house, domain, addresses)?;
     let records = dnsguide::records(&facts)?;
-    let asker = Asker::new(house.random.clone(), &std::fs::read_to_string(RESOLVERS).unwrap_or_default());
+    let asker = asker(house);
+    let own;
+    let servers = if servers.is_empty() {
+        own = asked_servers(house)?;
+        &own
+    } else {
+        servers
+    };
     let asked = wait(async {
         let zone = if servers.is_empty() {
             asker.zone_of(&facts.domain).await

@@ -1,6 +1,7 @@
-//! `dns records|check`; what needs the network is in `live`.
+//! `dns records|check|use|push`; what needs the network is in `live` and `push`.
 
 mod live;
+mod push;
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -17,6 +18,7 @@ use super::super::house::House;
 use super::{Done, Error, Reply};
 
 pub(super) use live::check;
+pub(super) use push::{push, use_method};
 
 /// How a zone file is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
