@@ -31,18 +31,18 @@ def free_port():
 
 class Bind:
     """`zones` maps a domain to its zone file's text. `keys` maps the name of a TSIG key to its secret (base64); whoever has
-    one may change every zone. Without a `port` it is one that is free."""
+    one may change every zone. It listens `at` an address; without a `port` it is one that is free."""
 
-    def __init__(self, folder, zones, keys=None, seconds=60, port=None):
+    def __init__(self, folder, zones, keys=None, seconds=60, port=None, at="127.0.0.1"):
         self.folder = pathlib.Path(folder)
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
-        self.port = port or free_port()
+        self.at, self.port = at, port or free_port()
         self.process = None
         conf = [f'''options {{
     directory "{self.folder}"; pid-file none; session-keyfile none; dump-file "dump"; managed-keys-directory "{self.folder}";
-    listen-on port {self.port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};
-    recursion no; allow-query {{ any; }}; allow-transfer {{ 127.0.0.1; }}; notify no; dnssec-validation no;
+    listen-on port {self.port} {{ {self.at}; }}; listen-on-v6 {{ none; }};
+    recursion no; allow-query {{ any; }}; allow-transfer {{ any; }}; notify no; dnssec-validation no;
     minimal-responses yes;
 }};
 controls {{ }};
@@ -67,12 +67,12 @@ controls {{ }};
 
     @property
     def address(self):
-        return f"127.0.0.1:{self.port}"
+        return f"{self.at}:{self.port}"
 
     def dig(self, name, kind):
         """The values there, in the form of a zone file, in their order."""
         done = subprocess.run(
-            [tool("dig"), "@127.0.0.1", "-p", str(self.port), "+short", "+norecurse", "+tries=3", "+time=10", name, kind],
+            [tool("dig"), f"@{self.at}", "-p", str(self.port), "+short", "+norecurse", "+tries=3", "+time=10", name, kind],
             text=True, capture_output=True, timeout=60)
         if done.returncode != 0:
             raise RuntimeError(f"dig {name} {kind}: {done.stdout}{done.stderr}")
@@ -81,7 +81,7 @@ controls {{ }};
     def all(self, domain):
         """Every record of a zone but its SOA, as `name ttl IN type value` lines."""
         done = subprocess.run(
-            [tool("dig"), "@127.0.0.1", "-p", str(self.port), "+noall", "+answer", "+onesoa", "+tcp", "+time=10", domain, "AXFR"],
+            [tool("dig"), f"@{self.at}", "-p", str(self.port), "+noall", "+answer", "+onesoa", "+tcp", "+time=10", domain, "AXFR"],
             text=True, capture_output=True, timeout=60)
         lines = [" ".join(line.split()) for line in done.stdout.splitlines() if line and not line.startswith(";")]
         return sorted(line for line in lines if " SOA " not in line)

@@ -17,12 +17,13 @@ import socket
 import statistics
 import subprocess
 import time
+import urllib.request
 
 from box import Box  # first, since it says where house is
 from house import ROOT, TARGET, Checks
 
 # PRODUCT.md, section 7.
-TARGETS = {"binary": 30_000_000, "img.xz": 64_000_000, "boot ratio": 1.2, "init to ready, s": 3.0}
+TARGETS = {"binary": 30_000_000, "img.xz": 64_000_000, "boot ratio": 1.2, "init to 8080, s": 3.0}
 RESPONDER = """#!/bin/sh
 # The least that can stand in homepost's place (tests/image/bench.py).
 case $1 in
@@ -88,6 +89,18 @@ def boot(box):
     return row
 
 
+def first_page(box):
+    """Seconds from init until a box that nobody has set up listens on 8080, whose page is then asked for."""
+    box.start(memory=256)
+    box.wait("Not set up yet", 500)
+    page = urllib.request.urlopen(f"http://127.0.0.1:{box.port(8080)}/", timeout=60).read().decode()
+    assert "<form" in page, page
+    report = box.report()
+    took = stamped(report["log"], "listening on port 8080") - stamped(report["log"], "homepost: init begins")
+    box.press_power_button()
+    return took
+
+
 def sizes(board):
     folder = TARGET / "image" / board
     root = folder / "work" / "root"
@@ -115,7 +128,9 @@ def main():
 
     real = Box("bench-homepost", told.board)
     trivial = Box("bench-trivial", told.board, toml=None)
+    fresh = Box("bench-fresh", told.board, toml=None)
     rows = {"homepost": [], "trivial": []}
+    pages = []
     try:
         with checks("a box is set up, to be started again"):
             real.start(memory=256)
@@ -135,7 +150,11 @@ def main():
                 with checks(f"round {n + 1}, {name}"):
                     rows[name].append(boot(box))
                     print("       " + ", ".join(f"{what} {value:.1f} s" for what, value in rows[name][-1].items()))
+            with checks(f"round {n + 1}, not set up"):
+                pages.append(first_page(fresh))
+                print(f"       init to 8080 {pages[-1]:.1f} s")
     finally:
+        fresh.end()
         real.end()
         trivial.end()
 
@@ -148,10 +167,10 @@ def main():
     for what, row in figures.items():
         print(f"{what:24} {row['homepost']:9.1f}s {row['trivial']:9.1f}s")
     print(f"{'boot ratio':24} {ratio:10.2f} {'':10}   (at most {TARGETS['boot ratio']})")
-    print(f"{'init to ready':24} {figures['init to ready']['homepost']:9.1f}s {'':10}   (at most {TARGETS['init to ready, s']}, on a quiet machine)")
+    print(f"{'init to 8080':24} {statistics.median(pages):9.1f}s {'':10}   (at most {TARGETS['init to 8080, s']}, on a quiet machine)")
     out = TARGET / "bench" / f"image-{told.board}.json"
     out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps({"board": told.board, "load": os.getloadavg(), "cpus": os.cpu_count(), "sizes": size, "rounds": rows,
+    out.write_text(json.dumps({"board": told.board, "load": os.getloadavg(), "cpus": os.cpu_count(), "sizes": size, "rounds": rows, "init to 8080": pages,
                                "boot ratio": ratio, "targets": TARGETS}, indent=1) + "\n")
     print(f"figures in {out.relative_to(ROOT) if out.is_relative_to(ROOT) else out}")
     for name in ("binary", "img.xz"):

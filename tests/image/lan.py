@@ -4,6 +4,7 @@ usage: lan.py [BOARD]      qemu-x86_64 unless told; the image has to be there (s
 """
 
 import ipaddress
+import re
 import select
 import socket
 import struct
@@ -14,6 +15,7 @@ from box import Box  # first, since it says where house is
 from house import Checks, same
 
 import mdns
+from wizard import Fresh, Visitor
 
 NAME = "homepost.local"
 # What the clock chip says at two starts. (UEFI on a PC makes 2070 of 1970, so a chip that begins there shows as one ahead.)
@@ -75,6 +77,15 @@ class Wire:
         return None
 
 
+class Door:
+    """Where its owner comes in before it is set up."""
+
+    ask, get = Fresh.ask, Fresh.get
+
+    def __init__(self, box):
+        self.port = box.port
+
+
 def main():
     board = sys.argv[1] if len(sys.argv) > 1 else "qemu-x86_64"
     checks = Checks()
@@ -88,6 +99,19 @@ def main():
             same(wire.ask(NAME, mdns.AAAA, 120), (ADDRESS, [ADDRESS]), "answer")
             same(wire.ask("elsewhere.local", mdns.AAAA, 5), None, "another's name")
         report = box.report()
+        with checks("8080 shows the set-up, and lets in who has the code from the screen"):
+            code = re.search(r"^ +code +(\S+)$", box.serial(), re.M)[1]
+            door = Door(box)
+            reply = door.get("/step/language", host="evil.example")
+            assert reply.startswith(b"HTTP/1.1 421 "), reply[:300]
+            visitor = Visitor(door)
+            visitor.fill("language", language="en", zone="Europe/Berlin")
+            reply = visitor.fill("code", code="AAAAAAAA" if code != "AAAAAAAA" else "BBBBBBBB")
+            assert reply.startswith("HTTP/1.1 422 "), reply[:300]
+            reply = visitor.fill("code", code=code)
+            assert reply.startswith("HTTP/1.1 303 "), reply[:300]
+            reply = visitor.fill("origin", origin="new")
+            assert reply.startswith("HTTP/1.1 303 "), reply[:300]
         with checks("the firewall lets in nothing else for it"):
             udp = [line for line in report["firewall"] if "udp" in line]
             same(udp, ["udp dport { 68, 546, 5353 } accept"], "UDP")
@@ -97,8 +121,10 @@ def main():
             assert int(report["date"][0]) > 3_000_000_000, report["date"]
             assert "clock     not checked" in box.serial(), box.tail()
         built, up = int(report["built"][0]), float(report["uptime"][0])
-        with checks("a clock in the past is set to the last time known, which the one ahead did not move"):
+        with checks("the code lies on the boot partition too, for a box without a screen"):
             box.press_power_button()
+            assert f"Code: {code}" in box.get("HOMEPOST-CODE.txt"), box.get("HOMEPOST-CODE.txt")
+        with checks("a clock in the past is set to the last time known, which the one ahead did not move"):
             box.start(memory=256, more=["-rtc", f"base={BEHIND}"])
             box.wait("Not set up yet", 900)
             report = box.report()

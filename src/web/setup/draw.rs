@@ -66,8 +66,10 @@ struct Frame {
     alarm: Option<String>,
     wrong: Option<(&'static str, String)>,
     typed: BTreeMap<String, String>,
-    /// Seconds until the page looks again by itself.
+    /// Seconds until the page comes anew by itself, for a browser without JavaScript.
     refresh: Option<u32>,
+    /// Seconds between two looks whether there is something new; with JavaScript, and only then the page comes anew.
+    look: Option<u32>,
     signed_in: bool,
 }
 
@@ -372,6 +374,7 @@ fn frame(canvas: &Canvas<'_>, title: &'static str, step: Option<Step>) -> Frame 
         wrong: canvas.refusal.and_then(|refusal| refusal.field.map(|field| (field, refusal.words.clone()))),
         typed: canvas.typed.clone(),
         refresh: waits.then_some(5),
+        look: (waits || step == Some(Step::Dns)).then_some(5),
         signed_in: view.who == Who::Administrator && !view.saved.finished,
     }
 }
@@ -385,7 +388,7 @@ fn refreshes(step: Step, state: &State, view: &View) -> bool {
         // Also while one name needs somebody and the others are on their way.
         Step::Certificate => (waiting && !later) || asks(view),
         Step::Letter | Step::Devices => waiting && !later,
-        Step::Dns => waiting && !later && view.saved.records.is_empty(),
+        Step::Dns => waiting && !later && (view.saved.records.is_empty() || view.saved.asked.contains(&Step::Dns)),
         _ => false,
     }
 }

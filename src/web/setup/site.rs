@@ -46,7 +46,6 @@ impl Reply {
             ("X-Content-Type-Options", "nosniff"),
             ("X-Frame-Options", "DENY"),
             ("Referrer-Policy", "same-origin"),
-            ("Cross-Origin-Opener-Policy", "same-origin"),
             ("Cross-Origin-Resource-Policy", "same-origin"),
             ("Cache-Control", "no-store"),
         ] {
@@ -100,6 +99,15 @@ impl<H: Host> Site<H> {
     }
 
     pub fn reply(&self, asked: &Asked) -> Reply {
+        let mut reply = self.made(asked);
+        // Browsers heed it over TLS only, and complain where it comes in the clear.
+        if asked.secure {
+            reply.headers.push(("Cross-Origin-Opener-Policy", "same-origin".to_owned()));
+        }
+        reply
+    }
+
+    fn made(&self, asked: &Asked) -> Reply {
         let given = self.desk.saved().domain.and_then(|domain| domain.server());
         if !guard::is_ours(&asked.host, given.as_deref()) {
             return Reply::words(
