@@ -10,7 +10,8 @@ use bytes::Bytes;
 use homepost::account;
 use homepost::base::{Clock, ManualClock, SeededRandom, Time};
 use homepost::directory::manage::account::NewAccount;
-use homepost::directory::{Internal, Throttle};
+use homepost::directory::manage::device::{self, NewDevice, Password};
+use homepost::directory::{Error, Internal, Throttle};
 use homepost::imap;
 use homepost::message;
 use homepost::proto::imap::{Config, Imap, Tls};
@@ -160,6 +161,25 @@ async fn a_downgrade_is_noticed() {
     let first = encode(format!("y,,n=alice@example.test,r={NONCE}").as_bytes());
     let told = client.say(&format!("a AUTHENTICATE SCRAM-SHA-256 {first}")).await;
     assert!(!told.starts_with('+') && !told.starts_with("a OK"), "{told}");
+}
+
+/// A device's password proves itself beside the pass phrase, under the same salt.
+#[tokio::test]
+async fn a_device_is_let_in_by_a_password_of_its_own() {
+    let mut client = Client::new(None).await;
+    let shared = client.shared.clone();
+    let password = Password::make(shared.random.as_ref());
+    let made = {
+        let read = shared.data.read().unwrap();
+        NewDevice::prepare(&read, "alice@example.test", "phone", &password, client.clock.now()).unwrap()
+    };
+    shared.data.write(move |txn| device::add(txn, &made)).await.map_err(|error: Error| error).unwrap();
+    assert_eq!(shared.directory.devices("alice@example.test").unwrap()[0].used, None);
+    let told = client.exchange("SCRAM-SHA-256", true, "n,,", b"n,,", password.shown()).await;
+    assert!(told.starts_with("a OK "), "{told}");
+    assert_eq!(shared.directory.devices("alice@example.test").unwrap()[0].used, Some(client.clock.now()));
+    let told = client.again().await.exchange("SCRAM-SHA-256", true, "n,,", b"n,,", PASSWORD).await;
+    assert!(told.starts_with("a OK "), "{told}");
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@
 //! - C5: keys leave this folder only towards a [`Keep`] and the listeners.
 
 mod acme;
+pub mod cms;
 mod config;
 mod fetch;
 mod file;

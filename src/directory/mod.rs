@@ -9,6 +9,7 @@
 //! - U3: an address is one thing: an account's own, or an alias. Keys are lower case, NFC, with the domain in A-labels.
 //! - U4: an alias points to what exists when it is written, and forgets what is deleted; none leads to itself.
 //! - U5: an account that is being closed takes no mail and lets nobody in, from the transaction that began it.
+//! - U8: a device's password opens mail, and none of the pages.
 //! - U6: a domain has DKIM keys from the transaction that made it, and they go with it.
 //! - U7: an account that is to be deleted lets nobody in from that moment, and takes mail until the deletion begins: taken
 //!   back before, it lacks nothing.
@@ -128,6 +129,16 @@ pub struct StoredScram {
     pub iterations: u32,
     pub stored_key: [u8; 32],
     pub server_key: [u8; 32],
+    /// Those of its devices, made with the same salt.
+    pub devices: Vec<DeviceKeys>,
+}
+
+/// A device's half of [`StoredScram`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct DeviceKeys {
+    pub device: u32,
+    pub stored_key: [u8; 32],
+    pub server_key: [u8; 32],
 }
 
 /// Where people are looked up.
@@ -150,6 +161,15 @@ pub trait Directory: Send + Sync + 'static {
     /// The account with this address (or log-in name), if it may log in.
     fn account(&self, user: &str) -> impl Future<Output = Result<Option<Account>, Error>> + Send;
 
+    /// The account and its device whose password this is; cheap, whoever asks.
+    fn device(&self, user: &str, password: &str) -> Result<Option<(Account, u32)>, Error> {
+        let _ = (user, password);
+        Ok(None)
+    }
+
+    /// The same account's device has logged in just now.
+    fn device_has_logged_in(&self, _account: AccountId, _device: u32) {}
+
     /// A mail program has logged in to this account just now.
     fn has_logged_in(&self, _account: &Account) {}
 
@@ -161,5 +181,12 @@ impl fmt::Debug for StoredScram {
     // U2: the keys stay inside.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StoredScram {{ iterations: {} }}", self.iterations)
+    }
+}
+
+impl fmt::Debug for DeviceKeys {
+    // U2
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DeviceKeys {{ device: {} }}", self.device)
     }
 }

@@ -88,11 +88,22 @@ impl Credential {
     /// For a new password of `address` (which it must not resemble). Takes some 50 ms and 19 MiB.
     /// Errors: [`Error::Unusable`] with what is wrong with it.
     pub fn new(address: &str, password: &str, random: &dyn Random, now: Time) -> Result<Credential, Error> {
+        Credential::renewed(address, password, random, now, None)
+    }
+
+    /// The same for an account that had one: with its [salt](super::manage::account::salt).
+    pub fn renewed(
+        address: &str,
+        password: &str,
+        random: &dyn Random,
+        now: Time,
+        salt: Option<Vec<u8>>,
+    ) -> Result<Credential, Error> {
         let password = check_new(address, password)?;
         let mut salts = [0u8; 2 * SALT_BYTES];
         random.fill(&mut salts);
         let (argon_salt, scram_salt) = salts.split_at(SALT_BYTES);
-        let scram = scram_of(&password, scram_salt.to_vec(), ITERATIONS);
+        let scram = scram_of(&password, salt.unwrap_or_else(|| scram_salt.to_vec()), ITERATIONS);
         Ok(Credential(CredentialRow {
             argon2: hash(&password, argon_salt)?,
             salt: scram.salt,
@@ -193,7 +204,7 @@ pub(super) fn dummy_hash(random: &dyn Random) -> Result<String, Error> {
 }
 
 /// RFC 5802 3: SaltedPassword, ClientKey, StoredKey, ServerKey.
-fn scram_of(prepared: &str, salt: Vec<u8>, iterations: u32) -> StoredScram {
+pub(super) fn scram_of(prepared: &str, salt: Vec<u8>, iterations: u32) -> StoredScram {
     let mut salted = [0u8; 32];
     let rounds = NonZeroU32::new(iterations).unwrap_or(NonZeroU32::MIN);
     pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, &salt, prepared.as_bytes(), &mut salted);
@@ -202,6 +213,7 @@ fn scram_of(prepared: &str, salt: Vec<u8>, iterations: u32) -> StoredScram {
     let stored_key = digest::digest(&digest::SHA256, client_key.as_ref());
     let server_key = hmac::sign(&key, b"Server Key");
     StoredScram {
+        devices: Vec::new(),
         salt,
         iterations,
         stored_key: bytes_32(stored_key.as_ref()),

@@ -182,6 +182,48 @@ impl fmt::Debug for TokenRow {
     }
 }
 
+/// A device with a password of its own. Key: account u32, device u32.
+#[derive(Clone, Default, PartialEq, Eq, Encode, Decode, CborLen)]
+pub struct DeviceRow {
+    #[n(0)]
+    pub name: String,
+    /// Milliseconds since 1970.
+    #[n(1)]
+    pub made: i64,
+    #[n(2)]
+    pub used: Option<i64>,
+    /// BLAKE3 of the password as it is shown; `None` while it is not fetched.
+    #[n(3)]
+    #[cbor(with = "minicbor::bytes")]
+    pub digest: Option<[u8; 32]>,
+    /// RFC 5802 3, for SCRAM-SHA-256; salt and iterations are those of the pass phrase.
+    #[n(4)]
+    #[cbor(with = "minicbor::bytes")]
+    pub salt: Vec<u8>,
+    #[n(5)]
+    pub iterations: u32,
+    #[n(6)]
+    #[cbor(with = "minicbor::bytes")]
+    pub stored_key: [u8; 32],
+    #[n(7)]
+    #[cbor(with = "minicbor::bytes")]
+    pub server_key: [u8; 32],
+    /// BLAKE3 of the secret of the link by which it is fetched, until it is.
+    #[n(8)]
+    #[cbor(with = "minicbor::bytes")]
+    pub link: Option<[u8; 32]>,
+    /// With the link: until when.
+    #[n(9)]
+    pub until: i64,
+}
+
+impl fmt::Debug for DeviceRow {
+    // U2
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DeviceRow {{ name: {:?}, made: {} }}", self.name, self.made)
+    }
+}
+
 pub fn encode<T: Encode<()>>(row: &T) -> Vec<u8> {
     let mut out = Vec::new();
     // A Vec takes everything, so there is no error to have.
@@ -208,6 +250,7 @@ pub fn reads_back(table: store::Table, value: &[u8]) -> Result<bool, store::Erro
         store::Table::DkimKeys => twice::<DkimRow>(value),
         store::Table::Invitations => twice::<InvitationRow>(value),
         store::Table::ApiTokens => twice::<TokenRow>(value),
+        store::Table::Devices => twice::<DeviceRow>(value),
         other => Err(store::Error::Corrupt(format!("table {other:?} is not of this folder"))),
     }
 }
@@ -296,6 +339,21 @@ mod tests {
         check(
             TokenRow { account: 7, name: "n".into(), digest: [6; 32], scope: TokenRow::READ, made: 1, until: 2 },
             &format!("8607616e5820{}010102", "06".repeat(32)),
+        );
+        check(
+            DeviceRow {
+                name: "n".into(),
+                made: 1,
+                used: Some(2),
+                digest: Some([6; 32]),
+                salt: vec![1; 2],
+                iterations: 3,
+                stored_key: [4; 32],
+                server_key: [5; 32],
+                link: None,
+                until: 0,
+            },
+            &format!("8a616e01025820{}420101035820{}5820{}f600", "06".repeat(32), "04".repeat(32), "05".repeat(32)),
         );
     }
 

@@ -10,7 +10,7 @@ impl<D: Directory> Host<D> {
     pub(super) async fn sasl(&mut self, step: SaslAsk) -> SaslAnswer {
         let (answer, account) = {
             let Shared { directory, random, throttle, clock, .. } = &*self.shared;
-            login::answer(&**directory, &**random, throttle, &**clock, self.peer, step).await
+            login::answer_program(&**directory, &**random, throttle, &**clock, self.peer, step).await
         };
         if account.is_some() {
             self.watcher = None;

@@ -115,14 +115,25 @@ impl Certificates {
 
     /// What other servers are shown under the server's own name, as PEM, with its issuers.
     pub fn chain(&self, house: &House) -> Result<Option<Vec<u8>>, String> {
-        let hostname = house.settings.load().hostname.clone();
-        let kept = self.keeper().pairs(&hostname, house.clock.now());
-        let fits = |pair: &Pair| facts(&pair.chain).is_ok_and(|facts| facts.covers(&hostname));
-        if let Some(pair) = kept.into_iter().find(fits) {
+        if let Some(pair) = self.kept_for_host(house) {
             return Ok(Some(pair.chain));
         }
         let own = house.folder.pair().map_err(|error| error.to_string())?;
         Ok(own.map(|pair| pair.chain))
+    }
+
+    /// The certificate under the server's own name, with its key.
+    pub fn of_host(&self, house: &House) -> Result<Pair, String> {
+        if let Some(pair) = self.kept_for_host(house) {
+            return Ok(pair);
+        }
+        own(&house.folder, &house.settings.load().hostname).map_err(|error| error.to_string())
+    }
+
+    fn kept_for_host(&self, house: &House) -> Option<Pair> {
+        let hostname = house.settings.load().hostname.clone();
+        let kept = self.keeper().pairs(&hostname, house.clock.now());
+        kept.into_iter().find(|pair| facts(&pair.chain).is_ok_and(|facts| facts.covers(&hostname)))
     }
 
     pub fn poke(&self) {

@@ -70,6 +70,9 @@ impl House {
 
     /// Ends the stores, with a checkpoint.
     pub fn close(&self) -> Result<(), String> {
+        if let Err(error) = self.directory.note_devices(true) {
+            tracing::warn!(%error, "when devices logged in last is not written down");
+        }
         self.data.close().map_err(|error| store_failed(&error))
     }
 }

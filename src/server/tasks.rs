@@ -38,6 +38,9 @@ pub(super) async fn run(house: Arc<House>) {
         if let Err(error) = blocking(&house, delete_due).await {
             error!(error, "an account whose time has come cannot be deleted now");
         }
+        if let Err(error) = blocking(&house, |house| Ok(house.directory.note_devices(false)?)).await {
+            debug!(error, "when devices logged in has to wait");
+        }
         let moved = blocking(&house, |house| Ok(house.data.compact()?)).await;
         let pause = match moved {
             Ok(true) => STEP,

@@ -87,7 +87,7 @@ impl<D: Directory> Host<D> {
             Ask::Sasl(question) => {
                 let Shared { directory, random, throttle, clock, .. } = &*self.shared;
                 let (answer, account) =
-                    login::answer(&**directory, &**random, throttle, &**clock, self.peer, question).await;
+                    login::answer_program(&**directory, &**random, throttle, &**clock, self.peer, question).await;
                 if account.is_some() {
                     self.who = account;
                 }

@@ -118,10 +118,13 @@ pub enum Table {
     DnsRecords = 22,
     /// name, 0, value → nothing. A record for an authority (DNS-01) that is in the DNS, or may be.
     DnsChallenges = 23,
+    /// account u32, device u32 → `directory` DeviceRow: a password of its own (a digest, SCRAM keys), or the digest of a link by
+    /// which it is fetched. Secret.
+    Devices = 24,
 }
 
 impl Table {
-    pub const ALL: [Table; 23] = [
+    pub const ALL: [Table; 24] = [
         Table::Meta,
         Table::Domains,
         Table::Accounts,
@@ -145,6 +148,7 @@ impl Table {
         Table::ApiTokens,
         Table::DnsRecords,
         Table::DnsChallenges,
+        Table::Devices,
     ];
 
     /// The table with this number.
@@ -178,6 +182,7 @@ impl Table {
             Table::ApiTokens => "api_tokens",
             Table::DnsRecords => "dns_records",
             Table::DnsChallenges => "dns_challenges",
+            Table::Devices => "devices",
         }
     }
 

@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod clients;
+pub mod devices;
 pub mod home;
 pub mod look;
 pub mod setup;

@@ -5,6 +5,7 @@ import base64
 import hashlib
 import json
 import os
+import plistlib
 import re
 import smtplib
 import socket
@@ -118,24 +119,24 @@ def ask(words, host, **more):
         return Answer(stream.makefile("rb"))
 
 
-def log_in(port, implicit, user):
+def log_in(port, implicit, user, password=PASSWORD):
     """Over IMAP, by this way."""
     from imapclient import IMAPClient
     client = IMAPClient("127.0.0.1", port, ssl=implicit, ssl_context=anyone() if implicit else None, timeout=60)
     if not implicit:
         client.starttls(anyone())
-    client.login(user, PASSWORD)
+    client.login(user, password)
     client.select_folder("INBOX")
     client.logout()
 
 
-def send(port, implicit, user):
+def send(port, implicit, user, password=PASSWORD):
     kind = smtplib.SMTP_SSL if implicit else smtplib.SMTP
     more = {"context": anyone()} if implicit else {}
     with kind("127.0.0.1", port, local_hostname="client.example.net", timeout=60, **more) as client:
         if not implicit:
             client.starttls(context=anyone())
-        client.login(user, PASSWORD)
+        client.login(user, password)
         client.sendmail(user, [ALICE], f"From: {user}\r\nTo: {ALICE}\r\nSubject: set up\r\n\r\nWell.\r\n")
 
 
@@ -250,6 +251,72 @@ def documents(check, house):
         same(ask(MTA, DOMAIN).status, 404)
 
 
+def devices(check, house):
+    def refused(password):
+        try:
+            house.imap(password=password)
+        except Exception as error:  # noqa: BLE001: imaplib's own kind
+            assert "AUTHENTICATIONFAILED" in str(error).upper() or "incorrect" in str(error).lower(), error
+            return True
+        return False
+
+    with check("a device logs in by a password of its own, and not when it is removed"):
+        made = house.json("device", "add", ALICE, "--name", "Alice's laptop")
+        password = made["password"]
+        assert re.fullmatch(r"[a-z]{4}(-[a-z]{4}){4}", password), password
+        [before] = house.json("device", "list", ALICE)
+        same([before["id"], before["name"], before["used"]], [made["id"], "Alice's laptop", None])
+        assert "password" not in before, before
+        house.imap(password=password).logout()
+        house.imap(password=password.replace("-", "").upper()).logout()
+        assert house.json("device", "list", ALICE)[0]["used"], "it turns green"
+        same(refused(password[:-1] + ("a" if password[-1] != "a" else "b")), True)
+        house.stop()
+        assert house.json("device", "list", ALICE)[0]["used"], "also without a server"
+        second = house.json("device", "add", ALICE, "--name", "tablet")
+        house.serve()
+        house.imap(password=second["password"]).logout()
+        house.run("device", "remove", ALICE, str(made["id"]))
+        same(refused(password), True)
+        house.imap(password=second["password"]).logout()
+        house.imap().logout()
+        assert password not in house.log.read_text() and second["password"] not in house.log.read_text(), "in the log"
+    with check("an Apple device fetches a signed profile, once, and logs in with what is in it"):
+        link = house.json("device", "link", ALICE, "--name", "Alice's phone")["link"]
+        there, path = re.fullmatch(r"https://([^/]+)(/.*)", link).groups()
+        same(there, HOST)
+        same(ask(APPLE, f"autoconfig.{DOMAIN}", path=path).status, 404, "only under the house's own name")
+        answer = ask(APPLE, HOST, path=path)
+        same((answer.status, answer.fields["content-type"]), (200, "application/x-apple-aspen-config"))
+        with connect(HOST) as stream:
+            own = ssl.DER_cert_to_PEM_cert(stream.getpeercert(True))
+        (house.folder / "own.pem").write_text(own)
+        verified = subprocess.run(
+            ["openssl", "cms", "-verify", "-inform", "DER", "-purpose", "any", "-CAfile", str(house.folder / "own.pem")],
+            input=answer.body, capture_output=True)
+        same(verified.returncode, 0, verified.stderr)
+        profile = plistlib.loads(verified.stdout)
+        same([profile["PayloadType"], profile["PayloadVersion"]], ["Configuration", 1])
+        [mail] = profile["PayloadContent"]
+        wanted = {"PayloadType": "com.apple.mail.managed", "EmailAccountType": "EmailTypeIMAP", "EmailAddress": ALICE}
+        for way in ("Incoming", "Outgoing"):
+            wanted |= {f"{way}MailServerHostName": HOST, f"{way}MailServerUseSSL": True, f"{way}MailServerUsername": ALICE,
+                       f"{way}MailServerAuthentication": "EmailAuthPassword"}
+        same({key: mail.get(key) for key in wanted}, wanted)
+        for one in (profile, mail):
+            assert one["PayloadIdentifier"] and re.fullmatch(r"[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}", one["PayloadUUID"])
+        log_in(mail["IncomingMailServerPortNumber"], True, mail["IncomingMailServerUsername"], mail["IncomingPassword"])
+        same(mail["OutgoingPasswordSameAsIncomingPassword"], True)
+        send(mail["OutgoingMailServerPortNumber"], True, mail["OutgoingMailServerUsername"], mail["IncomingPassword"])
+        phone = next(one for one in house.json("device", "list", ALICE) if one["name"] == "Alice's phone")
+        assert phone["used"] and phone["waits-until"] is None, phone
+        same(ask(APPLE, HOST, path=path).status, 404, "once")
+        tampered = subprocess.run(
+            ["openssl", "cms", "-verify", "-inform", "DER", "-purpose", "any", "-CAfile", str(house.folder / "own.pem")],
+            input=answer.body.replace(b"EmailTypeIMAP", b"EmailTypePOP3"), capture_output=True)
+        assert tampered.returncode != 0, "a changed profile is believed"
+
+
 def hardship(check, house):
     with check("a thousand who connect to 443 and wait keep nobody from his mail, nor from the page"):
         waiting = []
@@ -273,7 +340,7 @@ def hardship(check, house):
         for one in waiting:
             one.close()
     with check("every answer has its headers, and a certificate of our own is not insisted on"):
-        for host, path, status in ((HOST, "/", 200), (HOST, "/nowhere", 404), ("evil.test", "/", 421)):
+        for host, path, status in ((HOST, "/mail/config-v1.1.xml", 200), (HOST, "/nowhere", 404), ("evil.test", "/", 421)):
             answer = ask(THUNDERBIRD, host, path=path)
             same(answer.status, status)
             assert "default-src 'none'" in answer.fields["content-security-policy"], answer.fields
@@ -292,6 +359,7 @@ def main():
         thunderbird(check, house)
         outlook(check)
         documents(check, house)
+        devices(check, house)
         hardship(check, house)
         with check("the stores are whole"):
             house.stop()

@@ -12,7 +12,7 @@ use crate::store::{self, Data, Read, Table, Txn};
 use super::dkim::NewKeys;
 use super::manage::account::{NewAccount, Shown};
 use super::manage::alias::Alias;
-use super::manage::{account, alias, domain};
+use super::manage::{account, alias, device, domain};
 use super::row::{AccountRow, AddressRow, CredentialRow, decode};
 use super::{Account, Address, Credential, Directory, Error, Resolution, StoredScram, password, resolve};
 
@@ -37,6 +37,10 @@ pub struct Internal {
     cache: Cache,
     gate: Gate,
     seen: Mutex<BTreeMap<String, Time>>,
+    /// When which device logged in last, of those that did since the start.
+    uses: Mutex<BTreeMap<(AccountId, u32), Time>>,
+    /// Of these, what is in the store.
+    noted: Mutex<BTreeMap<(AccountId, u32), Time>>,
 }
 
 impl Internal {
@@ -61,6 +65,8 @@ impl Internal {
             secret: hmac::Key::new(hmac::HMAC_SHA256, secret),
             gate: Gate::new(),
             seen: Mutex::default(),
+            uses: Mutex::default(),
+            noted: Mutex::default(),
             data,
             clock,
             random,
@@ -176,11 +182,46 @@ impl Internal {
         }))
     }
 
+    /// The devices of an account, with what the store does not know yet of their log-ins.
+    pub fn devices(&self, address: &str) -> Result<Vec<device::Device>, Error> {
+        let read = self.data.read()?;
+        let (account, _) = account::find(&read, address)?;
+        let mut all = device::list(&read, address, self.clock.now())?;
+        let uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        for one in &mut all {
+            one.used = uses.get(&(account, one.id)).copied().or(one.used);
+        }
+        Ok(all)
+    }
+
+    /// Writes down when devices logged in: a first log-in soon, later ones once an hour, or all `at_once`.
+    pub fn note_devices(&self, at_once: bool) -> Result<(), Error> {
+        const HOUR: i64 = 60 * 60 * 1000;
+        let due: Vec<((AccountId, u32), Time)> = {
+            let uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+            let noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_due = |key: &(AccountId, u32), used: Time| {
+                noted.get(key).is_none_or(|noted| if at_once { *noted != used } else { used.0 - noted.0 >= HOUR })
+            };
+            uses.iter().filter(|(key, used)| is_due(key, **used)).map(|(key, used)| (*key, *used)).collect()
+        };
+        if due.is_empty() {
+            return Ok(());
+        }
+        let rows = due.clone();
+        self.data.write_blocking(move |txn| {
+            rows.iter().try_for_each(|((account, id), used)| device::note(txn, *account, *id, *used))
+        })?;
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).extend(due);
+        Ok(())
+    }
+
     /// What is kept of a new password, made behind the same gate as log-ins.
     async fn credential(&self, address: &str, password: &str) -> Result<Credential, Error> {
         let (address, password) = (address.to_owned(), password.to_owned());
         let (random, now) = (self.random.clone(), self.clock.now());
-        self.gate.run(move || Credential::new(&address, &password, random.as_ref(), now)).await?
+        let salt = account::salt(&self.data.read()?, &address).ok().flatten();
+        self.gate.run(move || Credential::renewed(&address, &password, random.as_ref(), now, salt)).await?
     }
 
     /// The account that a log-in name means and what is kept of its password: the row, and the bytes it was read from.
@@ -211,6 +252,7 @@ impl Internal {
             password::bytes_32(context.sign().as_ref())
         };
         StoredScram {
+            devices: Vec::new(),
             salt: made(b"salt").iter().take(password::SALT_BYTES).copied().collect(),
             iterations: password::ITERATIONS,
             stored_key: made(b"stored key"),
@@ -278,7 +320,8 @@ impl Directory for Internal {
         // U1: made for every user, needed or not.
         let fake = self.fake_keys(user);
         Ok(match self.login(user)? {
-            Some(Login { credential, .. }) => StoredScram {
+            Some(Login { credential, account, .. }) => StoredScram {
+                devices: device::keys(&self.data.read()?, account.id, &credential.salt, credential.iterations)?,
                 salt: credential.salt,
                 iterations: credential.iterations,
                 stored_key: credential.stored_key,
@@ -291,6 +334,17 @@ impl Directory for Internal {
     fn account(&self, user: &str) -> impl Future<Output = Result<Option<Account>, Error>> + Send {
         let found = self.login(user).map(|login| login.map(|login| login.account));
         async move { found }
+    }
+
+    fn device(&self, user: &str, password: &str) -> Result<Option<(Account, u32)>, Error> {
+        let Some(password) = device::Password::read(password) else { return Ok(None) };
+        let Some(Login { account, .. }) = self.login(user)? else { return Ok(None) };
+        Ok(device::with_password(&self.data.read()?, account.id, &password)?.map(|device| (account, device)))
+    }
+
+    fn device_has_logged_in(&self, account: AccountId, device: u32) {
+        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        uses.insert((account, device), self.clock.now());
     }
 
     fn has_logged_in(&self, account: &Account) {

@@ -462,3 +462,120 @@ async fn an_invitation_opens_once_and_only_the_newest() {
     assert_eq!(find(3, now), None);
     assert_ne!(people.standing(AccountId(3)).unwrap().unwrap().fingerprint, before.fingerprint);
 }
+
+/// A device's password, and what is told of it.
+async fn device(people: &Internal, address: &str, name: &str) -> (u32, String) {
+    let password = device::Password::make(people.random.as_ref());
+    let new = {
+        let read = people.data.read().unwrap();
+        device::NewDevice::prepare(&read, address, name, &password, people.clock.now()).unwrap()
+    };
+    let made = people.write(move |txn| device::add(txn, &new)).await.unwrap();
+    (made.id, password.shown().to_owned())
+}
+
+/// U8
+#[tokio::test]
+async fn a_device_opens_mail_and_none_of_the_pages_and_goes_without_the_others() {
+    use crate::proto::sasl::{SaslAnswer, SaslAsk};
+    let House { people, clock, .. } = house().await;
+    let (phone, phones) = device(&people, "alice@example.test", "phone").await;
+    let (laptop, laptops) = device(&people, "alice@example.test", "laptop").await;
+    let throttle = super::super::Throttle::new(100);
+    let peer = "192.0.2.9".parse().unwrap();
+    let ask = |user: &str, password: &str| SaslAsk::Password { user: user.to_owned(), password: password.to_owned() };
+    let program = async |user: &str, password: &str| {
+        let random = people.random.as_ref();
+        let asked = ask(user, password);
+        let (_, who) =
+            super::super::login::answer_program(&people, random, &throttle, clock.as_ref(), peer, asked).await;
+        who.map(|account| account.id.0)
+    };
+    let page = async |password: &str| {
+        let random = people.random.as_ref();
+        let asked = ask("alice@example.test", password);
+        super::super::login::answer(&people, random, &throttle, clock.as_ref(), peer, asked).await.0
+    };
+    let typed = phones.replace('-', "").to_uppercase();
+    for password in [&phones, &laptops, &typed, PASSWORD] {
+        assert_eq!(program("Alice@example.test", password).await, Some(1), "{password}");
+    }
+    assert_eq!(program("bob@example.test", &phones).await, None, "somebody else's");
+    assert_eq!(page(&phones).await, SaslAnswer::Rejected);
+    assert!(matches!(page(PASSWORD).await, SaslAnswer::Accepted(_)));
+    assert_eq!(people.authenticate("alice@example.test", &phones).await, Ok(None));
+    let asked = SaslAsk::Keys { user: "alice@example.test".into() };
+    let random = people.random.as_ref();
+    match super::super::login::answer(&people, random, &throttle, clock.as_ref(), peer, asked).await.0 {
+        SaslAnswer::Keys(keys) => assert!(keys.devices.is_empty()),
+        other => panic!("{other:?}"),
+    }
+
+    people.write(move |txn| device::remove(txn, "alice@example.test", phone)).await.unwrap();
+    assert_eq!(program("alice@example.test", &phones).await, None);
+    assert_eq!(program("alice@example.test", &laptops).await, Some(1));
+    people.set_disabled("bob@example.test", true).await.unwrap();
+    assert!(people.write(move |txn| device::remove(txn, "bob@example.test", laptop)).await.is_err(), "not his");
+    // A new pass phrase leaves the devices as they are, also for SCRAM.
+    people.set_password("alice@example.test", "another phrase entirely").await.unwrap();
+    let keys = people.scram_keys("alice@example.test").await.unwrap();
+    assert_eq!(keys.devices.iter().map(|one| one.device).collect::<Vec<_>>(), [laptop]);
+    assert_eq!(program("alice@example.test", &laptops).await, Some(1));
+    assert_eq!(program("alice@example.test", PASSWORD).await, None);
+}
+
+#[tokio::test]
+async fn when_a_device_logged_in_is_shown_at_once_and_written_down_seldom() {
+    let House { disk, people, clock } = house().await;
+    let (phone, _) = device(&people, "alice@example.test", "phone").await;
+    let used = |people: &Internal| people.devices("alice@example.test").unwrap()[0].used;
+    let kept = |people: &Internal| {
+        device::list(&people.data.read().unwrap(), "alice@example.test", clock.now()).unwrap()[0].used
+    };
+    assert_eq!((used(&people), kept(&people)), (None, None));
+    let first = clock.now();
+    people.device_has_logged_in(AccountId(1), phone);
+    assert_eq!((used(&people), kept(&people)), (Some(first), None));
+    people.note_devices(false).unwrap();
+    assert_eq!(kept(&people), Some(first));
+    clock.advance_ms(60_000);
+    people.device_has_logged_in(AccountId(1), phone);
+    people.note_devices(false).unwrap();
+    assert_eq!((used(&people), kept(&people)), (Some(first.plus_ms(60_000)), Some(first)), "not a write each time");
+    people.note_devices(true).unwrap();
+    assert_eq!(kept(&people), Some(first.plus_ms(60_000)));
+    // One that is gone meanwhile is not made again.
+    people.device_has_logged_in(AccountId(1), phone);
+    people.write(move |txn| device::remove(txn, "alice@example.test", phone)).await.unwrap();
+    clock.advance_ms(2 * 3600 * 1000);
+    people.device_has_logged_in(AccountId(1), phone);
+    people.note_devices(false).unwrap();
+    assert!(people.devices("alice@example.test").unwrap().is_empty());
+    drop(disk);
+}
+
+#[tokio::test]
+async fn devices_have_a_limit_and_go_with_their_account() {
+    let House { people, .. } = house().await;
+    for n in 0..device::MOST {
+        device(&people, "bob@example.test", &format!("device {n}")).await;
+    }
+    let now = people.clock.now();
+    let more = people.write(move |txn| device::add_with_link(txn, "bob@example.test", "more", &[1; 32], now)).await;
+    assert!(matches!(more, Err(Error::Unusable(_))), "{more:?}");
+    for name in ["", " ", "two\nlines", &"x".repeat(65)] {
+        let name = name.to_owned();
+        let named =
+            people.write(move |txn| device::add_with_link(txn, "alice@example.test", &name, &[1; 32], now)).await;
+        assert!(matches!(named, Err(Error::Unusable(_))), "{named:?}");
+    }
+    let bob = people.close_account("bob@example.test").await.unwrap();
+    let left = people.data.read().unwrap();
+    let mut rows = 0;
+    left.scan(Table::Devices, &[], &resolve::END, crate::store::Order::Forward, &mut |_, _| {
+        rows += 1;
+        std::ops::ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!((rows, bob.0), (0, 2));
+}

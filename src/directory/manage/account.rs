@@ -101,6 +101,14 @@ pub fn by_id(read: &dyn Read, id: AccountId) -> Result<Option<Shown>, Error> {
     Ok(Some(Shown { has_password: has_password(read, id)?, ..shown(id, row) }))
 }
 
+/// The salt of its SCRAM keys, which a new pass phrase keeps: the keys of its devices stand on it too.
+pub fn salt(read: &dyn Read, address: &str) -> Result<Option<Vec<u8>>, Error> {
+    let (id, _) = find(read, address)?;
+    let Some(bytes) = read.get(Table::Credentials, &credential_key(id))? else { return Ok(None) };
+    let credential: CredentialRow = super::super::row::decode("a credential", &bytes)?;
+    Ok(Some(credential.salt))
+}
+
 fn has_password(read: &dyn Read, id: AccountId) -> Result<bool, Error> {
     Ok(read.get(Table::Credentials, &credential_key(id))?.is_some())
 }
@@ -180,6 +188,7 @@ pub fn close(txn: &mut Txn<'_>, address: &str) -> Result<AccountId, Error> {
     super::forget_target(txn, &row.address)?;
     super::invitation::forget(txn, id);
     super::token::forget(txn, id)?;
+    super::device::forget(txn, id)?;
     Ok(id)
 }
 

@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod alias;
+pub mod device;
 pub mod domain;
 pub mod invitation;
 pub mod token;

@@ -157,8 +157,15 @@ pub enum SaslAsk {
     Password { user: String, password: String },
     /// The keys of SCRAM-SHA-256; unknown users get a stable fake.
     Keys { user: String },
-    /// The exchange has ended: `proved` says whether the client knows the keys. Answered with Accepted or Rejected.
-    Verdict { user: String, proved: bool },
+    /// The exchange has ended: `proved` says whose keys the client knows, if any. Answered with Accepted or Rejected.
+    Verdict { user: String, proved: Option<Proof> },
+}
+
+/// With which keys somebody proved who he is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    Account,
+    Device(u32),
 }
 
 impl std::fmt::Debug for SaslAsk {
@@ -167,7 +174,7 @@ impl std::fmt::Debug for SaslAsk {
         match self {
             SaslAsk::Password { user, .. } => write!(f, "Password {{ user: {user:?} }}"),
             SaslAsk::Keys { user } => write!(f, "Keys {{ user: {user:?} }}"),
-            SaslAsk::Verdict { user, proved } => write!(f, "Verdict {{ user: {user:?}, proved: {proved} }}"),
+            SaslAsk::Verdict { user, proved } => write!(f, "Verdict {{ user: {user:?}, proved: {proved:?} }}"),
         }
     }
 }
@@ -207,8 +214,17 @@ pub struct ScramKeys {
     pub iterations: u32,
     pub stored_key: [u8; 32],
     pub server_key: [u8; 32],
+    /// Others of the same account, made with the same salt: who knows one of them proves it too.
+    pub devices: Vec<DeviceKeys>,
     /// Fresh for this exchange: printable ASCII without comma.
     pub nonce: String,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub struct DeviceKeys {
+    pub device: u32,
+    pub stored_key: [u8; 32],
+    pub server_key: [u8; 32],
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use aws_lc_rs::{digest, hmac};
 use subtle::ConstantTimeEq;
 
-use super::{Failure, Identity, SaslAnswer, SaslAsk, ScramKeys, Step, decode, encode, field};
+use super::{Failure, Identity, Proof, SaslAnswer, SaslAsk, ScramKeys, Step, decode, encode, field};
 
 /// Octets of the client's nonce; RFC 5802 5.1 sets no bound, real ones have 24.
 const MAX_NONCE: usize = 256;
@@ -21,7 +21,7 @@ enum State {
     First,
     Keys { first: ClientFirst },
     Final { first: ClientFirst, keys: ScramKeys, nonce: String, server_first: String },
-    Verdict { signature: Vec<u8>, proved: bool },
+    Verdict { signature: Vec<u8>, proved: Option<Proof> },
     Signed { who: Identity },
     Over,
 }
@@ -58,12 +58,27 @@ impl Scram {
                 };
                 // RFC 5802 3: AuthMessage, and what is computed from it.
                 let auth = [first.bare.as_str(), &server_first, last.without_proof].join(",");
-                let client_signature = sign(&keys.stored_key, auth.as_bytes());
-                let client_key: Vec<u8> = last.proof.iter().zip(&client_signature).map(|(a, b)| a ^ b).collect();
-                let known = digest::digest(&digest::SHA256, &client_key).as_ref().ct_eq(&keys.stored_key);
+                let knows = |stored_key: &[u8; 32]| {
+                    let client_signature = sign(stored_key, auth.as_bytes());
+                    let client_key: Vec<u8> = last.proof.iter().zip(&client_signature).map(|(a, b)| a ^ b).collect();
+                    digest::digest(&digest::SHA256, &client_key).as_ref().ct_eq(stored_key)
+                };
+                let own = std::iter::once((Proof::Account, &keys.stored_key, &keys.server_key));
+                let devices = keys.devices.iter();
+                let devices = devices.map(|one| (Proof::Device(one.device), &one.stored_key, &one.server_key));
+                let mut found = None;
+                for (proof, stored_key, server_key) in own.chain(devices) {
+                    if bool::from(knows(stored_key)) {
+                        found = Some((proof, server_key));
+                    }
+                }
                 let binding = self.binding(&first).ct_eq(&last.binding);
-                let proved = bool::from(known & binding) && last.nonce == nonce;
-                let signature = sign(&keys.server_key, auth.as_bytes());
+                let holds = bool::from(binding) && last.nonce == nonce;
+                let (proved, server_key) = match found {
+                    Some((proof, server_key)) if holds => (Some(proof), server_key),
+                    _ => (None, &keys.server_key),
+                };
+                let signature = sign(server_key, auth.as_bytes());
                 self.state = State::Verdict { signature, proved };
                 Step::Ask(SaslAsk::Verdict { user: first.user, proved })
             }
@@ -83,11 +98,11 @@ impl Scram {
                 Step::Challenge(challenge)
             }
             // A1: even an Accepted does not help who has not proved it.
-            (State::Verdict { signature, proved: true }, SaslAnswer::Accepted(who)) => {
+            (State::Verdict { signature, proved: Some(_) }, SaslAnswer::Accepted(who)) => {
                 self.state = State::Signed { who };
                 Step::Challenge(format!("v={}", encode(&signature)).into_bytes())
             }
-            (State::Verdict { proved: false, .. }, SaslAnswer::Accepted(_)) => Step::Failed(Failure::Rejected),
+            (State::Verdict { proved: None, .. }, SaslAnswer::Accepted(_)) => Step::Failed(Failure::Rejected),
             _ => Step::Failed(Failure::Unavailable),
         }
     }
@@ -174,7 +189,7 @@ fn sign(key: &[u8], message: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Mechanism, Sasl, tests::alice};
+    use super::super::{DeviceKeys, Mechanism, Sasl, tests::alice};
     use super::*;
 
     /// RFC 7677 3: user `user`, password `pencil`, 4096 iterations.
@@ -199,7 +214,38 @@ mod tests {
             iterations: 4096,
             stored_key: digest::digest(&digest::SHA256, &client_key).as_ref().try_into().unwrap(),
             server_key: sign(&salted, b"Server Key").try_into().unwrap(),
+            devices: Vec::new(),
             nonce: "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0".into(),
+        }
+    }
+
+    /// With the keys of devices beside the account's own, each proves itself, and another password none of them.
+    #[test]
+    fn whose_password_it_was_is_known() {
+        let mut known = keys("pencil");
+        for (device, password) in [(7, "brush"), (9, "chalk")] {
+            let ScramKeys { stored_key, server_key, .. } = keys(password);
+            known.devices.push(DeviceKeys { device, stored_key, server_key });
+        }
+        for (password, proof) in [
+            ("pencil", Some(Proof::Account)),
+            ("brush", Some(Proof::Device(7))),
+            ("chalk", Some(Proof::Device(9))),
+            ("ink", None),
+        ] {
+            let (mut sasl, _) = Sasl::start(Mechanism::ScramSha256, Some(FIRST), None);
+            assert_eq!(sasl.answer(SaslAnswer::Keys(known.clone())), Step::Challenge(SERVER_FIRST.into()));
+            let last = client_final(b"n,,", "n=user,r=rOprNGfwEbeRWgbNEkqO", SERVER_FIRST, password);
+            let asked = sasl.input(last.as_bytes());
+            assert_eq!(asked, Step::Ask(SaslAsk::Verdict { user: "user".into(), proved: proof }), "{password}");
+            let Step::Challenge(signature) = sasl.answer(SaslAnswer::Accepted(alice())) else {
+                assert_eq!(proof, None);
+                continue;
+            };
+            // What a client checks: that we know what only who keeps this password can know.
+            let auth = format!("n=user,r=rOprNGfwEbeRWgbNEkqO,{SERVER_FIRST},{}", last.rsplit_once(",p=").unwrap().0);
+            let expected = sign(&keys(password).server_key, auth.as_bytes());
+            assert_eq!(signature, format!("v={}", encode(&expected)).into_bytes(), "{password}");
         }
     }
 
@@ -229,7 +275,7 @@ mod tests {
     }
 
     fn verdict(proved: bool) -> Step {
-        Step::Ask(SaslAsk::Verdict { user: "user".into(), proved })
+        Step::Ask(SaslAsk::Verdict { user: "user".into(), proved: proved.then_some(Proof::Account) })
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod alias;
 mod appliance;
 mod cert;
 mod check;
+mod device;
 mod dns;
 mod domain;
 mod init;
@@ -48,6 +49,7 @@ enum Command {
     Init(init::Args),
     Account(account::Args),
     Alias(alias::Args),
+    Device(device::Args),
     Domain(domain::Args),
     Dns(dns::Args),
     Cert(cert::Args),
@@ -86,6 +88,7 @@ pub(super) fn main() -> ExitCode {
         Command::Init(args) => args.request(),
         Command::Account(args) => args.request(),
         Command::Alias(args) => Ok(args.request()),
+        Command::Device(args) => Ok(args.request()),
         Command::Domain(args) => Ok(args.request()),
         Command::Dns(args) => args.request(),
         Command::Cert(args) => args.request(),
@@ -102,6 +105,7 @@ pub(super) fn main() -> ExitCode {
         let mut reply = reach::reach(&folder, &request)?;
         if reply.error.is_none() {
             account::show_link(&folder, &request, &mut reply);
+            device::show_secret(&folder, &request, &mut reply);
         }
         Ok(reply)
     });

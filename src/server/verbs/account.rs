@@ -75,7 +75,8 @@ pub(super) fn show(house: &House, address: &str) -> Done {
 pub(super) fn password(house: &House, address: &str, password: &Secret) -> Done {
     // So that a mistyped address is not answered with what is wrong with the password.
     let shown = account::show(&house.data.read()?, address)?;
-    let credential = Credential::new(&shown.address, &password.0, &*house.random, house.clock.now())?;
+    let salt = account::salt(&house.data.read()?, &shown.address)?;
+    let credential = Credential::renewed(&shown.address, &password.0, &*house.random, house.clock.now(), salt)?;
     let address = shown.address.clone();
     house.data.write_blocking(move |txn| account::set_password(txn, &address, &credential).map_err(Error::from))?;
     Ok(Reply::done(format!("{} has a new password.\n", shown.address), json!({ "address": shown.address })))
@@ -169,7 +170,8 @@ pub(super) fn accept(house: &House, link: &Secret, password: &Secret) -> Done {
     let (digest, now) = (digest_of(link)?, house.clock.now());
     // First, so that nobody is told what is wrong with a pass phrase who has no link.
     let there = invitation::find(&house.data.read()?, &digest, now)?.ok_or(directory::Error::NoSuchInvitation)?;
-    let credential = Credential::new(&there.address, &password.0, &*house.random, now)?;
+    let salt = account::salt(&house.data.read()?, &there.address)?;
+    let credential = Credential::renewed(&there.address, &password.0, &*house.random, now, salt)?;
     let done = house
         .data
         .write_blocking(move |txn| invitation::accept(txn, &digest, &credential, now).map_err(Error::from))?;

@@ -7,6 +7,7 @@ mod alias;
 mod appliance;
 mod cert;
 mod check;
+mod device;
 mod dns;
 mod domain;
 mod init;
@@ -17,6 +18,7 @@ mod salvage;
 mod token;
 
 pub(super) use account::{delete_due, link_of, new_link, remove_closed};
+pub(super) use device::profile_link_of;
 pub(super) use dns::Form as DnsForm;
 pub(super) use dns::facts as dns_facts;
 pub(super) use init::init;
@@ -104,6 +106,23 @@ pub(super) enum Request {
     AliasList,
     AliasDelete {
         alias: String,
+    },
+    DeviceAdd {
+        address: String,
+        name: String,
+        password: Secret,
+    },
+    DeviceLink {
+        address: String,
+        name: String,
+        link: Secret,
+    },
+    DeviceList {
+        address: String,
+    },
+    DeviceRemove {
+        address: String,
+        id: u32,
     },
     DomainAdd {
         domain: String,
@@ -336,6 +355,10 @@ pub(super) fn attempt(house: &House, request: &Request) -> Done {
         Request::AliasAdd { alias, targets } => alias::add(house, alias, targets),
         Request::AliasList => alias::list(house),
         Request::AliasDelete { alias } => alias::delete(house, alias),
+        Request::DeviceAdd { address, name, password } => device::add(house, address, name, password),
+        Request::DeviceLink { address, name, link } => device::link(house, address, name, link),
+        Request::DeviceList { address } => device::list(house, address),
+        Request::DeviceRemove { address, id } => device::remove(house, address, *id),
         Request::DomainAdd { domain } => domain::add(house, domain),
         Request::DomainList => domain::list(house),
         Request::DomainDelete { domain } => domain::delete(house, domain),

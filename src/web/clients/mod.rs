@@ -24,6 +24,9 @@ use axum::Router;
 use axum::routing::get;
 use http::StatusCode;
 
+pub(in crate::web) use programs::{Kind, Way, ways};
+pub(in crate::web) use xml::escaped;
+
 use super::home::{Asked, Household, Part};
 use crate::directory::Address;
 use crate::directory::manage::domain;

@@ -4,14 +4,14 @@ use crate::appliance::dnsguide::{Service, services};
 use crate::settings::Settings;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::web) enum Kind {
     Imap,
     Smtp,
 }
 
 /// One way to a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Way {
+pub(in crate::web) struct Way {
     pub kind: Kind,
     pub port: u16,
     /// Encrypted from the first byte; else by STARTTLS.
@@ -20,7 +20,7 @@ pub(super) struct Way {
 
 /// All that are open, the best of each kind first. `None` while mail cannot both be read and sent: with half a set-up a
 /// program is worse off than with none.
-pub(super) fn ways(settings: &Settings) -> Option<Vec<Way>> {
+pub(in crate::web) fn ways(settings: &Settings) -> Option<Vec<Way>> {
     const ORDER: [(Service, Kind, bool); 4] = [
         (Service::Imaps, Kind::Imap, true),
         (Service::Imap, Kind::Imap, false),

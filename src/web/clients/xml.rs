@@ -11,7 +11,7 @@ const DEPTH: usize = 16;
 const ELEMENTS: usize = 200;
 
 /// As text of an element or value of an attribute. What XML 1.0 cannot say at all (2.2) becomes U+FFFD.
-pub(super) fn escaped(text: &str) -> Cow<'_, str> {
+pub(in crate::web) fn escaped(text: &str) -> Cow<'_, str> {
     let plain = |c: char| is_character(c) && !matches!(c, '&' | '<' | '>' | '"' | '\'' | '\r' | '\n' | '\t');
     if text.chars().all(plain) {
         return Cow::Borrowed(text);

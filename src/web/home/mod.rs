@@ -44,6 +44,11 @@ impl Part {
         Part { router, any_case: Vec::new() }
     }
 
+    #[cfg(test)]
+    pub(in crate::web) fn into_router(self) -> Router {
+        self.router
+    }
+
     /// Paths that begin like this (in lower case) are the part's in whatever case they are written, and reach it in lower
     /// case.
     pub(in crate::web) fn in_any_case(mut self, start: &'static str) -> Part {

@@ -124,6 +124,7 @@ fn answer(ask: Ask) -> Answer {
             iterations: 4096,
             stored_key: [2; 32],
             server_key: [3; 32],
+            devices: Vec::new(),
             nonce: "nonce".into(),
         })),
         Ask::Sasl(_) => Answer::Sasl(SaslAnswer::Rejected),

@@ -14,7 +14,7 @@ pub fn run(input: &[u8]) {
     let account = |table| account::reads_back(table, value);
     let directory = |table| directory::reads_back(table, value);
     let queue = |table| queue::reads_back(table, value);
-    let same = match first % 23 {
+    let same = match first % 24 {
         0 => account(Table::Ledger).ok(),
         1 => account(Table::Mailboxes).ok(),
         2 => account(Table::Messages).ok(),
@@ -37,6 +37,7 @@ pub fn run(input: &[u8]) {
         20 => directory(Table::DkimKeys).ok(),
         21 => directory(Table::Invitations).ok(),
         22 => directory(Table::ApiTokens).ok(),
+        23 => directory(Table::Devices).ok(),
         _ => match value.split_first() {
             Some((0, value)) => structure(value),
             Some((_, value)) => facts(value),
