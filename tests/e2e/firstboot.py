@@ -99,20 +99,29 @@ class Box(House):
     def code(self):
         return re.search(r"^code (\S+)$", (self.data / "setup" / "shown").read_text(), re.M)[1]
 
-    def offer(self, directory):
-        """As if this authority were the one that homepost comes with."""
+    def settings(self, **acme):
         path = self.data / "settings.toml"
         text = path.read_text()
-        for key, value in (("offered", directory), ("root", "root.pem")):
+        for key, value in acme.items():
             text, count = re.subn(rf"(?m)^{key} = .*$", f'{key} = "{value}"', text)
             assert count == 1, (key, text)
         path.write_text(text)
+
+    def reload(self):
+        before = self.log.read_text().count("reloaded")
+        self.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: self.log.read_text().count("reloaded") > before, 60, self.tail)
 
 
 def secure(trust, host, port):
     """TLS to the box under a name of its, with a certificate that has to be good for that name."""
     plain = world.connect(host, port)
     return trust.wrap_socket(plain, server_hostname=host)
+
+
+def certificate(trust):
+    with secure(trust, HOST, 993) as tls:
+        return tls.getpeercert(True)
 
 
 def get(trust, host, path):
@@ -138,7 +147,8 @@ def walk(box, authority, office):
                 steps.append(rest)
                 if rest == "sheet":
                     shutil.copy(authority.folder / "root.pem", box.data / "root.pem")
-                    box.offer(authority.directory)
+                    # As if this authority were the one that homepost comes with.
+                    box.settings(offered=authority.directory, root="root.pem")
                 continue
             if word == "failed":
                 raise AssertionError(f"after {steps[-1:]}: {rest}\n{box.tail()}")
@@ -236,8 +246,28 @@ def main():
             rows = [row for row in box.json("dns", "check", DOMAIN)["records"] if row.get("publish", True)]
             wrong = [(row["name"], row["type"], row["words"]) for row in rows if row["state"] != "right"]
             same(wrong, [], "records that are not right")
-        box.stop()
-        same(box.check(), "", "check")
+        for challenge in ("tls-alpn-01", "http-01", "dns-01"):
+            with checks(f"a certificate comes by {challenge}, at the port where it belongs"):
+                if challenge == "dns-01":
+                    box.run("dns", "use", "rfc2136", "--server", NAMES, "--key-name", "home", "--secret-stdin", input=KEY + "\n")
+                box.settings(challenge=challenge)
+                box.reload()
+                before = certificate(trust)
+                seen = [box.log.read_text().count("port 80 is open"), bind.log.read_text().count("_acme-challenge")]
+                box.run("cert", "renew", "--force", HOST)
+                wait_for(lambda: certificate(trust) != before, 90, box.tail)
+                now = [box.log.read_text().count("port 80 is open"), bind.log.read_text().count("_acme-challenge")]
+                same([one > two for one, two in zip(now, seen)], [challenge == "http-01", challenge == "dns-01"], "80, DNS")
+                assert not world.answers(BOX, 80), "80 is open still"
+                same(bind.dig(f"_acme-challenge.{HOST}", "TXT"), [], "left in the DNS")
+        with checks("the records are pushed to the domain's name server, and there is nothing to do"):
+            box.run("dns", "push", DOMAIN, "--yes", "--take-over", "all")
+            rows = box.json("dns", "check", DOMAIN)["records"]
+            same([row["name"] for row in rows if row.get("publish", True) and row["state"] != "right"], [], "not right")
+            assert '"google-site-verification=x"' in bind.dig(DOMAIN, "TXT"), bind.dig(DOMAIN, "TXT")
+        with checks("it ends as it should, and check passes"):
+            box.stop()
+            same(box.check(), "", "check")
     finally:
         for thing in reversed(things):
             thing.end(*([checks.failed > 0] if isinstance(thing, Box) else []))
