@@ -80,7 +80,7 @@ acme: ## certificates from an authority: challenges, rehearsal, names that fail,
 	@scripts/test binary acme
 
 wizard: ## the set-up on 8080 in a real browser, to the first letter read; screenshots in target/e2e/wizard-shots
-	@scripts/need build python acme browser
+	@scripts/need build python acme dns browser
 	@scripts/test binary wizard
 
 firstboot: ## the whole set-up in a small world of network namespaces: BIND, an authority, somebody else's Postfix, the real ports

@@ -9,6 +9,8 @@ pub struct Attached {
     six: Vec<(u128, u32)>,
     /// Whether there is a way out of the house.
     pub way_out: bool,
+    /// Where that way begins, over IPv4.
+    pub gateway: Option<Ipv4Addr>,
 }
 
 impl Attached {
@@ -21,7 +23,10 @@ impl Attached {
             let hex = |at: usize| fields.get(at).and_then(|text| u32::from_str_radix(text, 16).ok()).map(u32::from_be);
             let (Some(to), Some(gateway), Some(mask)) = (hex(1), hex(2), hex(7)) else { continue };
             match (mask, gateway) {
-                (0, _) => attached.way_out = true,
+                (0, gateway) => {
+                    attached.way_out = true;
+                    attached.gateway = Some(Ipv4Addr::from(gateway)).filter(|gateway| !gateway.is_unspecified());
+                }
                 (mask, 0) if fields[0] != "lo" => attached.four.push((to & mask, mask)),
                 _ => {}
             }

@@ -21,6 +21,7 @@ pub mod listen;
 pub mod local;
 pub mod mdns;
 mod outward;
+pub mod probe;
 pub mod tls;
 mod wire;
 

@@ -83,6 +83,10 @@ impl Folder {
         }
     }
 
+    pub fn is_ready(&self) -> bool {
+        self.ready().exists()
+    }
+
     /// The certificate that the server made for itself, and its key. `None` if there is none yet.
     pub fn pair(&self) -> io::Result<Option<Pair>> {
         read_pair(&self.0.join("tls/cert.pem"), &self.0.join("tls/key.pem"))

@@ -134,7 +134,7 @@ mod tests {
                 delivery(settings),
                 free_guesses(settings),
                 (store.checkpoint_bytes, store.staged_bytes),
-                policy::of(settings),
+                (policy::of(settings), &settings.relay, &settings.line),
                 (
                     certificates(settings),
                     challenge_spec(settings, Shift::default()),
@@ -161,7 +161,7 @@ mod tests {
                 }
                 Kind::Url => "\"https://ca.example.test/dir\"".to_owned(),
                 Kind::MailAddress => "\"anna@example.test\"".to_owned(),
-                Kind::Word | Kind::Line | Kind::File => "\"word\"".to_owned(),
+                Kind::Word | Kind::Line | Kind::File | Kind::Words { .. } => "\"word\"".to_owned(),
                 Kind::Choice { of, .. } => format!("\"{}\"", of[of.len() - 1]),
                 Kind::Switch { default } => (!default).to_string(),
                 Kind::Port { default } => (default + 1).to_string(),

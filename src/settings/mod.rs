@@ -24,7 +24,7 @@ mod value;
 
 pub use help::{default_file, reference};
 pub use table::{
-    Acme, DNS_METHODS, Def, Dns, ImapLimits, Kind, LoginLimits, SECTIONS, Section, SmtpLimits, StoreLimits,
+    Acme, DNS_METHODS, Def, Dns, ImapLimits, Kind, Line, LoginLimits, Relay, SECTIONS, Section, SmtpLimits, StoreLimits,
 };
 pub use value::Value;
 
@@ -44,6 +44,8 @@ pub struct Settings {
     /// `testing`, `enforce` or `none` (RFC 8461 5).
     pub mta_sts_mode: String,
     pub dns: Dns,
+    pub relay: Relay,
+    pub line: Line,
     pub limits: Limits,
 }
 

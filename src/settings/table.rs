@@ -24,6 +24,10 @@ pub enum Kind {
     Word,
     /// Whatever can be seen, without blanks, up to 1000 bytes; empty for none.
     Line,
+    /// Words of visible characters, with a space between them: names of hosts with or without a port, and the like.
+    Words {
+        default: &'static str,
+    },
     /// A file by its path within the data folder (the server can read no others); empty for none.
     File,
     /// One of these words.
@@ -312,6 +316,97 @@ pub struct Acme {
 /// What others are told to do when the way here cannot be secured; the first is where every household begins.
 pub(super) const POLICIES: &[&str] = &["testing", "enforce", "none"];
 
+/// What the line test asks, and whom.
+const LINE: Section = Section {
+    path: "line",
+    about: "Whom the set-up asks when it measures the internet line. Nobody is asked before somebody presses the button there.",
+    shown: false,
+    settings: &[
+        Def {
+            key: "line.targets",
+            kind: Kind::Words {
+                default: "gmail-smtp-in.l.google.com mx01.mail.icloud.com in1-smtp.messagingengine.com",
+            },
+            help: "Mail servers of several owners, to see whether letters get out: each is greeted on port 25 (or another, as \
+                   host:port) and gets no letter.",
+        },
+        Def {
+            key: "line.control",
+            kind: Kind::Words { default: "acme-v02.api.letsencrypt.org one.one.one.one" },
+            help: "Servers that are reached on port 443 wherever there is an internet, to tell a blocked port from a dead line.",
+        },
+        Def {
+            key: "line.mirror",
+            kind: Kind::Word,
+            help: "A name whose address is that of whoever asks for it. Empty: myip.opendns.com.",
+        },
+        Def {
+            key: "line.mirror_servers",
+            kind: Kind::Words { default: "208.67.222.222 2620:119:35::35" },
+            help: "The name servers that answer so, by their addresses, one of each kind.",
+        },
+        Def {
+            key: "line.lists",
+            kind: Kind::Words { default: "zen.spamhaus.org bl.spamcop.net" },
+            help: "Block lists that are asked for the address of the line.",
+        },
+        Def {
+            key: "line.router",
+            kind: Kind::Words { default: "" },
+            help: "Where the router answers questions for its outer address (NAT-PMP). Empty: where the way out begins.",
+        },
+    ],
+};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    pub targets: String,
+    pub control: String,
+    pub mirror: String,
+    pub mirror_servers: String,
+    pub lists: String,
+    pub router: String,
+}
+
+pub(super) const RELAY_TLS: &[&str] = &["implicit", "starttls"];
+
+const RELAY: Section = Section {
+    path: "relay",
+    about: "A server of somebody else's (a smarthost) that letters leave through, where the line cannot send them itself. Its \
+            password is not here: the set-up page keeps it in a file of its own. It is used when this server sends.",
+    shown: true,
+    settings: &[
+        Def { key: "relay.host", kind: Kind::Words { default: "" }, help: "Its name. Empty: no relay." },
+        Def { key: "relay.port", kind: Kind::Port { default: 465 }, help: "Its port, 465 or 587." },
+        Def {
+            key: "relay.tls",
+            kind: Kind::Choice { default: "implicit", of: RELAY_TLS },
+            help: "implicit: encrypted from the first byte, as on 465. starttls: encrypted after the greeting, as on 587.",
+        },
+        Def {
+            key: "relay.user",
+            kind: Kind::Words { default: "" },
+            help: "The user name there. Empty: it wants none.",
+        },
+        Def {
+            key: "relay.spf",
+            kind: Kind::Words { default: "" },
+            help: "What stands for it in SPF records, as include:_spf.provider.example. Empty: not known.",
+        },
+    ],
+};
+
+/// Without a host there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Relay {
+    pub host: String,
+    pub port: u16,
+    /// `implicit` or `starttls`.
+    pub tls: String,
+    pub user: String,
+    pub spf: String,
+}
+
 const MTA_STS: Section = Section {
     path: "mta_sts",
     about: "What other servers are told about mail to you: that it has to come encrypted, to a server with the right name.",
@@ -380,7 +475,7 @@ section! { StoreLimits, "limits.store", "How the disk and the memory are used.",
 }
 
 /// Every section, in the order of the file.
-pub const SECTIONS: [Section; 14] = [
+pub const SECTIONS: [Section; 16] = [
     TOP,
     listener!("smtp", true, 25, "Mail from other servers. Without it you only get mail from yourself."),
     listener!("submissions", true, 465, "Mail that your own mail programs send, encrypted from the first byte."),
@@ -396,6 +491,8 @@ pub const SECTIONS: [Section; 14] = [
     ACME,
     MTA_STS,
     DNS,
+    RELAY,
+    LINE,
     SmtpLimits::SECTION,
     ImapLimits::SECTION,
     LoginLimits::SECTION,
@@ -477,6 +574,23 @@ impl Values {
                 algorithm: self.text("dns.algorithm"),
                 zone: self.text("dns.zone").to_ascii_lowercase(),
                 ask: self.text("dns.ask"),
+            },
+            relay: Relay {
+                host: self.text("relay.host"),
+                port: self.port("relay.port"),
+                tls: self.text("relay.tls"),
+                user: self.text("relay.user"),
+                spf: self.text("relay.spf"),
+            },
+            line: Line {
+                targets: self.text("line.targets"),
+                control: self.text("line.control"),
+                mirror: Some(self.text("line.mirror"))
+                    .filter(|name| !name.is_empty())
+                    .unwrap_or_else(|| "myip.opendns.com".to_owned()),
+                mirror_servers: self.text("line.mirror_servers"),
+                lists: self.text("line.lists"),
+                router: self.text("line.router"),
             },
             limits: Limits {
                 smtp: SmtpLimits::from(self),

@@ -40,6 +40,7 @@ impl Kind {
             Kind::MailAddress => "a mail address like \"anna@example.org\", or empty".to_owned(),
             Kind::Word => "one word of letters, digits, '.', '_' and '-', or empty".to_owned(),
             Kind::Line => "a text without blanks, or empty".to_owned(),
+            Kind::Words { .. } => "words of plain characters with a space between them, or empty".to_owned(),
             Kind::File => "the path of a file within the data folder, or empty".to_owned(),
             Kind::Choice { of, .. } => {
                 format!("one of {}", of.iter().map(|one| format!("\"{one}\"")).collect::<Vec<_>>().join(", "))
@@ -62,7 +63,13 @@ impl Kind {
                 host_name(text.value()).map(Value::Text).ok_or_else(|| format!("\"{}\"", text.value().escape_default()))
             }
             (
-                Kind::Url | Kind::MailAddress | Kind::Word | Kind::Line | Kind::File | Kind::Choice { .. },
+                Kind::Url
+                | Kind::MailAddress
+                | Kind::Word
+                | Kind::Line
+                | Kind::Words { .. }
+                | Kind::File
+                | Kind::Choice { .. },
                 Toml::String(text),
             ) => {
                 let text = text.value();
@@ -108,6 +115,10 @@ impl Kind {
                     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
                 }
                 Kind::Line => visible,
+                Kind::Words { .. } => text.split(' ').all(|word| {
+                    !word.is_empty()
+                        && word.bytes().all(|byte| (0x21..=0x7e).contains(&byte) && byte != b'"' && byte != b'\\')
+                }),
                 Kind::File => {
                     let plain = |part: &str| !matches!(part, "" | "." | "..");
                     !text.chars().any(char::is_control) && text.split('/').all(plain)
@@ -134,7 +145,7 @@ impl Kind {
             Kind::Switch { default } => Some(Value::Switch(*default)),
             Kind::Port { default } => Some(Value::Number(u64::from(*default))),
             Kind::Url | Kind::MailAddress | Kind::Word | Kind::Line | Kind::File => Some(Value::Text(String::new())),
-            Kind::Choice { default, .. } => Some(Value::Text((*default).to_owned())),
+            Kind::Choice { default, .. } | Kind::Words { default } => Some(Value::Text((*default).to_owned())),
             Kind::Count { default, .. } | Kind::Size { default, .. } | Kind::Time { default, .. } => {
                 Some(Value::Number(*default))
             }

@@ -151,7 +151,7 @@ class Box(House):
             at = text.index(f"[{section}]\n")
             end = text.find("\n[", at + 1)
             end = len(text) if end < 0 else end
-            part, count = re.subn(rf"(?m)^{name} = .*$", lambda _: f"{name} = {value}", text[at:end])
+            part, count = re.subn(rf"(?m)^(?:# )?{name} = .*$", lambda _: f"{name} = {value}", text[at:end])
             assert count == 1, (key, part)
             text = text[:at] + part + text[end:]
         path.write_text(text)

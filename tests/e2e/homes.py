@@ -11,64 +11,18 @@ import http.client
 import http.server
 import html
 import json
-import os
-import pathlib
 import re
 import shutil
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 import time
-import urllib.parse
 
 from acme import World, free_port, wait_for
-from bind import Bind
-from house import TARGET, Checks, House, anyone, same
+from house import Checks, anyone, same
+from town import SEEN, Names, Net, inside, leave, run
 from wizard import PHRASE, Fresh, Visitor
-
-FOLDER = TARGET / "e2e" / f"homes-{os.getpid()}"
-CLOCK = pathlib.Path("/run/homepost/clock")
-OWN = "25.1.2.3"
-
-
-def run(*words):
-    subprocess.run(words, check=True, stdin=subprocess.DEVNULL)
-
-
-def inside():
-    """Once more, in namespaces of its own, and for who is not root in a user namespace too."""
-    kind = ["unshare"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user"]
-    words = [*kind, "--net", "--mount", "--kill-child", "--fork", sys.executable, __file__, "inside", *sys.argv[1:]]
-    os.execvp(words[0], words)
-
-
-class Net:
-    """The network of the house: a card with the world's address, and a way out that can be taken away."""
-
-    def __init__(self):
-        run("ip", "link", "set", "lo", "up")
-        run("ip", "link", "add", "wan", "type", "veth", "peer", "name", "isp")
-        run("ip", "link", "set", "isp", "up")
-        run("ip", "addr", "add", f"{OWN}/24", "dev", "wan")
-        run("ip", "link", "set", "wan", "up")
-        self.way_out(True)
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        (FOLDER / "resolv.conf").write_text("nameserver 127.0.0.1\n")
-        run("mount", "--bind", str(FOLDER / "resolv.conf"), "/etc/resolv.conf")
-        run("mount", "-t", "tmpfs", "none", "/run")
-        CLOCK.parent.mkdir()
-        self.clock(True)
-
-    def way_out(self, there):
-        subprocess.run(["ip", "route", "del", "default"], stderr=subprocess.DEVNULL)
-        if there:
-            run("ip", "route", "add", "default", "via", "25.1.2.1", "dev", "wan")
-
-    def clock(self, trusted):
-        CLOCK.write_text("trusted\n" if trusted else "not checked\n")
-
 
 class Home(Fresh):
     """A folder on its way, and a visitor at its pages."""
@@ -307,20 +261,182 @@ def wrong_clock(check, net):
         world.end()
 
 
-PARTS = {"certificate": certificate, "clock": wrong_clock}
+# ---- the line
+
+class Greeter:
+    """Answers every connection to an address with the same words."""
+
+    def __init__(self, address, port, words):
+        self.words = words
+        self.socket = socket.create_server((address, port))
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                one, _ = self.socket.accept()
+                with one:
+                    one.sendall(self.words)
+                    one.settimeout(2)
+                    one.recv(64)
+            except TimeoutError:
+                pass
+            except OSError:
+                return
+
+    def end(self):
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+
+class Router:
+    """Answers NAT-PMP with the address it has on its outer side."""
+
+    def __init__(self, outer):
+        self.outer = outer
+        self.socket = socket.socket(type=socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 5351))
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            question, who = self.socket.recvfrom(64)
+            if self.outer and question == b"\0\0":
+                self.socket.sendto(b"\0\x80\0\0\0\0\0\1" + socket.inet_aton(self.outer), who)
+
+
+def line(check, net):
+    for last in (1, 2, 3, 9):
+        run("ip", "addr", "add", f"10.9.0.{last}/32", "dev", "lo")
+    world, router = Names(), Router(SEEN)
+    home = Home("homes-line")
+    servers = [Greeter(f"10.9.0.{last}", 25, b"220 mx ready\r\n") for last in (1, 2, 3)]
+    web = Greeter("10.9.0.9", 443, b"")
+    try:
+        home.found()
+        home.settings(line__targets="a.mx.test b.mx.test c.mx.test", line__control="web.mx.test", line__mirror="mirror.test",
+                      line__mirror_servers="127.0.0.1", line__lists="list.test", line__router="127.0.0.1")
+
+        def measure(*wanted):
+            home.visitor.fill("line", do="again")
+            wait_for(lambda: home.state("line")["state"] != "waiting", 120, "it is still measured")
+            return home.says("line", *wanted, seconds=5)
+
+        with check("line: before anything is asked the page says whom and what"):
+            page = home.page("line")
+            assert "a connection to port 25 of gmail-smtp-in.l.google.com" in page and "without a letter" in page, page
+            assert "Block lists whether zen.spamhaus.org" in page, page
+        home.named("smith.test")
+        home.reload()
+        with check("line: a good one, and its address is unknown to change until it was seen twice"):
+            measure("Direct", "Your line can run mail by itself.", "Letters out, over IPv4 ✓ open",
+                    f"Your address is your own ✓ {SEEN}, not shared", "Name for the address (PTR) ✓ yours",
+                    "Block list list.test ✓ not on it", "Your address stays the same … not known",
+                    "Letters in, over IPv4 … can only be seen from outside", "Letters out, over IPv6 … no address of this kind")
+            measure("Your address stays the same ✓ stays")
+        with check("line: a list that cannot be asked lists nobody, a home's list is no reproach, a bad name is one"):
+            for code, words in (("127.255.255.254", "… it does not answer through this name server"),
+                                ("127.0.0.10", "✓ listed as a home, which is normal")):
+                world.listed = code
+                world.start()
+                measure("Direct", f"Block list list.test {words}")
+            world.listed = "127.0.0.2"
+            world.start()
+            measure("Direct in, relay out", "Your address has a bad name.", "list.test says: spam was sent from it.")
+            world.listed = ""
+        with check("line: an address without a name, and one with the provider's"):
+            world.ptr = ""
+            world.start()
+            measure("Direct in, relay out", "Your address has no name of yours", "→ your provider must set it")
+            world.ptr = "p7.pool.provider.test."
+            world.start()
+            measure("→ p7.pool.provider.test; your provider must change it")
+            world.ptr = "mail.smith.test."
+        with check("line: an address that changes is said to"):
+            world.seen = "25.7.7.8"
+            world.start()
+            measure("… changes; the records have to follow")
+            world.seen = SEEN
+            world.start()
+            measure("… changes; the records have to follow")
+        with check("line: an address shared with other homes is named"):
+            router.outer = "100.64.1.2"
+            measure("Gateway", "Your provider shares one address among many homes, so no one can reach you.",
+                    "✕ shared with other homes (CGNAT)")
+            router.outer = SEEN
+        with check("line: mail servers that refuse us are told from a port that is blocked"):
+            for server in servers:
+                server.words = b"554 no mail from there\r\n"
+            measure("Letters from your address are refused.", "answered 554")
+            for server in servers:
+                server.end()
+            measure("Direct in, relay out", "Your provider blocks sending.", "Ask your provider to open port 25",
+                    "✕ blocked by the provider")
+        with check("line: where nothing answers at all the line is down, not blocked"):
+            web.end()
+            measure("House only for now", "there is no internet.")
+        with check("line: no name server is said to be that"):
+            world.end()
+            measure("House only for now", "no name on the internet can be looked up", "Restart the router")
+        with check("line: without a way out it is measured when there is one again"):
+            net.way_out(False)
+            home.visitor.fill("line", do="again")
+            home.says("line", "There is no way out of the house. I measure when it is back.")
+            same(home.state("line")["words"], "waits for the internet")
+            assert "There is no internet. Go on all the same" in home.page("network"), home.page("network")
+            home.kill()
+            home.serve()
+            net.way_out(True)
+            wait_for(lambda: home.state("line")["state"] == "done", 60, "it is not measured")
+
+        home.visitor = Visitor(home)
+        home.visitor.fill_at("/sign-in", phrase=PHRASE)
+        with check("relay: what is wrong is said beside its field, and nothing is kept"):
+            for fields, words in (({"host": "", "port": "465"}, "Type the name of the relay"),
+                                  ({"host": "not a name", "port": "465"}, "That is not the name of a server."),
+                                  ({"host": "smtp.p.test", "port": "0"}, "A port is a number from 1 to 65535"),
+                                  ({"host": "smtp.p.test", "port": "465", "password": "x"}, "A password belongs to a user name"),
+                                  ({"host": "smtp.p.test", "port": "465", "spf": "all +all"}, "no part of an SPF record")):
+                reply = home.visitor.fill("line", do="relay", **fields)
+                assert reply.startswith("HTTP/1.1 422 ") and words in words_of(reply), (fields, words_of(reply))
+            assert 'host = ""' in (home.data / "settings.toml").read_text()
+        with check("relay: its password is the owner's only and said nowhere, and the SPF record names it"):
+            home.visitor.fill("line", do="relay", host="smtp.provider.test", port="587", tls="starttls", user="anna",
+                              password="correct-horse-7", spf="include:_spf.provider.test")
+            file = home.data / "relay-password"
+            same((file.read_text(), file.stat().st_mode & 0o777), ("correct-horse-7", 0o600))
+            host = f"127.0.0.1:{home.port(8080)}"
+            cookies = "; ".join(f"{name}={value}" for name, value in home.visitor.cookies.items())
+            page = home.get("/step/line", more=f"Cookie: {cookies}\r\n").decode()
+            assert "smtp.provider.test" in page and "there is one; empty keeps it" in page, words_of(page)
+            said = page + (home.data / "settings.toml").read_text() + home.log.read_text()
+            assert "correct-horse" not in said + home.run("setup", "--json").stdout, "it was said"
+            spf = next(r["value"] for r in home.json("dns", "records", "smith.test") if r["value"] and r["value"].startswith("v=spf1 mx"))
+            assert "include:_spf.provider.test" in spf, spf
+            home.visitor.fill("line", do="relay", host="smtp.provider.test", port="465", tls="implicit", user="anna", password="")
+            same(file.read_text(), "correct-horse-7", "an empty one keeps it")
+            home.visitor.fill("line", do="no-relay")
+            assert not file.exists() and "Send through a relay" in home.page("line")
+    finally:
+        home.end(keep=check.failed > 0)
+        world.end()
+        router.socket.close()
+        for one in [*servers, web]:
+            one.end()
+
+
+PARTS = {"certificate": certificate, "clock": wrong_clock, "line": line}
 
 
 def main():
     if sys.argv[1:2] != ["inside"]:
-        inside()
+        inside(__file__)
     check = Checks()
-    try:
-        net = Net()
-        for name in sys.argv[2:] or PARTS:
-            PARTS[name](check, net)
-    finally:
-        if not check.failed:
-            shutil.rmtree(FOLDER, ignore_errors=True)
+    net = Net()
+    for name in sys.argv[2:] or PARTS:
+        PARTS[name](check, net)
+    leave()
     check.end()
 
 

@@ -153,8 +153,25 @@ try {
   await heading("Your internet line");
   await seen("line");
   await button("Measure my line");
+  await seen("line-measuring");
   for (let tries = 0; tries < 60 && (await page.locator("progress:not([max])").count()); tries += 1) await page.waitForTimeout(500);
+  await page.getByText("What I measured").waitFor();
   await seen("line-measured");
+  if (mode === "keyboard") {
+    await reach(page.getByText("Send through a relay"));
+    if (!(await page.locator("#relay").evaluate((one) => one.open))) await page.keyboard.press("Enter");
+  } else if (!(await page.locator("#relay[open]").count())) await page.getByText("Send through a relay").click();
+  await fill("Server", "smtp.provider.test");
+  await fill("Password", "secret");
+  await button("Keep the relay");
+  await page.locator("#user-wrong").waitFor();
+  await seen("relay-wrong");
+  await fill("User name", "anna");
+  await fill("Password", "secret");
+  await fill("What stands for it in SPF records", "include:_spf.provider.test");
+  await button("Keep the relay");
+  await page.getByText("Your relay: smtp.provider.test").waitFor();
+  await seen("relay");
   await link("Go on");
 
   await heading("Your domain");

@@ -20,6 +20,7 @@ import urllib.parse
 
 from acme import Box, World
 from house import BINARY, ROOT, TARGET, Checks, anyone, same
+from town import Names, Net, inside, leave, run
 
 SHOTS = TARGET / "e2e" / "wizard-shots"
 PHRASE = "river oak lantern moon"
@@ -79,7 +80,7 @@ class Fresh(Box):
 def walk(checks, mode):
     house = Fresh(f"wizard-{mode}")
     (house.folder / "world").mkdir()
-    world = World(house.folder / "world")
+    world, names = World(house.folder / "world"), Names()
     shots = SHOTS / mode
     try:
         _, directory = world.pebble("ca", house.port(80), house.port(443))
@@ -105,7 +106,10 @@ def walk(checks, mode):
                         if rest == "sheet":
                             # The folder has settings now; no test asks a real authority.
                             shutil.copy(world.folder / "root.pem", house.data / "root.pem")
-                            house.settings(offered=directory, root="root.pem")
+                            house.settings(offered=directory, root="root.pem", line__targets="a.mx.test b.mx.test",
+                                           line__control="web.mx.test", line__mirror="mirror.test",
+                                           line__mirror_servers="127.0.0.1", line__lists="list.test",
+                                           line__router="127.0.0.1")
                     elif word == "letter":
                         write(house, rest)
                         browser.stdin.write("sent\n")
@@ -150,6 +154,7 @@ def walk(checks, mode):
     finally:
         house.end(keep=checks.failed > 0)
         world.end()
+        names.end()
 
 
 def write(house, address):
@@ -314,12 +319,18 @@ def strangers(checks):
 
 
 def main():
+    if sys.argv[1:2] != ["inside"]:
+        inside(__file__)
+    Net()
+    for last in (1, 2, 3, 9):
+        run("ip", "addr", "add", f"10.9.0.{last}/32", "dev", "lo")
     checks = Checks()
     strangers(checks)
     within_the_house(checks)
-    for mode in sys.argv[1:] or ("desktop", "phone", "keyboard", "plain"):
+    for mode in sys.argv[2:] or ("desktop", "phone", "keyboard", "plain"):
         if mode != "none":
             walk(checks, mode)
+    leave()
     checks.end()
 
 

@@ -42,7 +42,7 @@ pub fn gather(
         addresses: addresses.to_vec(),
         certificate: chain.and_then(certificate),
         signed: None,
-        outbound: Outbound::Direct,
+        outbound: outbound(settings),
         authorities: authorities.to_vec(),
         pacc: pacc::document(settings, &domain).map(|document| pacc::digest(&document)),
         policy: policy::of(settings),
@@ -50,6 +50,16 @@ pub fn gather(
         host,
         domain,
     })
+}
+
+/// Letters leave by themselves, or through the relay that the settings name.
+fn outbound(settings: &Settings) -> Outbound {
+    let relay = &settings.relay;
+    match (relay.host.is_empty(), super::is_mechanism(&relay.spf)) {
+        (true, _) => Outbound::Direct,
+        (false, true) => Outbound::Relay(relay.spf.clone()),
+        (false, false) => Outbound::UnknownRelay,
+    }
 }
 
 /// Each service that programs look for, with its port if it is open.

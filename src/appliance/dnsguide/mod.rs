@@ -92,6 +92,11 @@ fn relative(name: &str, domain: &str) -> Option<String> {
     name.strip_suffix(domain)?.strip_suffix('.').map(str::to_owned)
 }
 
+/// Whether this can stand in an SPF record for a relay: `include:_spf.provider.example`, `ip4:192.0.2.7`.
+pub fn is_mechanism(text: &str) -> bool {
+    spf::check_mechanism(text).is_ok()
+}
+
 /// Whether `name` is `domain` or lies in it; `notexample.org` does not lie in `example.org`.
 pub fn is_in(name: &str, domain: &str) -> bool {
     relative(name, domain).is_some()

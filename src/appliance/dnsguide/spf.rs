@@ -23,7 +23,7 @@ pub(super) fn of_host() -> String {
 }
 
 /// `include:`, `ip4:`, `ip6:`, `a:`, `mx:` or `exists:` with something behind it, and nothing more than that.
-fn check_mechanism(text: &str) -> Result<(), Refused> {
+pub(super) fn check_mechanism(text: &str) -> Result<(), Refused> {
     let known = ["include:", "ip4:", "ip6:", "a:", "mx:", "exists:"];
     let rest = known.iter().find_map(|start| text.strip_prefix(start));
     let fine = |rest: &str| {

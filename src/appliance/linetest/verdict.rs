@@ -46,15 +46,15 @@ pub fn judge(evidence: &Evidence) -> Judged {
         return judged(
             Verdict::HouseOnly,
             "Everything works inside the house; there is no internet.",
-            "Plug the box into your router, or see whether the router has lost its line. I test again each day.",
+            "Plug the box into your router, or see whether the router has lost its line. Then measure again.",
         );
     }
     if no_names && !goes_out {
         return judged(
             Verdict::HouseOnly,
             "Everything works inside the house; no name on the internet can be looked up.",
-            "Your router's name service does not answer. Restart the router; if that does not help, ask your provider. I test \
-             again each day.",
+            "Your router's name service does not answer. Restart the router; if that does not help, ask your provider. Then \
+             measure again.",
         );
     }
     if evidence.is_behind_shared_address() && evidence.in_six != Inbound::Open {
@@ -69,7 +69,7 @@ pub fn judge(evidence: &Evidence) -> Judged {
         return judged(
             Verdict::HouseOnly,
             "Everything works inside the house; your router keeps letters out.",
-            "Open port 25 in your router for this box, under port forwarding or port sharing. I test again each day.",
+            "Open port 25 in your router for this box, under port forwarding or port sharing. Then measure again.",
         );
     }
     let blocked = Outbound::ProviderBlocks;
@@ -123,7 +123,7 @@ pub fn judge(evidence: &Evidence) -> Judged {
     judged(
         Verdict::HouseOnly,
         "Everything works inside the house; too little is known about your line.",
-        "Go on with the set-up. I test again each day.",
+        "Go on with the set-up, and measure again later.",
     )
 }
 
@@ -175,6 +175,8 @@ impl Judged {
             advice: self.advice.clone(),
             measured,
             at: at.seconds(),
+            address: None,
+            changed: false,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Origin, Step};
+use super::{Origin, Relay, Step};
 
 /// A pass phrase on its way to its hash. It has no `Debug` (W5).
 #[derive(Clone, PartialEq, Eq)]
@@ -44,6 +44,11 @@ pub enum Answer {
         take_over: bool,
     },
     HouseOnly,
+    /// Letters are to leave through this relay; without a host through none. An empty password leaves the one that is there.
+    Relay {
+        relay: Relay,
+        password: Secret,
+    },
     /// The authority for certificates may be asked: its terms are accepted, and it may write to `contact`, if that is not
     /// empty.
     Authority {

@@ -20,6 +20,21 @@ pub enum Internet {
     Unknown,
 }
 
+/// The server of somebody else's that letters leave through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Relay {
+    /// Empty: none.
+    pub host: String,
+    pub port: u16,
+    /// `implicit` or `starttls`.
+    pub tls: String,
+    pub user: String,
+    /// What stands for it in SPF records; empty: not known.
+    pub spf: String,
+    /// There is one for it; which is said nowhere (W5).
+    pub password: bool,
+}
+
 /// Where certificates come from, and what is known of each name that needs one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Authority {
@@ -78,6 +93,11 @@ pub struct Facts {
     pub seen: Vec<Seen>,
     /// `None` before there is a house.
     pub authority: Option<Authority>,
+    pub relay: Option<Relay>,
+    /// What the line test would ask, and whom.
+    pub plan: Vec<(String, String)>,
+    /// What it is at just now.
+    pub measuring: Option<String>,
 }
 
 impl Facts {
@@ -90,6 +110,9 @@ impl Facts {
             letters: 0,
             seen: Vec::new(),
             authority: None,
+            relay: None,
+            plan: Vec::new(),
+            measuring: None,
         }
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::Time;
 
-use super::{Line, Secret};
+use super::{Line, Relay, Secret};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Job {
@@ -42,7 +42,13 @@ pub enum Job {
     Authority {
         contact: String,
     },
-    Line,
+    Relay {
+        relay: Relay,
+        password: Secret,
+    },
+    Line {
+        before: Option<Before>,
+    },
     Records {
         domain: String,
         host: String,
@@ -57,8 +63,16 @@ pub enum Job {
 impl Job {
     /// Those that take longer than a page can: the page shows that they run, and looks again.
     pub fn is_long(&self) -> bool {
-        matches!(self, Job::Line | Job::Records { .. } | Job::Certificate { .. })
+        matches!(self, Job::Line { .. } | Job::Records { .. } | Job::Certificate { .. })
     }
+}
+
+/// How the world saw the line at the last measurement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Before {
+    pub address: String,
+    /// It had another one still earlier.
+    pub changed: bool,
 }
 
 /// Where mail for a domain goes today.
@@ -123,6 +137,8 @@ pub enum Outcome {
         address: String,
         phrase: Secret,
     },
+    /// The relay is kept.
+    Relayed,
     Line(Line),
     /// `at`: when the domain's own name servers were asked, if they were.
     Records {
@@ -133,6 +149,11 @@ pub enum Outcome {
     Asked,
     /// The person can put it right: the sentence says how.
     Refused(String),
+    /// The same, about a field of the form.
+    Field {
+        field: &'static str,
+        words: String,
+    },
     /// The world failed.
     Failed {
         why: String,

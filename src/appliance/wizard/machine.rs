@@ -10,7 +10,7 @@ use super::answer::line;
 use super::code::{self, Code};
 use super::door::{Pause, Sessions, Token, Who};
 use super::saved::{Admin, Domain, Origin, Person, Saved, Trouble};
-use super::{Answer, Clock, Facts, Internet, Job, Outcome, PieceState, Refusal, Secret, Step};
+use super::{Answer, Before, Clock, Facts, Internet, Job, Outcome, PieceState, Refusal, Relay, Secret, Step};
 
 /// RFC 8375: the domain of a home network, which nobody else has and no name server outside answers for. The administrator's
 /// address is in it until there is a domain.
@@ -214,6 +214,10 @@ impl Wizard {
                 }
                 return Ok(Next::Ask(Job::Authority { contact: line("contact", contact)? }));
             }
+            Answer::Relay { relay, password } => {
+                self.admin()?;
+                return relayed(relay, password);
+            }
             Answer::HouseOnly => {
                 self.admin()?;
                 return Ok(Next::Ask(Job::House));
@@ -409,7 +413,9 @@ impl Wizard {
                 self.saved.later.remove(&Step::Family);
                 told.phrase = Some((address, phrase));
             }
-            (Job::Line, Outcome::Line(line)) => {
+            (Job::Relay { .. }, Outcome::Relayed) => {}
+            (_, Outcome::Field { field, words }) => return Err(Refusal { field: Some(field), words }),
+            (Job::Line { .. }, Outcome::Line(line)) => {
                 self.ended(Step::Line);
                 self.saved.line = Some(line);
             }
@@ -478,7 +484,7 @@ impl Wizard {
 
     fn failed(&mut self, job: &Job, why: String, next: String, not_yet: bool, now: Mono) -> Result<Told, Refusal> {
         let step = match job {
-            Job::Line => Step::Line,
+            Job::Line { .. } => Step::Line,
             Job::Records { .. } => Step::Dns,
             Job::Certificate { .. } => Step::Certificate,
             _ => return Err(Refusal::words(capital(&format!("{why}. {next}")).trim().to_owned())),
@@ -499,7 +505,8 @@ impl Wizard {
         }
         let mut jobs = Vec::new();
         if self.saved.asked.contains(&Step::Line) && facts.internet != Internet::No && self.running.insert(Step::Line) {
-            jobs.push(Job::Line);
+            let seen = self.saved.line.as_ref().and_then(|line| Some((line.address.clone()?, line.changed)));
+            jobs.push(Job::Line { before: seen.map(|(address, changed)| Before { address, changed }) });
         }
         if let Some(Domain::Own { name, host }) = self.saved.domain.clone() {
             let not_yet = self.saved.trouble.get(&Step::Dns).is_some_and(|trouble| trouble.not_yet);
@@ -533,6 +540,27 @@ pub(super) fn is_right(piece: &super::Piece) -> bool {
 
 fn sheet_hash(words: &str) -> blake3::Hash {
     blake3::derive_key("homepost 2026 recovery sheet", words.as_bytes()).into()
+}
+
+/// Everything on one line, and no password without somebody whose it is.
+fn relayed(relay: &Relay, password: &Secret) -> Result<Next, Refusal> {
+    let relay = Relay {
+        host: line("host", &relay.host)?.trim_end_matches('.').to_ascii_lowercase(),
+        user: line("user", &relay.user)?,
+        spf: line("spf", &relay.spf)?,
+        ..relay.clone()
+    };
+    if !relay.host.is_empty() && normal_domain(&relay.host).is_err() {
+        return Err(Refusal::field("host", "That is not the name of a server. One looks like smtp.provider.example."));
+    }
+    if !password.0.is_empty() && relay.user.is_empty() {
+        return Err(Refusal::field("user", "A password belongs to a user name; please type it too."));
+    }
+    // Line breaks would end a command of the dialogue (RFC 4954).
+    if password.0.len() > 512 || password.0.chars().any(char::is_control) {
+        return Err(Refusal::field("password", "There is a control character in it, or it is too long."));
+    }
+    Ok(Next::Ask(Job::Relay { relay, password: password.clone() }))
 }
 
 fn person(field: &'static str, name: &str) -> Result<String, Refusal> {

@@ -61,6 +61,12 @@ pub struct Line {
     /// What was measured: a question, how it came out (`done`, `wait`, `need`, `bad`), and the words for it.
     pub measured: Vec<(String, String, String)>,
     pub at: i64,
+    /// How the world saw us.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// It was another one before.
+    #[serde(default)]
+    pub changed: bool,
 }
 
 /// How something that a job does ended without success, and when it may be tried again by itself.

@@ -192,8 +192,14 @@ impl Asker {
         Err(format!("no name servers of {domain} were found: is it registered, and is the internet reached?{why}"))
     }
 
+    /// Asks one resolver, whosever it is. Errors: why it did not answer.
+    pub async fn resolve_at(&self, resolver: SocketAddr, name: &str, kind: Kind) -> Result<Vec<Found>, String> {
+        let response = self.exchange(resolver, name, number_of(kind), true).await?;
+        if response.is_understood() { Ok(response.answers) } else { Err(response.code_words()) }
+    }
+
     /// Asks the resolvers in turn, until one answers. Errors: what the last one said.
-    async fn resolve(&self, name: &str, kind: Kind) -> Result<Vec<Found>, String> {
+    pub async fn resolve(&self, name: &str, kind: Kind) -> Result<Vec<Found>, String> {
         let mut why = String::new();
         for resolver in &self.resolvers {
             match self.exchange(*resolver, name, number_of(kind), true).await {

@@ -16,7 +16,7 @@ use crate::directory::dkim::NewKeys;
 use crate::directory::manage::account::{self, Shown};
 use crate::directory::manage::domain;
 use crate::net::tls;
-use crate::settings::edit;
+use crate::settings::{Settings, edit};
 
 use super::super::folder::Folder;
 use super::super::house::House;
@@ -34,12 +34,16 @@ pub(in super::super) struct Clerk {
     tell: mpsc::UnboundedSender<Told>,
     runtime: tokio::runtime::Handle,
     clock: SystemClock,
+    /// Added to each port.
+    offset: u16,
+    measuring: super::line::Progress,
 }
 
 impl Clerk {
     /// Within the server's runtime.
-    pub fn new(folder: Folder, held: Held, tell: mpsc::UnboundedSender<Told>) -> Clerk {
-        Clerk { folder, held, tell, runtime: tokio::runtime::Handle::current(), clock: SystemClock::new() }
+    pub fn new(folder: Folder, held: Held, tell: mpsc::UnboundedSender<Told>, offset: u16) -> Clerk {
+        let (runtime, clock) = (tokio::runtime::Handle::current(), SystemClock::new());
+        Clerk { folder, held, tell, runtime, clock, offset, measuring: Arc::default() }
     }
 
     fn house(&self) -> Option<Arc<House>> {
@@ -120,6 +124,28 @@ impl Clerk {
             }
             Job::Records { domain, .. } => super::records::records(&house, domain, self.clock.now())
                 .unwrap_or_else(|error| failed(error.to_string())),
+            Job::Relay { relay, password } => match super::relay::keep(&house, relay, password) {
+                Ok(()) => {
+                    match Settings::load(self.folder.path()) {
+                        Ok(settings) => house.settings.store(settings.into()),
+                        Err(error) => return failed(error.to_string()),
+                    }
+                    Outcome::Relayed
+                }
+                Err((Some(field), words)) => Outcome::Field { field, words },
+                Err((None, why)) => failed(why),
+            },
+            Job::Line { before } => {
+                // As they are written now: before the doors are open nobody reads them anew.
+                let settings = Settings::load(self.folder.path()).map_or_else(|_| house.settings.load_full(), Arc::new);
+                let smtp = &settings.listeners.smtp;
+                let port = smtp.port.checked_add(self.offset).filter(|_| smtp.on && self.folder.is_ready());
+                let now = self.clock.now();
+                let measured =
+                    self.runtime.block_on(super::line::measure(&settings, port, before.as_ref(), &self.measuring, now));
+                *self.measuring.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                Outcome::Line(measured)
+            }
             Job::Authority { contact } => match super::authority::accept(&house, contact) {
                 Ok(()) => {
                     self.open();
@@ -153,6 +179,10 @@ impl Clerk {
         let Some(house) = self.house() else { return Ok(()) };
         let Some(admin) = self.admin(&house)? else { return Ok(()) };
         facts.letters = mailboxes::quota::usage(&house.data.read()?, admin.id).unwrap_or_default().emails;
+        let settings = house.settings.load();
+        facts.relay = super::relay::known(&house);
+        facts.plan = super::line::plan(&settings.line);
+        facts.measuring = self.measuring.lock().unwrap_or_else(PoisonError::into_inner).clone();
         facts.authority = Some(super::authority::known(&house)?);
         facts.seen = house.directory.seen().into_iter().map(|(address, at)| Seen { address, at }).collect();
         Ok(())

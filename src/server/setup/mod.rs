@@ -6,7 +6,9 @@
 mod authority;
 mod clerk;
 mod files;
+mod line;
 mod records;
+mod relay;
 
 use std::net::IpAddr;
 use std::os::unix::net::UnixListener;
@@ -75,7 +77,7 @@ impl Setup {
         }
         let clock = Arc::new(SystemClock::new());
         let random = Arc::new(OsRandom);
-        let clerk = Clerk::new(folder.clone(), held.clone(), tell.clone());
+        let clerk = Clerk::new(folder.clone(), held.clone(), tell.clone(), shift.offset);
         let desk = match Desk::open(clerk, kept, clock.clone(), random.clone()) {
             Ok(desk) => Arc::new(desk),
             Err(error) => {

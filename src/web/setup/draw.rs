@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use askama::Template;
 
 use crate::appliance::wizard::{
-    Authority, Clock, Domain, Internet, Piece, PieceState, Refusal, State, Step, View, Vouched, Vouching, Who,
+    Authority, Clock, Domain, Internet, Piece, PieceState, Refusal, Relay, State, Step, View, Vouched, Vouching, Who,
 };
 use crate::base::Time;
 use crate::web::look;
@@ -115,7 +115,7 @@ page!(Network, "network.html", addresses: Vec<String>, trusted: bool, internet: 
 page!(You, "you.html", domain: String);
 page!(Sheet, "sheet.html", words: Vec<(usize, &'static str)>, first: usize, second: usize, name: String);
 page!(YouDone, "you-done.html", address: String, confirmed: bool);
-page!(Line, "line.html", state: Shown, line: Option<Measured>);
+page!(Line, "line.html", state: Shown, line: Option<Measured>, plan: Vec<(String, String)>, measuring: String, relay: Relay, kept: String, wants: bool, tone: &'static str);
 page!(DomainPage, "domain.html", name: String, host: String, conflict: Option<String>, chosen: Option<String>, house: bool);
 page!(Dns, "dns.html", state: Shown, own: bool, domain: String, pieces: Vec<Drawn>, withheld: usize, right: usize, looked: Option<String>);
 page!(Certificate, "certificate.html", state: Shown, own: bool, server: String, authority: Authority, names: Vec<Name>, told: Option<String>, clock: bool, contact: String, asking: bool);
@@ -249,7 +249,27 @@ pub(super) fn draw(canvas: &Canvas<'_>) -> Result<String, askama::Error> {
                         rows: line.measured.clone(),
                         at: zones::clock(Time::from_seconds(line.at), view.facts.now, &zone),
                     });
-                    Line { frame, state: state(*step), line }.render()
+                    // Where sending is what the line cannot do, or somebody was at it, the form is open.
+                    let relay_fields = ["host", "port", "tls", "user", "password", "spf"];
+                    let wrong = canvas.refusal.and_then(|refusal| refusal.field);
+                    let wants = wrong.is_some_and(|field| relay_fields.contains(&field))
+                        || line.as_ref().is_some_and(|line| line.verdict == "Direct in, relay out");
+                    Line {
+                        frame,
+                        state: state(*step),
+                        line,
+                        plan: view.facts.plan.clone(),
+                        measuring: view.facts.measuring.clone().unwrap_or_else(|| "I begin".to_owned()),
+                        relay: typed_relay(canvas).or_else(|| view.facts.relay.clone()).unwrap_or_default(),
+                        kept: view.facts.relay.as_ref().map(|relay| relay.host.clone()).unwrap_or_default(),
+                        tone: match saved.line.as_ref().map_or("", |line| line.verdict.as_str()) {
+                            "Direct" => "done",
+                            "Direct in, relay out" => "need",
+                            _ => "wait",
+                        },
+                        wants,
+                    }
+                    .render()
                 }
                 Step::Domain => {
                     let conflict = canvas.refusal.filter(|refusal| refusal.field == Some("take_over"));
@@ -391,6 +411,19 @@ fn refreshes(step: Step, state: &State, view: &View) -> bool {
         Step::Dns => waiting && !later && (view.saved.records.is_empty() || view.saved.asked.contains(&Step::Dns)),
         _ => false,
     }
+}
+
+/// As it was typed, after something in it was wrong.
+fn typed_relay(canvas: &Canvas<'_>) -> Option<Relay> {
+    let get = |name: &str| canvas.typed.get(name).cloned().unwrap_or_default();
+    canvas.typed.contains_key("host").then(|| Relay {
+        host: get("host"),
+        port: get("port").parse().unwrap_or_default(),
+        tls: get("tls"),
+        user: get("user"),
+        spf: get("spf"),
+        password: canvas.view.facts.relay.as_ref().is_some_and(|relay| relay.password),
+    })
 }
 
 /// What is proposed: the administrator's own, once others can write there.

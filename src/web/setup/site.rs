@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::appliance::wizard::{Answer, Desk, Host, Origin, Refusal, Said, Secret, Step, Token, View, Who};
+use crate::appliance::wizard::{Answer, Desk, Host, Origin, Refusal, Relay, Said, Secret, Step, Token, View, Who};
 use crate::base::Random;
 
 use super::draw::{self, Page};
@@ -289,9 +289,11 @@ impl<H: Host> Site<H> {
                 let view = self.desk.look(visit.session.as_deref());
                 self.page(visit, &view, Page::Closed, None, &Fields::new())
             }
-            Answer::You { .. } | Answer::NewSheet | Answer::Again(_) | Answer::Authority { .. } => {
-                Reply::to(&format!("/step/{}", step.id()))
-            }
+            Answer::You { .. }
+            | Answer::NewSheet
+            | Answer::Again(_)
+            | Answer::Authority { .. }
+            | Answer::Relay { .. } => Reply::to(&format!("/step/{}", step.id())),
             Answer::Language { .. } if self.desk.who(visit.session.as_deref()) == Who::Stranger => {
                 Reply::to("/step/code")
             }
@@ -372,6 +374,21 @@ fn read(step: Step, fields: &Fields) -> Result<Answer, Refusal> {
             };
             let host = if word == "trial" { "post".to_owned() } else { get("host") };
             Answer::Domain { name, host, take_over: word == "take-over" }
+        }
+        (Step::Line, "no-relay") => Answer::Relay { relay: Relay::default(), password: secret(fields, "") },
+        (Step::Line, "relay") => {
+            let port = get("port").trim().parse();
+            let Some(port) = port.ok().filter(|port| *port != 0) else {
+                let words = "A port is a number from 1 to 65535; relays use 465 or 587.".to_owned();
+                return Err(Refusal { field: Some("port"), words });
+            };
+            if get("host").trim().is_empty() {
+                let words = "Type the name of the relay, as in smtp.provider.example.".to_owned();
+                return Err(Refusal { field: Some("host"), words });
+            }
+            let (host, tls, user, spf) = (get("host"), get("tls"), get("user"), get("spf"));
+            let relay = Relay { host, port, tls, user, spf, password: false };
+            Answer::Relay { relay, password: secret(fields, "password") }
         }
         (Step::Certificate, _) => Answer::Authority { accepted: get("accepted") == "yes", contact: get("contact") },
         (Step::Family, _) => Answer::Person { name: get("name"), local: get("local") },
