@@ -41,7 +41,7 @@ deny: ## bans, licences and sources (deny.toml)
 
 e2e: ## real mail, stock clients, hardship, kills, salvage, certificates and set-up, all against the static binary (HOMEPOST=file: another)
 	@scripts/need build mail python corpus dns acme browser
-	@scripts/test binary mail clients staysup kill salvage dns autoconf announce acme wizard firstboot homes
+	@scripts/test binary mail clients staysup kill salvage dns autoconf announce acme acme-dns wizard firstboot homes
 
 mail: ## thousands of real letters in by SMTP and back by mbsync, byte for byte
 	@scripts/need build mail python corpus
@@ -71,13 +71,13 @@ announce: ## homepost.local is found from the machine next door, in network name
 	@scripts/need build python
 	@scripts/test binary announce
 
-dns: ## the records of a domain against BIND: zone file, live check, RFC 2136
+dns: ## the records of a domain against BIND: zone file, live check, written by RFC 2136 and through a provider, undone
 	@scripts/need build python dns
 	@scripts/test binary dns
 
 acme: ## certificates from an authority: challenges, rehearsal, names that fail, renewal, import
-	@scripts/need build python acme
-	@scripts/test binary acme
+	@scripts/need build python acme dns
+	@scripts/test binary acme acme-dns
 
 wizard: ## the set-up on 8080 in a real browser, to the first letter read; screenshots in target/e2e/wizard-shots
 	@scripts/need build python acme dns browser

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 
+import dnsprovider
 import dnspush
 from bind import Bind, tool
 from house import Checks, House, same
@@ -179,6 +180,7 @@ def main():
         as_zone(checks, house)
         looked_up(checks, house)
         dnspush.pushed(checks, house, records, short)
+        dnsprovider.provided(checks, house, records, short)
     finally:
         house.end()
     checks.end()

@@ -362,6 +362,12 @@ impl Plan {
                 self.before.get(&place).into_iter().flatten().filter(|found| !change.remove.contains(&found.data));
             change.ttl = stays.map(|found| found.ttl).min().unwrap_or(entry.ttl);
         }
+        // Where they are done one after the other, a host has its address before mail is sent to it, and as long as it is.
+        out.sort_by_key(|change| match (matches!(change.kind, Kind::A | Kind::Aaaa), change.add.is_empty()) {
+            (true, false) => 0,
+            (false, _) => 1,
+            (true, true) => 2,
+        });
         out
     }
 

@@ -86,11 +86,14 @@ fn an_empty_zone_gets_everything_and_then_there_is_nothing_to_do() {
     let memory = Memory::default();
     let first = made(&wants, &memory, &[], &[]);
     assert!(first.lines.iter().all(|line| line.action == Action::Add));
+    let kinds: Vec<Kind> = first.changes().iter().map(|change| change.kind).collect();
+    assert_eq!(kinds[..3], [Kind::A, Kind::Aaaa, Kind::Mx], "an address before the mail");
     let zone = done(&[], &first.changes());
     let memory = memory.after(&first.step(), |_| Went::Done);
     let second = made(&wants, &memory, &zone, &[]);
     assert!(second.is_done() && second.lines.len() == first.lines.len(), "{:?}", actions(&second));
     let back = undo(&memory, &there(&wants, &memory, &zone), &TakeOver::default());
+    assert_eq!(back.changes().last().unwrap().kind, Kind::Aaaa);
     assert_eq!(done(&zone, &back.changes()), []);
 }
 

@@ -1,9 +1,8 @@
 //! The interfaces of DNS providers, through the crate dns-update.
 //!
-//! It makes its HTTP client itself, which trusts the list of authorities that the machine has; it takes no other. Without
-//! such a list that client is not made but panics, which is caught here and said.
+//! It makes its HTTP client itself, which trusts the list of authorities that the machine has (the images bring one) and
+//! takes no other; without one it panics. So that is looked for first, and said.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use dns_update::providers::ovh::OvhEndpoint;
@@ -55,17 +54,14 @@ impl Provider {
 
     /// Errors: a sentence.
     pub fn new(name: &str, server: &str, secrets: &[String]) -> Result<Provider, String> {
-        let made = catch_unwind(AssertUnwindSafe(|| updater(name, server, secrets)));
-        let updater = match made {
-            Ok(Some(made)) => made.map_err(|error| format!("{name} cannot be used: {}", plain(&error)))?,
-            Ok(None) => return Err(format!("{name} is no provider that is known here")),
-            Err(_) => {
-                return Err(format!(
-                    "{name} cannot be asked: this machine has no list of certificate authorities, so nobody could tell \
-                     whether it is {name} that answers. Install the package ca-certificates"
-                ));
-            }
-        };
+        if rustls_native_certs::load_native_certs().certs.is_empty() {
+            return Err(format!(
+                "{name} cannot be asked: this machine has no list of certificate authorities, so nobody could tell whether it \
+                 is {name} that answers. Install the package ca-certificates"
+            ));
+        }
+        let made = updater(name, server, secrets).ok_or_else(|| format!("{name} is no provider that is known here"))?;
+        let updater = made.map_err(|error| format!("{name} cannot be used: {}", plain(&error)))?;
         Ok(Provider { name: name.to_owned(), updater, secrets: secrets.to_vec() })
     }
 
