@@ -43,6 +43,8 @@ const TABS: [(&str, &str); 9] = [
 pub(super) struct Wrong {
     pub field: Option<&'static str>,
     pub words: String,
+    /// Nothing is wrong with the form; it does not work right now.
+    pub later: bool,
 }
 
 impl Frame {

@@ -62,7 +62,11 @@ pub(super) async fn post(site: &Arc<Site>, visit: &Visit, path: &[&str], fields:
         ["admin", rest @ ..] if who.administrator => match act(site, visit, who, rest, fields).await {
             // Shown on the page that the form is on.
             Err(Error::Refused(words) | Error::Conflict(words) | Error::Missing(words)) => {
-                let wrong = Wrong { field: None, words: sentence(&words) };
+                let wrong = Wrong { field: None, words: sentence(&words), later: false };
+                admin(site, visit, rest, Some((&wrong, fields))).await
+            }
+            Err(Error::Unavailable(words)) => {
+                let wrong = Wrong { field: None, words: sentence(&words), later: true };
                 admin(site, visit, rest, Some((&wrong, fields))).await
             }
             done => done,
@@ -123,9 +127,15 @@ pub(super) fn failed(site: &Site, visit: &Visit, error: &Error) -> Answer {
     }
 }
 
+/// With a capital letter, unless it begins with a name or an address.
 fn sentence(words: &str) -> String {
+    let named = words.split(' ').next().is_some_and(|first| first.contains(['@', '.']));
     let mut chars = words.chars();
-    let first = chars.next().map(|first| first.to_uppercase().collect::<String>()).unwrap_or_default();
+    let first = match chars.next() {
+        Some(first) if !named => first.to_uppercase().collect(),
+        Some(first) => first.to_string(),
+        None => String::new(),
+    };
     let end = if words.ends_with(['.', '!', '?']) { "" } else { "." };
     format!("{first}{}{end}", chars.as_str())
 }
@@ -146,7 +156,11 @@ fn sign_in(site: &Site, visit: &Visit, again: Again<'_>) -> Answer {
 }
 
 fn status_of(again: Again<'_>) -> StatusCode {
-    if again.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK }
+    match again {
+        None => StatusCode::OK,
+        Some((wrong, _)) if wrong.later => StatusCode::SERVICE_UNAVAILABLE,
+        Some(_) => StatusCode::UNPROCESSABLE_ENTITY,
+    }
 }
 
 async fn enter(site: &Arc<Site>, visit: &Visit, fields: &Fields) -> Done {
@@ -156,7 +170,7 @@ async fn enter(site: &Arc<Site>, visit: &Visit, fields: &Fields) -> Done {
         None => {
             let words =
                 "Address and pass phrase do not fit together. Who has tried many times waits longer.".to_owned();
-            sign_in(site, visit, Some((&Wrong { field: Some("phrase"), words }, fields)))
+            sign_in(site, visit, Some((&Wrong { field: Some("phrase"), words, later: false }, fields)))
         }
     })
 }
@@ -182,7 +196,7 @@ async fn invitation(site: &Arc<Site>, visit: &Visit, link: &str, again: Again<'_
 }
 
 async fn accept(site: &Arc<Site>, visit: &Visit, link: &str, fields: &Fields) -> Done {
-    let wrong = |words: String| Wrong { field: Some("phrase"), words };
+    let wrong = |words: String| Wrong { field: Some("phrase"), words, later: false };
     if phrase(fields, "phrase").0 != phrase(fields, "phrase2").0 {
         let wrong = wrong("The two are not the same.".to_owned());
         return invitation(site, visit, link, Some((&wrong, fields))).await;
@@ -210,7 +224,7 @@ fn me(site: &Site, visit: &Visit, who: &Standing, again: Again<'_>, changed: boo
 
 /// Whoever finds an open browser must not be able to keep its owner out: the old pass phrase is asked for.
 async fn change_own(site: &Arc<Site>, visit: &Visit, who: &Standing, fields: &Fields) -> Done {
-    let wrong = |field: &'static str, words: &str| Wrong { field: Some(field), words: words.to_owned() };
+    let wrong = |field: &'static str, words: &str| Wrong { field: Some(field), words: words.to_owned(), later: false };
     let again = |wrong: Wrong| Ok(me(site, visit, who, Some((&wrong, fields)), false));
     if phrase(fields, "phrase").0 != phrase(fields, "phrase2").0 {
         return again(wrong("phrase", "The two are not the same."));
