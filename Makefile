@@ -1,7 +1,7 @@
 # What one does with this tree. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage dns autoconf announce acme wizard firstboot homes fuzz bench static image qemu test-image test-aarch64 bench-image powercut test-buildroot check-buildroot clean-run
+.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage dns autoconf announce acme wizard admin firstboot homes fuzz bench static image qemu test-image test-aarch64 bench-image powercut test-buildroot check-buildroot clean-run
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,8 +40,8 @@ deny: ## bans, licences and sources (deny.toml)
 	@scripts/test deny
 
 e2e: ## real mail, stock clients, hardship, kills, salvage, certificates and set-up, all against the static binary (HOMEPOST=file: another)
-	@scripts/need build mail python corpus dns acme browser
-	@scripts/test binary mail clients staysup kill salvage dns autoconf announce acme acme-dns wizard firstboot homes
+	@scripts/need build mail python corpus dns acme browser openapi
+	@scripts/test binary mail clients staysup kill salvage dns autoconf announce acme acme-dns wizard admin firstboot homes
 
 mail: ## thousands of real letters in by SMTP and back by mbsync, byte for byte
 	@scripts/need build mail python corpus
@@ -82,6 +82,10 @@ acme: ## certificates from an authority: challenges, rehearsal, names that fail,
 wizard: ## the set-up on 8080 in a real browser, to the first letter read; screenshots in target/e2e/wizard-shots
 	@scripts/need build python acme dns browser
 	@scripts/test binary wizard
+
+admin: ## the administration on 443: pages in a real browser, /api against its document; screenshots in target/e2e/admin-shots
+	@scripts/need build python browser openapi
+	@scripts/test binary admin
 
 firstboot: ## the whole set-up in a small world of network namespaces: BIND, an authority, somebody else's Postfix, the real ports
 	@scripts/need python dns acme browser world

@@ -136,6 +136,7 @@ async fn run(folder: &Folder, shift: Shift) -> Result<(), String> {
         warn!("the time of this machine is not checked yet");
     }
     let chores = tokio::spawn(tasks::run(house.clone()));
+    let watch = tokio::spawn(tasks::watch(house.clone()));
     let renewals = tokio::spawn(certificates::run(house.clone(), doors.theatre(&house)));
     folder.set_ready(true);
     say("ready");
@@ -174,6 +175,8 @@ async fn run(folder: &Folder, shift: Shift) -> Result<(), String> {
     if tokio::time::timeout(GRACE, doors.close()).await.is_err() {
         warn!("some sessions did not end in time");
     }
+    watch.abort();
+    let _ = watch.await;
     chores.abort();
     let _ = chores.await;
     let closed = tokio::task::spawn_blocking(move || house.close()).await;

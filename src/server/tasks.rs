@@ -10,7 +10,7 @@ use crate::directory::manage::account;
 use crate::store::Error as StoreError;
 
 use super::house::House;
-use super::verbs::{delete_due, remove_closed};
+use super::verbs::{delete_due, look_at_records, remove_closed};
 
 /// Between two looks for something to sweep.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -18,6 +18,22 @@ const SWEEP: Duration = Duration::from_secs(60);
 const LOW: Duration = Duration::from_secs(10);
 /// Between two steps of a sweep that found something, so that it never stands in anybody's way for long.
 const STEP: Duration = Duration::from_millis(200);
+
+/// Until the records of the domains are looked at for the first time: whoever just started the server may be looking.
+const FIRST_LOOK: Duration = Duration::from_secs(10 * 60);
+/// Between two looks.
+const LOOK: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// Looks at the records of the domains now and then. Runs until it is dropped.
+pub(super) async fn watch(house: Arc<House>) {
+    tokio::time::sleep(FIRST_LOOK).await;
+    loop {
+        if let Err(error) = blocking(&house, look_at_records).await {
+            debug!(error, "the records cannot be looked at now");
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
 
 /// Runs until it is dropped.
 pub(super) async fn run(house: Arc<House>) {

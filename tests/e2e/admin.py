@@ -271,6 +271,7 @@ OTHERWISE = {"check": 503}
 
 
 def by_programs(checks, house, secrets):
+    sys.path.insert(0, str(TARGET / "openapi"))
     from jsonschema import Draft202012Validator
     alice = Visitor()
     same(alice.sign_in(ALICE, PASSWORD), 303, "alice comes in")
@@ -291,7 +292,6 @@ def by_programs(checks, house, secrets):
     operations = {operation["operationId"]: (method.upper(), path, operation)
                   for path, here in document["paths"].items() for method, operation in here.items()}
     with checks("the document is an OpenAPI 3.1 document, and nothing is in it that the test does not ask"):
-        sys.path.insert(0, str(TARGET / "openapi"))
         from openapi_spec_validator import OpenAPIV31SpecValidator
         OpenAPIV31SpecValidator(document).validate()
         same(sorted(operations), sorted({call[0] for call in CALLS}), "operations")
@@ -367,6 +367,11 @@ def main():
         with checks("a household is served on its real ports"):
             house.init()
             house.add(BEN, "--name", "Ben")
+            # An authority that nobody reaches.
+            file = house.data / "settings.toml"
+            text = file.read_text()
+            assert re.search(r'^#? ?directory = ""', text, re.M), "no line for the authority"
+            file.write_text(re.sub(r'^#? ?directory = ""', 'directory = "https://127.0.0.1:14000/dir"', text, count=1, flags=re.M))
             house.begin()
         modes = sys.argv[2:] or ["desktop", "phone", "keyboard", "plain"]
         who_may_not(checks, house)

@@ -241,6 +241,10 @@ impl Household for Steward {
         self.ask(Request::CertList)
     }
 
+    fn may_renew(&self) -> Result<(), Error> {
+        verbs::may_renew(&self.house).map_err(error_of)
+    }
+
     fn renew(&self, name: Option<&str>) -> Result<(), Error> {
         self.tell(Request::CertRenew { name: name.map(str::to_owned), force: true })
     }

@@ -312,6 +312,10 @@ async fn closing_the_port_of_the_page_itself_has_to_be_meant() {
     assert_eq!(home.program("PUT", "/api/ports/https", &all, r#"{"on":false}"#).await.status, 409);
     assert_eq!(home.program("PUT", "/api/ports/https", &all, r#"{"on":false,"sure":true}"#).await.status, 200);
     assert_eq!(home.program("PUT", "/api/ports/pop9", &all, r#"{"on":true}"#).await.status, 404);
+    // Nobody is told that an authority is asked when there is none.
+    let asked = alice.post("/admin/certificates", &[("do", "renew")]).await;
+    assert!(asked.status == 422 && asked.body.contains("No authority is set"), "{}", asked.body);
+    assert_eq!(home.program("POST", "/api/certificates/renewal", &all, "{}").await.status, 422);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -408,4 +412,30 @@ async fn what_the_document_has_is_there_and_what_it_has_not_is_not() {
         let place = part.split('"').next().unwrap();
         assert!(document.pointer(&format!("/{place}")).is_some(), "{place} is named and not there");
     }
+}
+
+/// U7, to its end: when the time has come the account goes as by `account delete`, and not before.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_not_kept_is_deleted_when_the_time_has_come() {
+    let home = home(&[]);
+    let all = home.token("all");
+    let path = format!("/api/people/{BEN}");
+    assert_eq!(home.program("DELETE", &path, &all, "").await.status, 200);
+    assert_eq!(home.program("DELETE", &path, &all, "").await.status, 422, "already");
+    verbs::delete_due(&home.house).unwrap();
+    let seen: Value = serde_json::from_str(&home.program("GET", &path, &all, "").await.body).unwrap();
+    let leaves: jiff::Timestamp = seen["leaves"].as_str().unwrap().parse().unwrap();
+    let days = (leaves.as_second() - home.house.clock.now().seconds()) as f64 / 86_400.0;
+    assert!(days > 13.9 && days < 14.1, "{days}");
+    // As if it had been asked for two weeks ago.
+    home.house
+        .data
+        .write_blocking(|txn| {
+            crate::directory::manage::account::stay(txn, BEN)?;
+            crate::directory::manage::account::leave(txn, BEN, crate::base::Time(0)).map_err(verbs::Error::from)
+        })
+        .unwrap();
+    verbs::delete_due(&home.house).unwrap();
+    assert_eq!(home.program("GET", &path, &all, "").await.status, 404);
+    assert_eq!(verbs::run(&home.house, &Request::Check).error, None);
 }

@@ -99,11 +99,17 @@ fn words(time: Time) -> String {
     iso_minute(Date::utc(time))
 }
 
-pub(super) fn renew(house: &House, name: Option<&str>, force: bool) -> Done {
+/// Errors: there is no authority that could be asked.
+pub(in super::super) fn may_renew(house: &House) -> Result<(), Error> {
     if house.settings.load().acme.directory.is_empty() {
         let why = "no authority is set: write its address as acme.directory into settings.toml, and reload the server";
         return Err(Error::Words(why.to_owned()));
     }
+    Ok(())
+}
+
+pub(super) fn renew(house: &House, name: Option<&str>, force: bool) -> Done {
+    may_renew(house)?;
     let name = name.map(str::to_ascii_lowercase);
     let known = house.certificates.list(house)?;
     if let Some(name) = &name

@@ -18,11 +18,12 @@ mod salvage;
 mod token;
 
 pub(super) use account::{delete_due, link_of, new_link, remove_closed};
+pub(super) use cert::may_renew;
 pub(super) use device::profile_link_of;
 pub(super) use dns::Form as DnsForm;
 pub(super) use dns::facts as dns_facts;
 pub(super) use init::init;
-pub(super) use problems::Noted;
+pub(super) use problems::{Noted, look_at_records};
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -17,7 +17,7 @@ use crate::message::date::{Date, iso_minute};
 use crate::queue;
 
 use super::super::house::House;
-use super::{Done, Error, Reply};
+use super::{Done, Error, Reply, Request};
 
 /// Of the disk: less than this is little.
 const LITTLE_BYTES: u64 = 512 << 20;
@@ -106,6 +106,22 @@ pub(super) fn list(house: &House) -> Done {
         text.push_str("All is well.\n");
     }
     Ok(Reply::done(text, json!(all)))
+}
+
+/// Looks at the records of every domain, so that [`list`] can say what is wrong with them.
+pub(in super::super) fn look_at_records(house: &House) -> Result<(), Error> {
+    for domain in domain::list(&house.data.read()?)?.into_iter().filter(|domain| !is_at_home(domain)) {
+        let request = Request::DnsCheck { domain: domain.clone(), addresses: Vec::new(), servers: Vec::new() };
+        if let Err(error) = super::attempt(house, &request) {
+            tracing::debug!(domain, %error, "the records cannot be looked at now");
+        }
+    }
+    Ok(())
+}
+
+/// A house's own name stands in nobody's DNS (RFC 8375).
+fn is_at_home(domain: &str) -> bool {
+    domain == "home.arpa" || domain.ends_with(".home.arpa")
 }
 
 fn clock(house: &House, found: &mut Found) {
@@ -198,8 +214,7 @@ fn records(house: &House, found: &mut Found) -> Result<(), Error> {
     let domains = domain::list(&house.data.read()?)?;
     let notes = house.noted.0.lock().unwrap_or_else(PoisonError::into_inner);
     for domain in domains {
-        // A house's own name stands in nobody's DNS (RFC 8375).
-        if domain == "home.arpa" || domain.ends_with(".home.arpa") {
+        if is_at_home(&domain) {
             continue;
         }
         match notes.records.get(&domain) {
@@ -217,9 +232,9 @@ fn records(house: &House, found: &mut Found) -> Result<(), Error> {
             Some(_) => {}
             None => found.add(
                 "records",
-                State::NeedsYou,
+                State::Waiting,
                 format!("The records of {domain} have not been looked at since the start."),
-                "Look at them now on the page of the domain.",
+                "I look at them by myself soon after the start and some times a day; the page of the domain does it now.",
             ),
         }
     }

@@ -247,6 +247,8 @@ pub trait Household: Send + Sync + 'static {
     fn switch(&self, port: &str, on: bool) -> Result<(Port, Option<String>), Error>;
 
     fn certificates(&self) -> Result<Vec<Certificate>, Error>;
+    /// Errors: there is no authority that could be asked.
+    fn may_renew(&self) -> Result<(), Error>;
     /// Asks the authority; may take minutes. What comes of it is in [`Household::certificates`].
     fn renew(&self, name: Option<&str>) -> Result<(), Error>;
 

@@ -371,6 +371,7 @@ async fn act(site: &Arc<Site>, visit: &Visit, who: &Standing, path: &[&str], fie
         ["ports"] => switch(site, visit, fields).await,
         ["certificates"] => {
             let group = Some(field(fields, "group").to_owned()).filter(|group| !group.is_empty());
+            site.ask(|household| household.may_renew()).await?;
             renew(site, group);
             back("/admin/certificates/asked")
         }

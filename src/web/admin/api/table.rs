@@ -267,6 +267,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation!("POST" "/api/certificates/renewal" "renew" All "Asks the authority now; what comes of it is seen in the certificates.",
         Some("Renewal") => ACCEPTED Some(One("Asked")), |house, call| {
             let Renewal { name } = call.read()?;
+            house.may_renew()?;
             let known = |name: &str| Ok(house.certificates()?.iter().any(|one| one.group == name || one.names.iter().any(|other| other == name)));
             match name {
                 Some(name) if !known(&name)? => Err(Error::Missing(format!("{name} needs no certificate here"))),
