@@ -410,7 +410,7 @@ def play(check, box, world):
         assert box.serial() != old, "no new certificate"
         with socket.create_connection(("127.0.0.1", box.port(443)), timeout=30) as plain:
             with anyone().wrap_socket(plain, server_hostname=HOST) as tls:
-                tls.sendall(f"GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
+                tls.sendall(f"GET /mail/config-v1.1.xml HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
                 heard = b"".join(iter(lambda: tls.recv(4096), b"")).lower()
         assert heard.startswith(b"http/1.1 200 ") and b"strict-transport-security: max-age=" in heard, heard
         box.settings(challenge="auto")

@@ -131,3 +131,55 @@ fn object(record: &Record, domain: &str) -> Value {
         "reason": record.withheld,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::OsRandom;
+    use crate::cert::Keep;
+    use crate::directory::dkim;
+    use crate::directory::manage::domain;
+    use crate::server::folder::Folder;
+    use crate::settings::edit;
+
+    /// RFC 8657: with a record for the authority's account alone, the rehearsal with another account would be refused.
+    #[test]
+    fn the_accounts_with_authorities_are_in_the_records_those_of_a_rehearsal_too() {
+        const REAL: &str = "https://acme-v02.api.letsencrypt.org/directory";
+        const STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path());
+        edit::create(dir.path(), "mail.example.test").unwrap();
+        let house = House::open(&folder).unwrap();
+        let (keys, now) = (dkim::NewKeys::make(&OsRandom, house.clock.now()).unwrap(), house.clock.now());
+        house
+            .data
+            .write_blocking(move |txn| domain::add(txn, "example.test", &keys, now).map_err(Error::from))
+            .unwrap();
+        let issued = || {
+            let records = records(&house, "example.test", &[], None, false).unwrap();
+            let caa = records.json.as_array().unwrap().iter().filter(|record| record["type"] == "CAA");
+            caa.map(|record| record["value"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let mut settings = Settings::clone(&house.settings.load());
+        (settings.acme.directory, settings.acme.staging) = (REAL.to_owned(), STAGING.to_owned());
+        house.settings.store(std::sync::Arc::new(settings.clone()));
+        assert_eq!(issued(), Vec::<String>::new(), "there is no account yet");
+        for (directory, uri) in [(REAL, "https://real.test/acct/1"), (STAGING, "https://staging.test/acct/2")] {
+            let name = format!("account-{}.json", &blake3::hash(directory.as_bytes()).to_hex()[..16]);
+            let account = json!({ "id": uri, "key_pkcs8": "secret" }).to_string();
+            house.certificates.drawer(|drawer| drawer.write(&name, account.as_bytes())).unwrap();
+        }
+        assert_eq!(
+            issued(),
+            [
+                "0 issue \"letsencrypt.org; accounturi=https://real.test/acct/1\"",
+                "0 issue \"letsencrypt.org; accounturi=https://staging.test/acct/2\"",
+            ]
+        );
+        settings.acme.directory = "https://ca.example.test/dir".to_owned();
+        house.settings.store(std::sync::Arc::new(settings));
+        assert_eq!(issued().len(), 1, "how this one is named there is not known");
+        house.close().unwrap();
+    }
+}
