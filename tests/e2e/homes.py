@@ -426,7 +426,189 @@ def line(check, net):
             one.end()
 
 
-PARTS = {"certificate": certificate, "clock": wrong_clock, "line": line}
+# ---- records
+
+def records(check, net):
+    names = Names()
+    home = Home("homes-records")
+
+    def zone(**texts):
+        names.zones = texts
+        names.start()
+    try:
+        home.found()
+        with check("domain: nobody knows it"):
+            page = words_of(home.visitor.fill("domain", name="smith", host="mail"))
+            assert "smith is not the name of a domain. One looks like smith.example." in page, page
+            assert "I have none yet" in page and "Stay within the house for now" in page, page
+        with check("domain: one that gets mail elsewhere is not taken by accident, and both ways are offered"):
+            zone(busy="@ MX 10 aspmx.l.google.com.\n@ TXT \"v=spf1 include:_spf.google.com ~all\"\n")
+            page = words_of(home.visitor.fill("domain", name="busy.test", host="mail"))
+            assert "busy.test already gets mail at aspmx.l.google.com. You can begin with mail.busy.test" in page, page
+            assert "Use mail.busy.test first" in page and "Prepare to move busy.test here" in page, page
+            assert not home.open(25), "it was taken"
+            reply = home.visitor.fill("domain", name="busy.test", host="mail", do="take-over")
+            assert reply.startswith("HTTP/1.1 303 "), words_of(reply)
+            home.says("dns", "busy.test has mail elsewhere already.", "already gets its mail at Google",
+                      "To move on a day of your choice", "There may be only one, so do not add a second",
+                      "v=spf1 mx include:_spf.google.com ~all", "mail is brought elsewhere")
+        with check("domain: one that is registered nowhere is said to be that"):
+            reply = home.visitor.fill("domain", name="nowhere.test", host="mail")
+            assert reply.startswith("HTTP/1.1 303 "), words_of(reply)
+            home.says("dns", "is it registered, and is the internet reached?")
+        zone(smith="")
+        home.visitor.fill("domain", name="smith.test", host="mail")
+        cookies = lambda: "; ".join(f"{name}={value}" for name, value in home.visitor.cookies.items())
+        with check("records: what is not there yet says until about when, and every record can be copied"):
+            page = home.says("dns", "not there yet (normal, until about", "0 of ", "All of it at once")
+            home.visitor.fill("family", name="Ben", local="ben")
+        file = home.get("/zone/full", more=f"Cookie: {cookies()}\r\n").decode()
+        with check("records: the zone file is the administrator's to fetch, and nobody else's"):
+            assert 'Content-Disposition: attachment; filename="smith.test.zone"' in file, file[:800]
+            assert " IN MX 10 mail.smith.test." in file and "PRIVATE" not in file
+            assert home.get("/zone/full").startswith(b"HTTP/1.1 303 "), "a stranger has it"
+            short = home.get("/zone/relative", more=f"Cookie: {cookies()}\r\n").decode()
+            assert "\n@ 3600 IN MX 10 mail.smith.test." in short, short[:800]
+        text = file.split("\r\n\r\n", 1)[1]
+        with check("records: the file in the domain's name server makes them right"):
+            zone(smith=text)
+            home.visitor.fill("dns", do="again")
+            wait_for(lambda: home.state("dns")["state"] == "done", 90, home.page("dns")[:400])
+        with check("records: what people paste wrongly is said beside the record"):
+            key = next(r for r in home.json("dns", "records", "smith.test") if r["value"] and r["value"].startswith("v=DKIM1; k=rsa"))
+            rest = [line for line in text.splitlines() if "k=rsa" not in line and "_dmarc" not in line and "_smtp._tls" not in line]
+            wrong = [f'{key["name"]}. TXT "{part}"' for part in key["parts"]]
+            dmarc = next(r["value"] for r in home.json("dns", "records", "smith.test") if r["name"] == "_dmarc.smith.test")
+            wrong.append(f'_dmarc.smith.test. TXT "\\"{dmarc}\\""')
+            wrong.append('_smtp._tls.smith.test.smith.test. TXT "v=TLSRPTv1; rua=mailto:postmaster@smith.test"')
+            zone(smith="\n".join(rest + wrong) + "\n")
+            home.visitor.fill("dns", do="again")
+            home.says("dns", "there, but different", "in 2 pieces, each as a record of its own: enter it whole, in one record",
+                      "the quotation marks have become a part of the text: enter it without them", "enter only _smtp._tls")
+            same(home.state("dns")["state"], "needs-you")
+        with check("records: name servers that do not answer are said to be that, and nothing else waits for them"):
+            names.end()
+            home.visitor.fill("dns", do="again")
+            home.says("dns", "cannot ask")
+            assert "has a letter box" in words_of(home.visitor.fill("family", name="Cleo", local="cleo"))
+    finally:
+        home.end(keep=check.failed > 0)
+        names.end()
+
+
+# ---- power cuts, two browsers, a page that was closed
+
+def cuts(check, net):
+    home = Home("homes-cuts")
+
+    def cut(step, sign_in=True):
+        """The power goes; the same step is there again, as it was."""
+        before = home.state(step)
+        home.kill()
+        home.begin()
+        same(home.state(step), before, f"{step} after the cut")
+        if sign_in:
+            home.visitor = Visitor(home)
+            reply = home.visitor.fill_at("/sign-in", phrase=PHRASE)
+            assert reply.startswith("HTTP/1.1 303 "), words_of(reply)
+    try:
+        with check("cuts: the power goes behind every step, and each goes on where it was"):
+            home.begin()
+            code = home.code
+            home.visitor.fill("language", language="en", zone="Europe/Berlin")
+            cut("language", sign_in=False)
+            same(home.code, code, "the code on the screen")
+            home.visitor = Visitor(home)
+            home.visitor.fill("code", code=home.code)
+            cut("code", sign_in=False)
+            home.visitor = Visitor(home)
+            home.visitor.fill("code", code=home.code)
+            home.visitor.fill("origin", origin="new")
+            cut("origin", sign_in=False)
+            home.visitor = Visitor(home)
+            home.visitor.fill("code", code=home.code)
+            reply = home.visitor.fill("you", name="Anna Smith", local="anna", phrase=PHRASE, phrase2=PHRASE)
+            assert reply.startswith("HTTP/1.1 303 "), words_of(reply)
+            cut("you")
+            assert "code " not in (home.data / "setup" / "shown").read_text(), "the code is shown again"
+            home.named("smith.test")
+            cut("domain")
+            home.wait(lambda: home.open(25), 60, "25 opens again")
+            home.visitor.fill("family", name="Ben Smith", local="ben")
+            cut("family")
+            home.visitor.fill("letter", do="later")
+            cut("letter")
+        with check("cuts: whose first pass phrase was not seen gets another, until that person has come in"):
+            phrases = []
+            for _ in range(2):
+                page = words_of(home.visitor.fill("family", name="Cleo Smith", local="cleo"))
+                assert "cleo@smith.test has a letter box." in page, page
+                phrases.append(re.search(r"\b([a-z]+(?:-[a-z]+){4})\b", page)[1])
+            assert phrases[0] != phrases[1]
+            home.imap("cleo@smith.test", phrases[1]).logout()
+            page = words_of(home.visitor.fill("family", name="Cleo Smith", local="cleo"))
+            assert "has a letter box" not in page, "a person's own pass phrase was taken away"
+            people = sorted(one["address"] for one in home.json("account", "list"))
+            same(people, ["anna@smith.test", "ben@smith.test", "cleo@smith.test"])
+        with check("two browsers: both see the same, and the last word counts"):
+            other = Visitor(home)
+            other.fill_at("/sign-in", phrase=PHRASE)
+            home.visitor.fill("domain", name="miller.test", host="mail")
+            mine, home.visitor = home.visitor, other
+            assert "miller.test is your domain" in home.page("domain").replace("✓ ", ""), home.page("domain")
+            home.visitor.fill("domain", name="smith.test", host="mail")
+            home.visitor = mine
+            assert "smith.test is your domain" in home.page("domain").replace("✓ ", ""), home.page("domain")
+            same(home.json("domain", "list"), [{"domain": "smith.test"}])
+            home.run("setup", "finish")
+            home.stop()
+            same(home.check(), "")
+    finally:
+        home.end(keep=check.failed > 0)
+
+
+# ---- the same from a file
+
+def shape(home):
+    """What a set-up leaves, without what is made by chance."""
+    home.stop()
+    files = sorted(str(path.relative_to(home.data)) for path in home.data.rglob("*")
+                   if path.is_file() and "segments" not in str(path) and path.name != "lock")
+    people = [{key: value for key, value in one.items() if key not in ("id", "created")} for one in home.json("account", "list")]
+    found = [{key: record[key] for key in ("name", "type", "priority", "ttl", "purpose", "publish")}
+             for record in home.json("dns", "records", "smith.test")]
+    return {"settings": (home.data / "settings.toml").read_text(), "people": people, "records": found,
+            "domains": home.json("domain", "list"), "files": files, "check": home.check()}
+
+
+def from_a_file(check, net):
+    browser, file = Home("homes-browser"), Home("homes-file")
+    try:
+        with check("homepost.toml alone makes the same settings, people, domains and records as the browser"):
+            browser.found()
+            browser.named("smith.test")
+            browser.run("setup", "finish")
+            browser.wait(lambda: not browser.open(8080), 30, "8080 closes")
+            said = ('hostname = "mail.smith.test"\ndomain = "smith.test"\nadmin = "anna@smith.test"\nname = "Anna Smith"\n'
+                    f'password = "{PHRASE}"\n')
+            file.begin()
+            file.run("init", "--from", "-", input=said)
+            file.wait(lambda: not file.open(8080), 30, "8080 closes")
+            file.imap("anna@smith.test", PHRASE).logout()
+            browser.imap("anna@smith.test", PHRASE).logout()
+            one, two = shape(browser), shape(file)
+            for what in one:
+                if what == "files":
+                    # Only who was shown a recovery sheet has its hash.
+                    one[what].remove("recovery")
+                same(two[what], one[what], what)
+    finally:
+        browser.end(keep=check.failed > 0)
+        file.end(keep=check.failed > 0)
+
+
+PARTS = {"certificate": certificate, "clock": wrong_clock, "line": line, "records": records, "cuts": cuts,
+         "file": from_a_file}
 
 
 def main():

@@ -65,6 +65,7 @@ class Names:
 
     def __init__(self):
         self.bind = None
+        self.zones = {}
         self.listed, self.seen, self.ptr = "", SEEN, "mail.smith.test."
         self.start()
 
@@ -79,6 +80,8 @@ class Names:
             + (f"{turned.rsplit('.', 1)[0]} PTR {self.ptr}\n" if self.ptr else ""),
             "smith.test": ZONE.format("smith.test") + f"mail A {SEEN}\n",
         }
+        for name, text in self.zones.items():
+            zones[f"{name}.test"] = ZONE.format(f"{name}.test") + text
         self.bind = Bind(FOLDER / "bind", zones, port=53)
 
     def end(self):

@@ -6,7 +6,7 @@ use crate::base::{Clock as BaseClock, Random};
 
 use super::door::{Token, Who};
 use super::machine::{Next, Wizard};
-use super::saved::Saved;
+use super::saved::{Domain, Saved};
 use super::{Answer, Facts, Job, Outcome, Refusal, Secret, State, Step};
 
 /// What the wizard stands on. Its methods may take their time, and are called one at a time, but for the long jobs.
@@ -17,6 +17,10 @@ pub trait Host: Send + Sync + 'static {
     fn run(&self, job: &Job) -> Outcome;
     /// The host name and the administrator's address of a folder that is set up.
     fn household(&self) -> Option<(String, String)>;
+    /// The records of our domain as a zone file, with names in full or relative to it. `None`: there is none to be had.
+    fn zone(&self, _domain: &str, _relative: bool) -> Option<String> {
+        None
+    }
 }
 
 pub struct Desk<H> {
@@ -107,6 +111,16 @@ impl<H: Host> Desk<H> {
         View { who, saved: wizard.saved().clone(), facts, steps, step, sheet }
     }
 
+    /// The zone file of the domain, for the administrator.
+    pub fn zone(&self, token: Option<&str>, relative: bool) -> Option<(String, String)> {
+        let Some(Domain::Own { name, .. }) = self.saved().domain else { return None };
+        if self.who(token) != Who::Administrator {
+            return None;
+        }
+        let text = self.host.zone(&name, relative)?;
+        Some((name, text))
+    }
+
     /// The state as `change` makes it, kept and then shown. What it returns is returned, also when that is a refusal: then the
     /// change (a counted try) is kept all the same.
     fn change<T>(&self, change: impl FnOnce(&mut Wizard) -> Result<T, Refusal>) -> Result<T, Refusal> {
@@ -114,9 +128,14 @@ impl<H: Host> Desk<H> {
         let before = next.saved().clone();
         let done = change(&mut next);
         if *next.saved() != before {
-            self.host.keep(next.saved()).map_err(|error| {
-                Refusal::words(format!("This could not be kept ({error}), so it does not count. Please try again."))
-            })?;
+            let kept = self.host.keep(next.saved());
+            // W4: a wrong try that could not be kept is counted all the same, as long as we run.
+            if let Err(error) = kept
+                && done.is_ok()
+            {
+                let words = format!("This could not be kept ({error}), so it does not count. Please try again.");
+                return Err(Refusal::words(words));
+            }
         }
         // Sessions that were looked at meanwhile were only touched.
         *self.wizard() = next;

@@ -144,6 +144,8 @@ pub enum Outcome {
     Records {
         pieces: Vec<Piece>,
         at: Option<Time>,
+        /// What is there of somebody else's, and the safe ways on: a paragraph each.
+        advice: Vec<String>,
     },
     /// The authority will be asked, or was asked once more.
     Asked,

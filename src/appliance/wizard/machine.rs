@@ -409,7 +409,10 @@ impl Wizard {
                 self.saved.domain = Some(Domain::HouseOnly);
             }
             (Job::Person { name, .. }, Outcome::Added { address, phrase }) => {
-                self.saved.people.push(Person { name: name.clone(), address: address.clone() });
+                // The same one again, whose first pass phrase was not seen: the page was closed, or the power went.
+                if self.saved.people.iter().all(|one| one.address != address) {
+                    self.saved.people.push(Person { name: name.clone(), address: address.clone() });
+                }
                 self.saved.later.remove(&Step::Family);
                 told.phrase = Some((address, phrase));
             }
@@ -419,12 +422,13 @@ impl Wizard {
                 self.ended(Step::Line);
                 self.saved.line = Some(line);
             }
-            (Job::Records { domain, .. }, Outcome::Records { pieces, at }) => {
+            (Job::Records { domain, .. }, Outcome::Records { pieces, at, advice }) => {
                 self.ended(Step::Dns);
                 self.looked = Some(now);
                 // The domain may have been changed meanwhile.
                 if matches!(&self.saved.domain, Some(Domain::Own { name, .. }) if name == domain) {
                     self.saved.records = pieces;
+                    self.saved.advice = advice;
                     self.saved.looked = at.map(|at| at.seconds());
                 }
             }
@@ -469,6 +473,7 @@ impl Wizard {
         }
         // What was found out for another name says nothing about this one.
         self.saved.records.clear();
+        self.saved.advice.clear();
         self.saved.looked = None;
         self.looked = None;
         for step in [Step::Dns, Step::Certificate] {

@@ -100,6 +100,9 @@ pub struct Saved {
     pub existing: Option<(String, super::Existing)>,
     pub domain: Option<Domain>,
     pub records: Vec<Piece>,
+    /// What was found of somebody else's beside them: paragraphs.
+    #[serde(default)]
+    pub advice: Vec<String>,
     /// Seconds since 1970.
     pub looked: Option<i64>,
     /// Letters there were when the ports opened, and when the first came after that.
@@ -129,6 +132,7 @@ impl Saved {
             existing: None,
             domain: None,
             records: Vec::new(),
+            advice: Vec::new(),
             looked: None,
             letter: None,
             people: Vec::new(),

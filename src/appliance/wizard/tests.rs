@@ -346,6 +346,29 @@ fn a_restart_is_no_way_round_the_pause() {
 }
 
 #[test]
+fn a_wrong_try_that_cannot_be_kept_counts_all_the_same() {
+    let table = Table::new();
+    *table.paper.full.lock().unwrap() = true;
+    for _ in 0..5 {
+        drop(table.desk.code("AAAA-AAAA"));
+    }
+    let words = table.desk.code(&table.code()).unwrap_err().words;
+    assert!(words.starts_with("Too many wrong tries."), "{words}");
+}
+
+#[test]
+fn somebody_added_twice_is_one_person_with_the_last_phrase() {
+    let table = Table::new();
+    let admin = table.founded();
+    table.desk.say(Some(admin.text()), &Answer::HouseOnly).unwrap();
+    let ben = Answer::Person { name: "Ben".into(), local: "ben".into() };
+    for _ in 0..2 {
+        assert!(table.desk.say(Some(admin.text()), &ben).unwrap().phrase.is_some());
+    }
+    assert_eq!(table.desk.saved().people.len(), 1);
+}
+
+#[test]
 fn wrong_pass_phrases_slow_down_and_never_lock_out() {
     let table = Table::new();
     table.founded();
@@ -489,7 +512,7 @@ fn records_are_looked_at_again_until_they_are_right() {
         state,
     };
     let at = Time::from_seconds(NOON);
-    let found = |state| Some(Outcome::Records { pieces: vec![piece(state)], at: Some(at) });
+    let found = |state| Some(Outcome::Records { pieces: vec![piece(state)], at: Some(at), advice: Vec::new() });
     *table.paper.answer_long.lock().unwrap() = found(PieceState::NotYet { until: Some(NOON + 600) });
     table.work();
     assert_eq!(table.state(Step::Dns), "waits for your records");

@@ -18,12 +18,15 @@ pub(super) struct Args {
     /// The first account, which may change everything
     #[arg(long, value_name = "EMAIL", required_unless_present = "from")]
     admin: Option<String>,
+    /// The administrator's name, as in "Anna Smith"
+    #[arg(long)]
+    name: Option<String>,
     /// Read the password from standard input, one line
     #[arg(long, required_unless_present = "from")]
     password_stdin: bool,
-    /// Read all four from a file instead, lines like hostname = "mail.example.org" (hostname, domain, admin, password);
+    /// Read all four from a file instead, lines like hostname = "mail.example.org" (hostname, domain, admin, password, and name if you like);
     /// "-" is standard input
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["hostname", "domain", "admin", "password_stdin"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["hostname", "domain", "admin", "name", "password_stdin"])]
     from: Option<PathBuf>,
 }
 
@@ -34,6 +37,7 @@ struct Said {
     hostname: String,
     domain: String,
     admin: String,
+    name: Option<String>,
     password: String,
 }
 
@@ -41,13 +45,14 @@ impl Args {
     pub fn request(self) -> Result<Request, String> {
         if let Some(path) = self.from {
             let said = read(&path)?;
-            let password = Secret(said.password);
-            return Ok(Request::Init { hostname: said.hostname, domain: said.domain, admin: said.admin, password });
+            let password = Secret(said.password.clone());
+            let Said { hostname, domain, admin, name, .. } = said;
+            return Ok(Request::Init { hostname, domain, admin, name, password });
         }
         let (Some(hostname), Some(domain), Some(admin)) = (self.hostname, self.domain, self.admin) else {
             return Err("a host name, a domain and an administrator are needed".to_owned());
         };
-        Ok(Request::Init { hostname, domain, admin, password: password()? })
+        Ok(Request::Init { hostname, domain, admin, name: self.name, password: password()? })
     }
 }
 

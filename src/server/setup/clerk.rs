@@ -55,6 +55,9 @@ impl Clerk {
         if held.is_some() {
             return Outcome::Refused("this box has an administrator already".to_owned());
         }
+        if self.folder.is_set_up() {
+            return self.opened(&mut held, phrase);
+        }
         let address = format!("{local}@{HOME}");
         let (hostname, password) = (format!("homepost.{HOME}"), Password(phrase.0.clone()));
         if let Err(error) = verbs::init(&self.folder, &hostname, HOME, &address, Some(name), &password) {
@@ -65,6 +68,35 @@ impl Clerk {
             Err(error) => return failed(error),
         }
         Outcome::Founded { address }
+    }
+
+    /// Everything was made, and then the stores could not be opened: whoever answered then answers again. The administrator
+    /// stays who it is, and has the pass phrase of now.
+    fn opened(&self, held: &mut Option<Arc<House>>, phrase: &Secret) -> Outcome {
+        let house = match House::open(&self.folder) {
+            Ok(house) => Arc::new(house),
+            Err(error) => return failed(error),
+        };
+        let admin = match self.admin(&house) {
+            Ok(Some(admin)) => admin,
+            Ok(None) => return failed("there is no administrator".to_owned()),
+            Err(error) => return failed(error.to_string()),
+        };
+        let request = Request::AccountPassword { address: admin.address.clone(), password: Password(phrase.0.clone()) };
+        if let Some(error) = verbs::run(&house, &request).error {
+            return Outcome::Refused(error);
+        }
+        *held = Some(house);
+        Outcome::Founded { address: admin.address }
+    }
+
+    /// Whether this is somebody who was added here and has not come in yet: whose first pass phrase may have been lost on its
+    /// way to the page.
+    fn waits(&self, house: &House, address: &str, name: &str) -> bool {
+        let all = house.data.read().map_err(Error::from).and_then(|read| Ok(account::list(&read)?)).unwrap_or_default();
+        let seen = house.directory.seen().iter().any(|(seen, _)| seen == address);
+        let same = |shown: &Shown| shown.address == address && shown.name.as_deref() == Some(name);
+        !seen && all.iter().any(|shown| same(shown) && !shown.administrator && !shown.closing)
     }
 
     /// Takes mail for this domain from now on, and has the doors opened.
@@ -164,8 +196,12 @@ impl Clerk {
                 let phrase = words::of(&bytes).join("-");
                 let domain = admin.address.rsplit_once('@').map_or("", |(_, domain)| domain);
                 let address = format!("{local}@{domain}");
-                let (name, password) = (Some(name.clone()), Password(phrase.clone()));
-                let request = Request::AccountAdd { address: address.clone(), name, quota: None, password };
+                let password = Password(phrase.clone());
+                let request = if self.waits(&house, &address, name) {
+                    Request::AccountPassword { address: address.clone(), password }
+                } else {
+                    Request::AccountAdd { address: address.clone(), name: Some(name.clone()), quota: None, password }
+                };
                 match verbs::run(&house, &request).error {
                     None => Outcome::Added { address, phrase: Secret(phrase) },
                     Some(error) => Outcome::Refused(error),
@@ -217,6 +253,10 @@ impl Host for Clerk {
         }
     }
 
+    fn zone(&self, domain: &str, relative: bool) -> Option<String> {
+        super::records::zone(&*self.house()?, domain, relative)
+    }
+
     fn household(&self) -> Option<(String, String)> {
         let house = self.house()?;
         let admin = self.admin(&house).ok().flatten()?;
@@ -241,4 +281,31 @@ fn clock_state(now: Time) -> ClockState {
 pub(super) fn own_addresses() -> Vec<IpAddr> {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     own(&read("/proc/net/fib_trie"), &read("/proc/net/if_inet6"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The stores could not be opened the first time: the same answer again is taken, with the pass phrase of now.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_founded_a_house_that_did_not_open_can_answer_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path());
+        let (tell, _told) = mpsc::unbounded_channel();
+        let clerk = Clerk::new(folder.clone(), Held::default(), tell, 0);
+        tokio::task::spawn_blocking(move || {
+            let first = Password("river oak lantern moon".to_owned());
+            verbs::init(&folder, "homepost.home.arpa", HOME, "anna@home.arpa", Some("Anna"), &first).unwrap();
+            let second = Secret("another phrase of mine".to_owned());
+            let outcome = clerk.found("Anna", "ann", &second);
+            assert_eq!(outcome, Outcome::Founded { address: "anna@home.arpa".to_owned() });
+            let checked = clerk.run(&Job::Check { phrase: second });
+            assert_eq!(checked, Outcome::Checked(true));
+            assert!(matches!(clerk.found("Eve", "eve", &Secret("x".into())), Outcome::Refused(_)), "there is a house");
+            clerk.house().unwrap().close().unwrap();
+        })
+        .await
+        .unwrap();
+    }
 }

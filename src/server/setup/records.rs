@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::timeout;
+use tracing::warn;
 
 use crate::appliance::dnsguide::{self, Record};
 use crate::appliance::wizard::{Existing, Outcome, Piece, PieceState};
@@ -35,7 +36,20 @@ pub(super) fn records(house: &House, domain: &str, now: Time) -> Result<Outcome,
         };
         piece(record, &facts.domain, state)
     });
-    Ok(Outcome::Records { pieces: pieces.collect(), at: Some(now) })
+    let advice = reply.json["advice"].as_array().into_iter().flatten();
+    let advice = advice.filter_map(|words| words.as_str().map(str::to_owned)).collect();
+    Ok(Outcome::Records { pieces: pieces.collect(), at: Some(now), advice })
+}
+
+/// All of them in one file, for a provider's importer.
+pub(super) fn zone(house: &House, domain: &str, relative: bool) -> Option<String> {
+    let zone = Some(verbs::DnsForm::Records);
+    let request = Request::DnsRecords { domain: domain.to_owned(), addresses: Vec::new(), zone, relative };
+    let reply = verbs::run(house, &request);
+    if let Some(error) = &reply.error {
+        warn!(error, "the zone file cannot be written");
+    }
+    reply.json["zone"].as_str().map(str::to_owned)
 }
 
 fn state(judged: &[Value], record: &Record, now: Time) -> PieceState {

@@ -77,10 +77,54 @@ fn people(
         match account::add(txn, &new, &credential, now) {
             Ok(id) => mailboxes::open(txn, id)?,
             // A set-up that was cut off got this far: the password of this one counts.
-            Err(directory::Error::Exists(_)) => drop(account::set_password(txn, &key, &credential)?),
+            Err(directory::Error::Exists(_)) => {
+                account::set_password(txn, &key, &credential)?;
+                account::set_administrator(txn, &key, true)?;
+            }
             Err(error) => return Err(error.into()),
+        }
+        // Who was named by a set-up that was cut off, under another address, administers nothing: nobody saw that it was done.
+        for other in account::list(&*txn)?.into_iter().filter(|other| other.administrator && other.address != key) {
+            account::set_administrator(txn, &other.address, false)?;
         }
         Ok::<(), Error>(())
     });
     made.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::manage::account::Shown;
+    use crate::settings::FILE;
+    use crate::store::Data;
+
+    fn people_of(folder: &Folder) -> Vec<Shown> {
+        let settings = Settings::load(folder.path()).unwrap();
+        let data: Data = open_data(folder, &settings).unwrap();
+        let people = account::list(&data.read().unwrap()).unwrap();
+        data.close().unwrap();
+        people
+    }
+
+    /// V3: the settings come last, so a set-up that was cut off before them begins anew, perhaps under another name.
+    #[test]
+    fn after_a_cut_there_is_one_administrator_whoever_was_named_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path());
+        let password = Secret("river oak lantern moon".to_owned());
+        let init = |admin: &str| init(&folder, "mail.example.test", "example.test", admin, None, &password).map(drop);
+        init("ana@example.test").unwrap();
+        std::fs::remove_file(dir.path().join(FILE)).unwrap();
+        init("anna@example.test").unwrap();
+        let administrators: Vec<String> =
+            people_of(&folder).into_iter().filter(|one| one.administrator).map(|one| one.address).collect();
+        assert_eq!(administrators, ["anna@example.test"]);
+        // And the same one again, whose own first try was cut off after the other's.
+        std::fs::remove_file(dir.path().join(FILE)).unwrap();
+        init("ana@example.test").unwrap();
+        let people = people_of(&folder);
+        let is = |address: &str| people.iter().find(|one| one.address == address).unwrap().administrator;
+        assert!(is("ana@example.test") && !is("anna@example.test"));
+    }
 }

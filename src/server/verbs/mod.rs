@@ -51,6 +51,7 @@ pub(super) enum Request {
         hostname: String,
         domain: String,
         admin: String,
+        name: Option<String>,
         password: Secret,
     },
     AccountAdd {
@@ -314,8 +315,8 @@ type Done = Result<Reply, Error>;
 pub(super) fn run_closed(folder: &Folder, request: &Request) -> Option<Reply> {
     let done = match request {
         Request::Box { what } => appliance::run(*what),
-        Request::Init { hostname, domain, admin, password } => {
-            init::init(folder, hostname, domain, admin, None, password)
+        Request::Init { hostname, domain, admin, name, password } => {
+            init::init(folder, hostname, domain, admin, name.as_deref(), password)
         }
         Request::Setup { .. } => Err(Error::Words("no set-up is going on: `homepost serve` begins one".to_owned())),
         Request::CheckSalvage => salvage::salvage(folder),

@@ -41,6 +41,8 @@ pub(super) struct Canvas<'a> {
     pub languages: &'a str,
     pub refusal: Option<&'a Refusal>,
     pub typed: &'a BTreeMap<String, String>,
+    /// All records in one text, for the page that shows them.
+    pub zone: Option<String>,
     pub page: Page,
 }
 
@@ -117,7 +119,7 @@ page!(Sheet, "sheet.html", words: Vec<(usize, &'static str)>, first: usize, seco
 page!(YouDone, "you-done.html", address: String, confirmed: bool);
 page!(Line, "line.html", state: Shown, line: Option<Measured>, plan: Vec<(String, String)>, measuring: String, relay: Relay, kept: String, wants: bool, tone: &'static str);
 page!(DomainPage, "domain.html", name: String, host: String, conflict: Option<String>, chosen: Option<String>, house: bool);
-page!(Dns, "dns.html", state: Shown, own: bool, domain: String, pieces: Vec<Drawn>, withheld: usize, right: usize, looked: Option<String>);
+page!(Dns, "dns.html", state: Shown, own: bool, domain: String, pieces: Vec<Drawn>, withheld: usize, right: usize, looked: Option<String>, advice: Vec<String>, zone: String);
 page!(Certificate, "certificate.html", state: Shown, own: bool, server: String, authority: Authority, names: Vec<Name>, told: Option<String>, clock: bool, contact: String, asking: bool);
 page!(Letter, "letter.html", state: Shown, address: String, seen: Option<String>, own: bool);
 page!(Family, "family.html", people: Vec<(String, String)>, domain: String, open: bool);
@@ -296,6 +298,8 @@ pub(super) fn draw(canvas: &Canvas<'_>) -> Result<String, askama::Error> {
                     right: saved.records.iter().filter(|piece| piece.state == PieceState::Right).count(),
                     withheld: saved.records.iter().filter(|piece| piece.withheld.is_some()).count(),
                     pieces: saved.records.iter().map(|piece| drawn(piece, view, &zone)).collect(),
+                    advice: saved.advice.clone(),
+                    zone: canvas.zone.clone().unwrap_or_default(),
                     looked: saved.looked.map(|at| zones::clock(Time::from_seconds(at), view.facts.now, &zone)),
                 }
                 .render(),

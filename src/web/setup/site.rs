@@ -151,6 +151,16 @@ impl<H: Host> Site<H> {
         }
         match path {
             "/" => Reply::to(&self.home(&view)),
+            "/zone/full" | "/zone/relative" => match self.desk.zone(visit.session.as_deref(), path == "/zone/relative")
+            {
+                Some((domain, text)) => {
+                    let mut reply = Reply::new(200, "text/plain; charset=utf-8", text.into_bytes());
+                    let name = format!("attachment; filename=\"{domain}.zone\"");
+                    reply.headers.push(("Content-Disposition", name));
+                    reply
+                }
+                None => Reply::to("/"),
+            },
             "/sign-in" | "/recover" if view.saved.admin.is_none() => Reply::to("/"),
             "/sign-in" if view.who == Who::Administrator => Reply::to("/"),
             "/sign-in" => self.page(visit, &view, Page::SignIn, None, &Fields::new()),
@@ -189,6 +199,10 @@ impl<H: Host> Site<H> {
             languages: &visit.language,
             refusal,
             typed,
+            zone: match page {
+                Page::Step(Step::Dns) => self.desk.zone(visit.session.as_deref(), false).map(|(_, text)| text),
+                _ => None,
+            },
             page,
         });
         match drawn {

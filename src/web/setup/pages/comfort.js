@@ -15,6 +15,8 @@
     button.textContent = words;
     setTimeout(() => { button.textContent = before; }, 1500);
   };
+  // One touch marks all of what is to be copied.
+  for (const field of document.querySelectorAll("[data-copy-field]")) field.addEventListener("focus", () => field.select());
   // A copy button beside what is to be typed somewhere else.
   for (const place of document.querySelectorAll("[data-copy]")) {
     const text = place.textContent.trim();
