@@ -204,6 +204,23 @@ fn a_wildcard_is_not_in_the_way() {
 }
 
 #[test]
+fn an_alias_of_somebody_else_is_in_the_way_of_a_text_and_goes_only_when_it_is_taken_over() {
+    let name = "_dmarc.example.test";
+    let (wants, zone) =
+        ([want(name, txt("v=DMARC1; p=none"))], [found(name, Data::Cname("dmarc.provider.test".into()))]);
+    let plain = made(&wants, &Memory::default(), &zone, &[]);
+    assert!(
+        plain.is_done() && plain.lines[0].words.contains("is an alias of dmarc.provider.test."),
+        "{:?}",
+        plain.lines
+    );
+    let taken = made(&wants, &Memory::default(), &zone, &["_dmarc.example.test/TXT"]);
+    let [gone, come] = &taken.changes()[..] else { panic!("{:?}", taken.changes()) };
+    assert_eq!((gone.kind, &gone.remove[..]), (Kind::Cname, &[zone[0].data.clone()][..]));
+    assert_eq!((come.kind, come.before.as_deref(), come.add.len()), (Kind::Txt, Some(&[][..]), 1));
+}
+
+#[test]
 fn where_nobody_answers_there_is_no_plan() {
     let mut answers = Answers::new();
     answers.insert((DOMAIN.into(), Kind::Mx), vec![Err("it does not answer".into())]);

@@ -352,3 +352,56 @@ impl Asker {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::base::OsRandom;
+
+    /// A server at a port of its own that answers everything with these flags and nothing, over UDP and over TCP.
+    async fn answering(udp_flags: u16, tcp_flags: u16) -> Server {
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = tcp.local_addr().unwrap();
+        let udp = UdpSocket::bind(address).await.unwrap();
+        // The question as it came, without what came after it.
+        let answer = |question: &[u8], flags: u16| {
+            let end = question.len() - 11;
+            [&question[..2], &flags.to_be_bytes(), &[0, 1, 0, 0, 0, 0, 0, 0], &question[12..end]].concat()
+        };
+        tokio::spawn(async move {
+            let mut buffer = [0; 512];
+            while let Ok((length, peer)) = udp.recv_from(&mut buffer).await {
+                udp.send_to(&answer(&buffer[..length], udp_flags), peer).await.unwrap();
+            }
+        });
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = tcp.accept().await {
+                let mut question = vec![0; usize::from(stream.read_u16().await.unwrap())];
+                stream.read_exact(&mut question).await.unwrap();
+                let answer = answer(&question, tcp_flags);
+                stream.write_u16(answer.len() as u16).await.unwrap();
+                stream.write_all(&answer).await.unwrap();
+            }
+        });
+        Server { name: "ns.test".into(), address }
+    }
+
+    #[tokio::test]
+    async fn hearsay_and_what_is_cut_short_over_tcp_are_no_answers() {
+        const WELL: u16 = 0x8400;
+        const CUT: u16 = WELL | 0x0200;
+        let asker = Asker::new(Arc::new(OsRandom), "");
+        for (udp, tcp, said) in [
+            (WELL, WELL, Ok(())),
+            (CUT, WELL, Ok(())),
+            (CUT, CUT, Err("its answer cannot be used")),
+            (0x8000, 0x8000, Err("it does not keep this domain: what it says it has from others")),
+        ] {
+            let server = answering(udp, tcp).await;
+            let answer = asker.ask(&server, "example.test", Kind::Mx).await;
+            assert_eq!(answer.map(|_| ()), said.map_err(str::to_owned), "{udp:x} {tcp:x}");
+        }
+    }
+}

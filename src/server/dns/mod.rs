@@ -88,7 +88,8 @@ fn look(house: &House, domain: &str, addresses: &[IpAddr], take: &TakeOver, back
             || records.iter().any(|record| record.name == name && record.data.as_ref() == Some(data))
     };
     let there = There::from(&answers, known);
-    let there = there.map_err(|why| Error::Words(format!("cannot ask: the name server {why}. Nothing was changed")))?;
+    let there =
+        there.map_err(|why| Error::Words(format!("the name servers cannot be asked: {why}. Nothing was changed")))?;
     let plan = if back {
         dnsguide::undo(&memory, &there, take)
     } else {
