@@ -9,18 +9,18 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::base::{AccountId, Family};
-use crate::directory::manage::{invitation, token};
+use crate::directory::manage::{device, invitation, token};
 use crate::directory::{self, login};
 use crate::proto::sasl::{SaslAnswer, SaslAsk};
 use crate::web::admin::{
-    Alias, Bearer, Certificate, Checked, Domain, Error, Household, Later, Letter, Link, Person, Port, Problem, Record,
-    Secret, Standing, Token,
+    Alias, Bearer, Certificate, Checked, Device, Domain, Error, Household, Later, Letter, Link, Person, Port, Problem,
+    Record, Secret, Standing, Token,
 };
 
 use super::house::House;
 use super::limits;
 use super::serve::Told;
-use super::verbs::{self, Reply, Request, Secret as Password, link_of, new_link};
+use super::verbs::{self, Reply, Request, Secret as Password, link_of, new_link, profile_link_of};
 
 pub(super) struct Steward {
     house: Arc<House>,
@@ -247,6 +247,28 @@ impl Household for Steward {
 
     fn renew(&self, name: Option<&str>) -> Result<(), Error> {
         self.tell(Request::CertRenew { name: name.map(str::to_owned), force: true })
+    }
+
+    fn devices(&self, address: &str) -> Result<Vec<Device>, Error> {
+        self.ask(Request::DeviceList { address: address.to_owned() })
+    }
+
+    fn add_device(&self, address: &str, name: &str) -> Result<Secret, Error> {
+        let password = device::Password::make(&*self.house.random).shown().to_owned();
+        let (address, name) = (address.to_owned(), name.to_owned());
+        self.tell(Request::DeviceAdd { address, name, password: Password(password.clone()) })?;
+        Ok(Secret(password))
+    }
+
+    fn link_device(&self, address: &str, name: &str) -> Result<Secret, Error> {
+        let link = new_link(&*self.house.random);
+        let (address, name) = (address.to_owned(), name.to_owned());
+        self.tell(Request::DeviceLink { address, name, link: link.clone() })?;
+        Ok(Secret(profile_link_of(&self.house.settings.load(), &link)))
+    }
+
+    fn remove_device(&self, address: &str, id: u32) -> Result<(), Error> {
+        self.tell(Request::DeviceRemove { address: address.to_owned(), id })
     }
 
     fn queue(&self) -> Result<Vec<Letter>, Error> {

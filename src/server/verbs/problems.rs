@@ -75,6 +75,8 @@ enum State {
 struct Problem {
     /// `certificate`, `records`, `disk`, `clock`, `queue`, `ports`, `box`.
     about: &'static str,
+    /// Which domain, if it is about one.
+    subject: Option<String>,
     state: State,
     /// A sentence.
     words: String,
@@ -86,7 +88,7 @@ struct Found(Vec<Problem>);
 
 impl Found {
     fn add(&mut self, about: &'static str, state: State, words: impl Into<String>, next: impl Into<String>) {
-        self.0.push(Problem { about, state, words: words.into(), next: next.into() });
+        self.0.push(Problem { about, subject: None, state, words: words.into(), next: next.into() });
     }
 }
 
@@ -217,6 +219,7 @@ fn records(house: &House, found: &mut Found) -> Result<(), Error> {
         if is_at_home(&domain) {
             continue;
         }
+        let before = found.0.len();
         match notes.records.get(&domain) {
             Some(looked) if looked.wrong > 0 => found.add(
                 "records",
@@ -236,6 +239,9 @@ fn records(house: &House, found: &mut Found) -> Result<(), Error> {
                 format!("The records of {domain} have not been looked at since the start."),
                 "I look at them by myself soon after the start and some times a day; the page of the domain does it now.",
             ),
+        }
+        if let Some(problem) = found.0.get_mut(before) {
+            problem.subject = Some(domain);
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use askama::Template;
 use http::StatusCode;
 use jiff::Timestamp;
 
-use super::household::{Alias, Certificate, Letter, Link, Person, Port, Problem, Standing, Token};
+use super::household::{Alias, Certificate, Device, Letter, Link, Person, Port, Problem, Standing, Token};
 use super::site::{Answer, Site};
 use super::visit::{Fields, Visit, encode};
 
@@ -26,7 +26,10 @@ struct Tab {
     now: bool,
 }
 
-const TABS: [(&str, &str); 9] = [
+/// The last ones are everybody's.
+const OWN: usize = 2;
+
+const TABS: [(&str, &str); 10] = [
     ("/admin", "How it is"),
     ("/admin/people", "People"),
     ("/admin/aliases", "Aliases"),
@@ -36,6 +39,7 @@ const TABS: [(&str, &str); 9] = [
     ("/admin/queue", "Queue"),
     ("/admin/programs", "Programs"),
     ("/me", "You"),
+    ("/me/devices", "Your devices"),
 ];
 
 /// What was wrong with a form.
@@ -51,7 +55,7 @@ impl Frame {
     pub fn new(site: &Site, visit: &Visit, title: &str, tab: &str) -> Frame {
         let tabs = match &visit.who {
             Some(who) if who.administrator => &TABS[..],
-            Some(_) => &TABS[TABS.len() - 1..],
+            Some(_) => &TABS[TABS.len() - OWN..],
             None => &[],
         };
         Frame {
@@ -108,7 +112,9 @@ page!(People, "people.html", people: Vec<Row>, domains: Vec<String>);
 page!(PersonPage, "person.html", row: Row, person: Person, own: bool);
 page!(Shown, "shown.html", headline: String, lead: String, label: &'static str, secret: String, until: Option<String>, back: String);
 page!(Aliases, "aliases.html", aliases: Vec<Alias>);
-page!(Domains, "domains.html", domains: Vec<(String, String)>);
+page!(Domains, "domains.html", domains: Vec<DomainRow>);
+page!(Devices, "devices.html", devices: Vec<OwnDevice>);
+page!(Profile, "profile.html", link: String, picture: String, back: String);
 page!(DomainPage, "domain.html", domain: String, path: String, checked: bool, servers: Vec<String>, advice: Vec<String>, right: usize, records: Vec<Piece>, withheld: Vec<Piece>);
 page!(Ports, "ports.html", ports: Vec<(Port, &'static str)>);
 page!(Sure, "sure.html", port: Port, words: &'static str);
@@ -150,6 +156,47 @@ impl Row {
             state,
             room,
         }
+    }
+}
+
+/// A domain in a list, with what was last seen of its records.
+pub(super) struct DomainRow {
+    pub path: String,
+    pub domain: String,
+    pub class: &'static str,
+    pub state: &'static str,
+    pub words: String,
+}
+
+impl DomainRow {
+    pub fn of(domain: String, problems: &[Problem]) -> DomainRow {
+        let problem = problems.iter().find(|problem| problem.subject.as_ref() == Some(&domain));
+        let (class, state) = match problem.map(|problem| problem.state.as_str()) {
+            None => ("done", "✓ nothing to do"),
+            Some("waiting") => ("wait", "… not looked at yet"),
+            Some(_) => ("need", "→ some records are not right"),
+        };
+        let words = problem.map(|problem| problem.words.clone()).unwrap_or_default();
+        DomainRow { path: encode(&domain), domain, class, state, words }
+    }
+}
+
+/// A device in its owner's list: green when it has logged in.
+pub(super) struct OwnDevice {
+    pub id: u32,
+    pub name: String,
+    pub class: &'static str,
+    pub state: String,
+}
+
+impl OwnDevice {
+    pub fn of(device: Device) -> OwnDevice {
+        let (class, state) = match (&device.used, &device.waits_until) {
+            (Some(used), _) => ("done", format!("✓ used {}", minute(used))),
+            (None, Some(until)) => ("wait", format!("… link is good until {}", minute(until))),
+            (None, None) => ("wait", "… has not signed in yet".to_owned()),
+        };
+        OwnDevice { id: device.id, name: device.name, class, state }
     }
 }
 

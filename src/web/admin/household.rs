@@ -198,10 +198,25 @@ pub struct Bearer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     pub about: String,
+    /// Which domain, if it is about one.
+    pub subject: Option<String>,
     /// `bad`, `needs-you`, `waiting`.
     pub state: String,
     pub words: String,
     pub next: String,
+}
+
+/// A mail program of somebody, with a password of its own. Times are RFC 3339.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Device {
+    pub id: u32,
+    pub name: String,
+    pub created: String,
+    /// When it logged in last.
+    pub used: Option<String>,
+    /// Until when its profile can be fetched.
+    pub waits_until: Option<String>,
 }
 
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -251,6 +266,14 @@ pub trait Household: Send + Sync + 'static {
     fn may_renew(&self) -> Result<(), Error>;
     /// Asks the authority; may take minutes. What comes of it is in [`Household::certificates`].
     fn renew(&self, name: Option<&str>) -> Result<(), Error>;
+
+    /// Somebody's mail programs.
+    fn devices(&self, address: &str) -> Result<Vec<Device>, Error>;
+    /// Gives its password.
+    fn add_device(&self, address: &str, name: &str) -> Result<Secret, Error>;
+    /// Gives the link by which it fetches its profile.
+    fn link_device(&self, address: &str, name: &str) -> Result<Secret, Error>;
+    fn remove_device(&self, address: &str, id: u32) -> Result<(), Error>;
 
     fn queue(&self) -> Result<Vec<Letter>, Error>;
     fn problems(&self) -> Result<Vec<Problem>, Error>;

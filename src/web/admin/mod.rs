@@ -25,7 +25,7 @@ mod site;
 mod visit;
 
 pub use household::{
-    Alias, Bearer, Certificate, CertificateProblem, Checked, CheckedRecord, Domain, Error, Household, Later, Letter,
-    Link, Person, Port, Problem, Recipient, Record, Secret, Standing, Token,
+    Alias, Bearer, Certificate, CertificateProblem, Checked, CheckedRecord, Device, Domain, Error, Household, Later,
+    Letter, Link, Person, Port, Problem, Recipient, Record, Secret, Standing, Token,
 };
 pub use site::part;

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 
 use crate::appliance::words;
+use crate::web::devices::qr;
 
 use super::draw::{
-    Aliases, Certificates, DomainPage, Domains, Frame, Held, Invitation, Me, Overview, People, PersonPage, Piece,
-    Ports, Programs, Queue, Row, Shown, SignIn, Sure, Welcome, Words, Wrong, draw, minute,
+    Aliases, Certificates, Devices, DomainPage, DomainRow, Domains, Frame, Held, Invitation, Me, Overview, OwnDevice,
+    People, PersonPage, Piece, Ports, Profile, Programs, Queue, Row, Shown, SignIn, Sure, Welcome, Words, Wrong, draw,
+    minute,
 };
 use super::household::{Checked, Error, Port, Record, Secret, Standing};
 use super::site::{Answer, Site};
@@ -35,6 +39,7 @@ pub(super) async fn get(site: &Arc<Site>, visit: &Visit, path: &[&str]) -> Done 
     match path {
         ["me"] => Ok(me(site, visit, who, None, false)),
         ["me", "changed"] => Ok(me(site, visit, who, None, true)),
+        ["me", "devices"] => devices(site, visit, who, None).await,
         ["admin", rest @ ..] if who.administrator => admin(site, visit, rest, None).await,
         ["admin", ..] => Ok(not_yours(site, visit)),
         _ => Ok(nothing(site, visit)),
@@ -59,6 +64,7 @@ pub(super) async fn post(site: &Arc<Site>, visit: &Visit, path: &[&str], fields:
     };
     match path {
         ["me"] => change_own(site, visit, who, fields).await,
+        ["me", "devices"] => own_device(site, visit, who, fields).await,
         ["admin", rest @ ..] if who.administrator => match act(site, visit, who, rest, fields).await {
             // Shown on the page that the form is on.
             Err(Error::Refused(words) | Error::Conflict(words) | Error::Missing(words)) => {
@@ -247,6 +253,53 @@ async fn change_own(site: &Arc<Site>, visit: &Visit, who: &Standing, fields: &Fi
     })
 }
 
+async fn devices(site: &Arc<Site>, visit: &Visit, who: &Standing, again: Again<'_>) -> Done {
+    let address = who.address.clone();
+    let all = site.ask(move |household| household.devices(&address)).await?;
+    let frame = Frame::new(site, visit, "Your devices", "/me/devices").with(again);
+    Ok(draw(&Devices { frame, devices: all.into_iter().map(OwnDevice::of).collect() }, status_of(again)))
+}
+
+/// Everybody has to do with her own devices alone, an administrator too.
+async fn own_device(site: &Arc<Site>, visit: &Visit, who: &Standing, fields: &Fields) -> Done {
+    let (address, name) = (who.address.clone(), field(fields, "name").to_owned());
+    let frame = || Frame::new(site, visit, "New device", "/me/devices");
+    let back = "/me/devices".to_owned();
+    let done = match field(fields, "do") {
+        "remove" => {
+            let id = field(fields, "id").parse().unwrap_or(0);
+            let removed = site.ask(move |household| household.remove_device(&address, id)).await;
+            removed.map(|()| Answer::To(back))
+        }
+        "link" => site.ask(move |household| household.link_device(&address, &name)).await.map(|Secret(link)| {
+            let picture = qr(&link).map(|picture| STANDARD.encode(picture)).unwrap_or_default();
+            draw(&Profile { frame: frame(), link, picture, back }, StatusCode::OK)
+        }),
+        _ => site.ask(move |household| household.add_device(&address, &name)).await.map(|Secret(secret)| {
+            let page = Shown {
+                frame: frame(),
+                headline: "A password for this device alone".to_owned(),
+                lead:
+                    "Type it into the mail program instead of your pass phrase. It is shown only now. If the device is \
+                       lost, remove it here: nothing else changes."
+                        .to_owned(),
+                label: "Password",
+                secret,
+                until: None,
+                back,
+            };
+            draw(&page, StatusCode::OK)
+        }),
+    };
+    match done {
+        Err(Error::Refused(words) | Error::Missing(words) | Error::Conflict(words)) => {
+            let wrong = Wrong { field: None, words: sentence(&words), later: false };
+            devices(site, visit, who, Some((&wrong, fields))).await
+        }
+        done => done,
+    }
+}
+
 // ---- for administrators
 
 async fn admin(site: &Arc<Site>, visit: &Visit, path: &[&str], again: Again<'_>) -> Done {
@@ -283,8 +336,8 @@ async fn admin(site: &Arc<Site>, visit: &Visit, path: &[&str], again: Again<'_>)
             draw(&Aliases { frame: frame("Aliases", "/admin/aliases"), aliases }, status)
         }
         ["domains"] => {
-            let domains = site.ask(|household| household.domains()).await?;
-            let domains = domains.into_iter().map(|one| (encode(&one.domain), one.domain)).collect();
+            let (domains, problems) = site.ask(|household| Ok((household.domains()?, household.problems()?))).await?;
+            let domains = domains.into_iter().map(|one| DomainRow::of(one.domain, &problems)).collect();
             draw(&Domains { frame: frame("Domains", "/admin/domains"), domains }, status)
         }
         ["domains", domain] => {
@@ -468,9 +521,11 @@ pub(super) fn new_token(site: &Site) -> Secret {
 
 /// Goes on by itself; what comes of it stands on the page.
 pub(super) fn renew(site: &Arc<Site>, name: Option<String>) {
-    let site = site.clone();
-    tokio::spawn(async move {
-        if let Err(error) = site.ask(move |household| household.renew(name.as_deref())).await {
+    let Ok(alone) = site.renewing.clone().try_acquire_owned() else { return };
+    let household = site.household.clone();
+    tokio::task::spawn_blocking(move || {
+        let _alone = alone;
+        if let Err(error) = household.renew(name.as_deref()) {
             tracing::warn!(?error, "a certificate that was asked for on the page");
         }
     });

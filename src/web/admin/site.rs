@@ -32,6 +32,8 @@ pub(super) struct Site {
     pub random: Arc<dyn Random>,
     pub sessions: Sessions,
     pub forms: Forms,
+    /// One at a time: an authority is asked for minutes.
+    pub renewing: Arc<Semaphore>,
     turns: Arc<Semaphore>,
     places: Arc<Semaphore>,
 }
@@ -48,6 +50,7 @@ pub(super) fn router(household: Arc<dyn Household>, clock: Arc<dyn Clock>, rando
         forms: Forms::new(&*random),
         random,
         sessions: Sessions::default(),
+        renewing: Arc::new(Semaphore::new(1)),
         turns: Arc::new(Semaphore::new(AT_ONCE)),
         places: Arc::new(Semaphore::new(WAITING)),
     });

@@ -47,6 +47,7 @@ pub(super) fn all() -> Value {
             "type": text(), "title": text(), "status": number(), "detail": text(),
         }), &[]),
         "Problem": object(json!({
+            "subject": or_null("string"),
             "about": { "enum": ["certificate", "records", "disk", "clock", "queue", "ports", "box"] },
             "state": { "enum": ["bad", "needs-you", "waiting"] },
             "words": text(),
