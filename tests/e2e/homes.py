@@ -375,7 +375,8 @@ def line(check, net):
                     "✕ blocked by the provider")
         with check("line: where nothing answers at all the line is down, not blocked"):
             web.end()
-            measure("House only for now", "there is no internet.")
+            page = measure("House only for now", "there is no internet.")
+            assert "blocked" not in page, page
         with check("line: no name server is said to be that"):
             world.end()
             measure("House only for now", "no name on the internet can be looked up", "Restart the router")

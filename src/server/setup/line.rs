@@ -11,7 +11,7 @@ use crate::appliance::attached::Attached;
 use crate::appliance::linetest::{
     Attempt, End, Evidence, Inbound, Listing, Outbound, Ptr, is_shared, judge, listing, outbound,
 };
-use crate::appliance::wizard::{Before, Line};
+use crate::appliance::wizard::{Before, HOME, Line};
 use crate::base::{OsRandom, Time};
 use crate::net::dns::{Asker, Data, Kind};
 use crate::net::probe::{self, Met};
@@ -136,6 +136,7 @@ impl Look<'_> {
         let blocked = [&evidence.out_four, &evidence.out_six].contains(&&Outbound::ProviderBlocks);
         if blocked && !self.reaches_anything().await {
             evidence.online = false;
+            (evidence.out_four, evidence.out_six) = (Outbound::Unknown, Outbound::Unknown);
         }
     }
 
@@ -226,6 +227,10 @@ impl Look<'_> {
             })
             .collect();
         let Some(first) = names.first() else { return Ptr::Missing };
+        // Before there is a domain nobody knows which name would be the right one.
+        if self.settings.hostname.ends_with(HOME) {
+            return Ptr::Unknown;
+        }
         let ours = names.iter().find(|name| **name == self.settings.hostname);
         let kind = if address.is_ipv4() { Kind::A } else { Kind::Aaaa };
         match ours {
