@@ -2,7 +2,6 @@
 //! do not know the first yet. Their selectors are dated, `202611e` and `202611r`, so that a new key is a new name.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::KeySize;
@@ -12,9 +11,9 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::base::{Random, Time};
 use crate::store::schema::Key;
-use crate::store::{self, Order, Read, Table, Txn};
+use crate::store::{self, Read, Table, Txn};
 
-use super::row::{DkimRow, decode, encode};
+use super::row::{DkimRow, encode, rows};
 use super::{Error, resolve};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -207,23 +206,11 @@ fn all(read: &dyn Read) -> Result<Vec<(String, String, DkimRow)>, store::Error> 
 
 /// Domain, selector, row.
 fn scan(read: &dyn Read, lo: &[u8], hi: &[u8]) -> Result<Vec<(String, String, DkimRow)>, store::Error> {
-    let mut out = Vec::new();
-    let mut wrong = None;
-    read.scan(Table::DkimKeys, lo, hi, Order::Forward, &mut |key, value| {
-        let parts = std::str::from_utf8(key).ok().and_then(|text| text.split_once('\0'));
-        let parts = parts.ok_or_else(|| store::Error::Corrupt("a DKIM key's key".into()));
-        match parts.and_then(|(domain, selector)| Ok((domain, selector, decode("a DKIM key", value)?))) {
-            Ok((domain, selector, row)) => {
-                out.push((domain.to_owned(), selector.to_owned(), row));
-                ControlFlow::Continue(())
-            }
-            Err(error) => {
-                wrong = Some(error);
-                ControlFlow::Break(())
-            }
-        }
+    let all = rows(read, Table::DkimKeys, (lo, hi), "a DKIM key", |key| {
+        let (domain, selector) = std::str::from_utf8(key).ok()?.split_once('\0')?;
+        Some((domain.to_owned(), selector.to_owned()))
     })?;
-    wrong.map_or(Ok(out), Err)
+    Ok(all.into_iter().map(|((domain, selector), row)| (domain, selector, row)).collect())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! or their default. Field numbers are never given out again.
 
 use std::fmt;
+use std::ops::ControlFlow;
 
 use minicbor::{CborLen, Decode, Encode};
 
@@ -233,6 +234,37 @@ pub fn encode<T: Encode<()>>(row: &T) -> Vec<u8> {
 
 pub fn decode<T: for<'b> Decode<'b, ()>>(what: &str, bytes: &[u8]) -> Result<T, store::Error> {
     minicbor::decode(bytes).map_err(|error| store::Error::Corrupt(format!("the row of {what}: {error}")))
+}
+
+/// The rows of a table from one key to another, each with what `id` makes of its key; `what` names one of them in errors.
+pub fn rows<K, T: for<'b> Decode<'b, ()>>(
+    read: &dyn store::Read,
+    table: store::Table,
+    (from, to): (&[u8], &[u8]),
+    what: &str,
+    id: impl Fn(&[u8]) -> Option<K>,
+) -> Result<Vec<(K, T)>, store::Error> {
+    let mut out = Vec::new();
+    let mut wrong = None;
+    read.scan(table, from, to, store::Order::Forward, &mut |key, value| {
+        let id = id(key).ok_or_else(|| store::Error::Corrupt(format!("the key of {what}")));
+        match id.and_then(|id| Ok((id, decode(what, value)?))) {
+            Ok(one) => {
+                out.push(one);
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                wrong = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    wrong.map_or(Ok(out), Err)
+}
+
+/// A key that is one number.
+pub fn number(key: &[u8]) -> Option<u32> {
+    key.try_into().ok().map(u32::from_be_bytes)
 }
 
 /// Whether a value of a table of this folder is the same when it is written and read again;

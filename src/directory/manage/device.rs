@@ -5,16 +5,15 @@
 //! begin without: with a link, by which it fetches a profile that has its password in it, once and soon.
 
 use std::fmt;
-use std::ops::ControlFlow;
 
 use subtle::ConstantTimeEq;
 
 use crate::base::{AccountId, Random, Time};
 use crate::store::schema::Key;
-use crate::store::{self, Order, Read, Table, Txn};
+use crate::store::{Read, Table, Txn};
 
 use super::super::password::scram_of;
-use super::super::row::{AccountRow, CredentialRow, DeviceRow, decode, encode};
+use super::super::row::{self, AccountRow, CredentialRow, DeviceRow, decode, encode};
 use super::super::{DeviceKeys, Error};
 use super::account::{self, credential_key};
 use super::invitation::{Digest, digest};
@@ -233,7 +232,8 @@ pub fn fetch(txn: &mut Txn<'_>, fetched: &Fetched, now: Time) -> Result<Linked, 
 
 fn find_link(read: &dyn Read, link: &Digest, now: Time) -> Result<Option<(AccountId, u32, DeviceRow)>, Error> {
     let all = all(read, &[], &super::super::resolve::END)?;
-    Ok(all.into_iter().find(|(_, _, row)| row.link.as_ref() == Some(link) && now.0 < row.until))
+    let found = all.into_iter().find(|(_, row)| row.link.as_ref() == Some(link) && now.0 < row.until);
+    Ok(found.map(|((account, id), row)| (account, id, row)))
 }
 
 /// In the order in which they were made; without those that waited in vain.
@@ -316,27 +316,14 @@ fn row(read: &dyn Read, account: AccountId, id: u32) -> Result<Option<DeviceRow>
 
 fn rows(read: &dyn Read, account: AccountId) -> Result<Vec<(u32, DeviceRow)>, Error> {
     let (from, to) = (Key::new().u32(account.0).build(), Key::new().u32(account.0).u32(u32::MAX).build());
-    Ok(all(read, &from, &to)?.into_iter().map(|(_, id, row)| (id, row)).collect())
+    Ok(all(read, &from, &to)?.into_iter().map(|((_, id), row)| (id, row)).collect())
 }
 
-fn all(read: &dyn Read, from: &[u8], to: &[u8]) -> Result<Vec<(AccountId, u32, DeviceRow)>, Error> {
-    let mut out = Vec::new();
-    let mut wrong = None;
-    read.scan(Table::Devices, from, to, Order::Forward, &mut |key, value| {
-        let numbers = key.split_first_chunk::<4>().and_then(|(account, id)| Some((*account, id.try_into().ok()?)));
-        let numbers = numbers.ok_or_else(|| store::Error::Corrupt("a device's key".into()));
-        match numbers.and_then(|numbers| Ok((numbers, decode("a device", value)?))) {
-            Ok(((account, id), row)) => {
-                out.push((AccountId(u32::from_be_bytes(account)), u32::from_be_bytes(id), row));
-                ControlFlow::Continue(())
-            }
-            Err(error) => {
-                wrong = Some(error);
-                ControlFlow::Break(())
-            }
-        }
-    })?;
-    wrong.map_or(Ok(out), |error| Err(error.into()))
+fn all(read: &dyn Read, from: &[u8], to: &[u8]) -> Result<Vec<((AccountId, u32), DeviceRow)>, Error> {
+    Ok(row::rows(read, Table::Devices, (from, to), "a device", |key| {
+        let (account, id) = key.split_first_chunk::<4>()?;
+        Some((AccountId(u32::from_be_bytes(*account)), row::number(id)?))
+    })?)
 }
 
 fn key(account: AccountId, id: u32) -> Vec<u8> {

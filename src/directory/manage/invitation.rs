@@ -3,13 +3,11 @@
 //! Of the link's secret only a digest is kept. A newer link of an account takes the older one's place; a link is used up by
 //! the transaction that sets the pass phrase.
 
-use std::ops::ControlFlow;
-
 use crate::base::{AccountId, Time};
 use crate::store::schema::Key;
-use crate::store::{self, Order, Read, Table, Txn};
+use crate::store::{Read, Table, Txn};
 
-use super::super::row::{AccountRow, InvitationRow, decode, encode};
+use super::super::row::{AccountRow, InvitationRow, decode, encode, number, rows};
 use super::super::{Credential, Error, resolve};
 use super::account::{self, Shown};
 
@@ -66,23 +64,8 @@ pub(super) fn forget(txn: &mut Txn<'_>, id: AccountId) {
 }
 
 fn all(read: &dyn Read) -> Result<Vec<(AccountId, InvitationRow)>, Error> {
-    let mut out = Vec::new();
-    let mut wrong = None;
-    read.scan(Table::Invitations, &[], &resolve::END, Order::Forward, &mut |key, value| {
-        let id =
-            key.try_into().map(u32::from_be_bytes).map_err(|_| store::Error::Corrupt("an invitation's key".into()));
-        match id.and_then(|id| Ok((AccountId(id), decode("an invitation", value)?))) {
-            Ok(one) => {
-                out.push(one);
-                ControlFlow::Continue(())
-            }
-            Err(error) => {
-                wrong = Some(error);
-                ControlFlow::Break(())
-            }
-        }
-    })?;
-    wrong.map_or(Ok(out), |error| Err(error.into()))
+    let whole = (&[][..], &resolve::END[..]);
+    Ok(rows(read, Table::Invitations, whole, "an invitation", |key| number(key).map(AccountId))?)
 }
 
 fn key(id: AccountId) -> Vec<u8> {

@@ -1,12 +1,10 @@
 //! Tokens of the interface for programs: each has a name, an end, and what it may do; of the token itself a digest is kept.
 
-use std::ops::ControlFlow;
-
 use crate::base::{AccountId, Time};
 use crate::store::schema::Key;
-use crate::store::{self, Order, Read, Table, Txn};
+use crate::store::{Read, Table, Txn};
 
-use super::super::row::{TokenRow, decode, encode};
+use super::super::row::{TokenRow, encode, number, rows};
 use super::super::{Error, resolve};
 use super::account::{self, Shown};
 use super::invitation::Digest;
@@ -159,22 +157,7 @@ fn shown(id: u32, row: TokenRow) -> Token {
 }
 
 fn all(read: &dyn Read) -> Result<Vec<(u32, TokenRow)>, Error> {
-    let mut out = Vec::new();
-    let mut wrong = None;
-    read.scan(Table::ApiTokens, &[], &resolve::END, Order::Forward, &mut |key, value| {
-        let id = key.try_into().map(u32::from_be_bytes).map_err(|_| store::Error::Corrupt("a token's key".into()));
-        match id.and_then(|id| Ok((id, decode("a token", value)?))) {
-            Ok(one) => {
-                out.push(one);
-                ControlFlow::Continue(())
-            }
-            Err(error) => {
-                wrong = Some(error);
-                ControlFlow::Break(())
-            }
-        }
-    })?;
-    wrong.map_or(Ok(out), |error| Err(error.into()))
+    Ok(rows(read, Table::ApiTokens, (&[], &resolve::END), "a token", number)?)
 }
 
 fn key(id: u32) -> Vec<u8> {

@@ -99,25 +99,8 @@ const SEVERAL: [&str; 1] = ["targets"];
 /// The parts of a path, decoded. `None`: it is not one that our pages lead to.
 pub(super) fn segments(path: &str) -> Option<Vec<String>> {
     let parts = path.split('/').filter(|part| !part.is_empty());
-    let parts: Option<Vec<String>> = parts.map(decode).collect();
+    let parts: Option<Vec<String>> = parts.map(form::percent_decode).collect();
     parts.filter(|parts| parts.iter().all(|part| !part.chars().any(char::is_control)))
-}
-
-/// RFC 3986 2.1.
-fn decode(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        out.push(match byte {
-            b'%' => {
-                let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-                let (high, low) = (digit(bytes.next())?, digit(bytes.next())?);
-                u8::try_from(high * 16 + low).ok()?
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(out).ok()
 }
 
 /// The same backwards.

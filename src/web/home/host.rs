@@ -3,19 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::net::is_public;
-
-/// Names under which a home router may know the box; none of them can belong to a stranger on the internet.
-const AT_HOME: [&str; 9] = [
-    "localhost",
-    "homepost",
-    "homepost.local",
-    "homepost.lan",
-    "homepost.home",
-    "homepost.home.arpa",
-    "homepost.internal",
-    "homepost.localdomain",
-    "homepost.fritz.box",
-];
+use crate::web::setup::guard::NAMES;
 
 /// As what a request's Host field names us.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +56,7 @@ pub(super) fn asked(host: &str, own: &str, domains: &[String]) -> Option<Asked> 
     if let Ok(address) = name.parse::<IpAddr>() {
         return is_at_home(address).then_some(Asked::House);
     }
-    if name == own || AT_HOME.contains(&name.as_str()) {
+    if name == own || NAMES.contains(&name.as_str()) {
         return Some(Asked::House);
     }
     if domains.contains(&name) {

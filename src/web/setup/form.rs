@@ -23,11 +23,15 @@ pub(in crate::web) fn read(body: &[u8]) -> Option<BTreeMap<String, String>> {
 }
 
 fn decode(text: &str) -> Option<String> {
+    percent_decode(&text.replace('+', " "))
+}
+
+/// RFC 3986 2.1. `None`: what it stands for is no text.
+pub(in crate::web) fn percent_decode(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
         out.push(match byte {
-            b'+' => b' ',
             b'%' => {
                 let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
                 let (high, low) = (digit(bytes.next())?, digit(bytes.next())?);

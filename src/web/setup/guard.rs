@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::base::Random;
 
 /// Names under which a home router may know the box; none of them can belong to a stranger on the internet.
-const NAMES: [&str; 9] = [
+pub(in crate::web) const NAMES: [&str; 9] = [
     "localhost",
     "homepost",
     "homepost.local",
