@@ -590,11 +590,14 @@ def from_a_file(check, net):
             browser.named("smith.test")
             browser.run("setup", "finish")
             browser.wait(lambda: not browser.open(8080), 30, "8080 closes")
+            # What belongs to the set-up goes after its last page, so that this can be read to its end.
+            browser.wait(lambda: not (browser.data / "setup").exists(), 30, "the set-up is put away")
             said = ('hostname = "mail.smith.test"\ndomain = "smith.test"\nadmin = "anna@smith.test"\nname = "Anna Smith"\n'
                     f'password = "{PHRASE}"\n')
             file.begin()
             file.run("init", "--from", "-", input=said)
             file.wait(lambda: not file.open(8080), 30, "8080 closes")
+            file.wait(lambda: not (file.data / "setup").exists(), 30, "the set-up is put away")
             file.imap("anna@smith.test", PHRASE).logout()
             browser.imap("anna@smith.test", PHRASE).logout()
             one, two = shape(browser), shape(file)
