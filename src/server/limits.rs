@@ -141,8 +141,8 @@ mod tests {
                     &settings.acme.root,
                     &settings.acme.offered
                 ),
-                // Handed on whole, by `dns`.
-                &settings.dns,
+                // Handed on whole, by `dns`; and to the pages.
+                (&settings.dns, &settings.time_zone),
             )
         )
     }
@@ -162,6 +162,7 @@ mod tests {
                 Kind::Url => "\"https://ca.example.test/dir\"".to_owned(),
                 Kind::MailAddress => "\"anna@example.test\"".to_owned(),
                 Kind::Word | Kind::Line | Kind::File | Kind::Words { .. } => "\"word\"".to_owned(),
+                Kind::TimeZone => "\"Europe/Berlin\"".to_owned(),
                 Kind::Choice { of, .. } => format!("\"{}\"", of[of.len() - 1]),
                 Kind::Switch { default } => (!default).to_string(),
                 Kind::Port { default } => (default + 1).to_string(),

@@ -39,6 +39,8 @@ const FILE_BYTES: u64 = 1024 * 1024;
 pub struct Settings {
     /// The name the server goes by, lower case, in A-labels.
     pub hostname: String,
+    /// In which times are shown, as `Europe/Berlin`; empty: universal time.
+    pub time_zone: String,
     pub listeners: Listeners,
     pub acme: Acme,
     /// `testing`, `enforce` or `none` (RFC 8461 5).

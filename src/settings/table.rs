@@ -28,6 +28,8 @@ pub enum Kind {
     Words {
         default: &'static str,
     },
+    /// A name of the time zone database, as `Europe/Berlin`; empty for none.
+    TimeZone,
     /// A file by its path within the data folder (the server can read no others); empty for none.
     File,
     /// One of these words.
@@ -159,12 +161,20 @@ const TOP: Section = Section {
     path: "",
     about: "",
     shown: true,
-    settings: &[Def {
-        key: "hostname",
-        kind: Kind::HostName,
-        help: "The name this server goes by among other mail servers. Its DNS address record and the MX records of your \
-               domains point to it, and so should the reverse record of its IP address.",
-    }],
+    settings: &[
+        Def {
+            key: "hostname",
+            kind: Kind::HostName,
+            help: "The name this server goes by among other mail servers. Its DNS address record and the MX records of your \
+                   domains point to it, and so should the reverse record of its IP address.",
+        },
+        Def {
+            key: "time_zone",
+            kind: Kind::TimeZone,
+            help: "Where the household lives, as Europe/Berlin: in this time zone the pages show times. The set-up asks for it. \
+                   Empty: universal time.",
+        },
+    ],
 };
 
 /// What a certificate's names are proven with; the first leaves it to us.
@@ -548,6 +558,7 @@ impl Values {
         let Some(Value::Text(hostname)) = self.value("hostname") else { return None };
         Some(Settings {
             hostname,
+            time_zone: self.text("time_zone"),
             listeners: Listeners {
                 smtp: self.listener("smtp"),
                 submissions: self.listener("submissions"),

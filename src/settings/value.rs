@@ -41,6 +41,7 @@ impl Kind {
             Kind::Word => "one word of letters, digits, '.', '_' and '-', or empty".to_owned(),
             Kind::Line => "a text without blanks, or empty".to_owned(),
             Kind::Words { .. } => "words of plain characters with a space between them, or empty".to_owned(),
+            Kind::TimeZone => "the name of a time zone, such as \"Europe/Berlin\", or empty".to_owned(),
             Kind::File => "the path of a file within the data folder, or empty".to_owned(),
             Kind::Choice { of, .. } => {
                 format!("one of {}", of.iter().map(|one| format!("\"{one}\"")).collect::<Vec<_>>().join(", "))
@@ -68,6 +69,7 @@ impl Kind {
                 | Kind::Word
                 | Kind::Line
                 | Kind::Words { .. }
+                | Kind::TimeZone
                 | Kind::File
                 | Kind::Choice { .. },
                 Toml::String(text),
@@ -119,6 +121,7 @@ impl Kind {
                     !word.is_empty()
                         && word.bytes().all(|byte| (0x21..=0x7e).contains(&byte) && byte != b'"' && byte != b'\\')
                 }),
+                Kind::TimeZone => text.len() < 64 && jiff::tz::TimeZone::get(text).is_ok(),
                 Kind::File => {
                     let plain = |part: &str| !matches!(part, "" | "." | "..");
                     !text.chars().any(char::is_control) && text.split('/').all(plain)
@@ -144,7 +147,9 @@ impl Kind {
             Kind::HostName => None,
             Kind::Switch { default } => Some(Value::Switch(*default)),
             Kind::Port { default } => Some(Value::Number(u64::from(*default))),
-            Kind::Url | Kind::MailAddress | Kind::Word | Kind::Line | Kind::File => Some(Value::Text(String::new())),
+            Kind::Url | Kind::MailAddress | Kind::Word | Kind::Line | Kind::TimeZone | Kind::File => {
+                Some(Value::Text(String::new()))
+            }
             Kind::Choice { default, .. } | Kind::Words { default } => Some(Value::Text((*default).to_owned())),
             Kind::Count { default, .. } | Kind::Size { default, .. } | Kind::Time { default, .. } => {
                 Some(Value::Number(*default))
@@ -244,7 +249,7 @@ mod tests {
     #[test]
     fn texts_are_of_their_kind_or_empty() {
         let fine = |kind: Kind, text: &str| read(kind, &format!("'{text}'")) == Ok(Value::Text(text.to_owned()));
-        for kind in [Kind::Url, Kind::MailAddress, Kind::Word, Kind::Line, Kind::File] {
+        for kind in [Kind::Url, Kind::MailAddress, Kind::Word, Kind::Line, Kind::TimeZone, Kind::File] {
             assert!(fine(kind, ""), "{kind:?}");
             assert!(!fine(kind, &"x".repeat(2000)), "{kind:?}");
             assert!(read(kind, "\"a\\nb\"").is_err(), "{kind:?}");
@@ -254,6 +259,7 @@ mod tests {
         assert!(fine(Kind::MailAddress, "anna@example.test") && !fine(Kind::MailAddress, "anna"));
         assert!(fine(Kind::Word, "tls-server") && !fine(Kind::Word, "two words"));
         assert!(fine(Kind::Line, "[2001:db8::53]:5353,192.0.2.53") && !fine(Kind::Line, "a b"));
+        assert!(fine(Kind::TimeZone, "America/Argentina/Buenos_Aires") && !fine(Kind::TimeZone, "Europe/Nowhere"));
         assert!(fine(Kind::File, "my roots/ca.pem"));
         assert!(!fine(Kind::File, "/etc/ca.pem") && !fine(Kind::File, "../ca.pem"));
         let choice = Kind::Choice { default: "auto", of: &["auto", "dns-01"] };

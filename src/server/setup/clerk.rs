@@ -227,7 +227,18 @@ impl Clerk {
 
 impl Host for Clerk {
     fn keep(&self, saved: &Saved) -> Result<(), String> {
-        super::files::put_state(&self.folder, &saved.write()).map_err(|error| error.to_string())
+        super::files::put_state(&self.folder, &saved.write()).map_err(|error| error.to_string())?;
+        // What was chosen counts on when the state of the set-up is gone.
+        if let (Some(house), Some(zone)) = (self.house(), &saved.zone)
+            && house.settings.load().time_zone != *zone
+        {
+            // A file that its owner is just changing keeps nothing else from being kept; it is tried again at the next answer.
+            match edit::set(self.folder.path(), "time_zone", zone.as_str()) {
+                Ok(settings) => house.settings.store(settings.into()),
+                Err(error) => warn!(%error, "the time zone is not in the settings yet"),
+            }
+        }
+        Ok(())
     }
 
     fn facts(&self) -> Facts {
@@ -286,6 +297,7 @@ pub(super) fn own_addresses() -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::appliance::wizard::Code;
 
     /// The stores could not be opened the first time: the same answer again is taken, with the pass phrase of now.
     #[tokio::test(flavor = "multi_thread")]
@@ -302,6 +314,10 @@ mod tests {
             assert_eq!(outcome, Outcome::Founded { address: "anna@home.arpa".to_owned() });
             let checked = clerk.run(&Job::Check { phrase: second });
             assert_eq!(checked, Outcome::Checked(true));
+            let mut saved = Saved::new(Code::new(&OsRandom));
+            saved.zone = Some("Europe/Berlin".to_owned());
+            clerk.keep(&saved).unwrap();
+            assert_eq!(Settings::load(folder.path()).unwrap().time_zone, "Europe/Berlin", "where the family lives");
             assert!(matches!(clerk.found("Eve", "eve", &Secret("x".into())), Outcome::Refused(_)), "there is a house");
             clerk.house().unwrap().close().unwrap();
         })

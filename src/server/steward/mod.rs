@@ -98,6 +98,10 @@ impl Household for Steward {
         self.house.settings.load().hostname.clone()
     }
 
+    fn time_zone(&self) -> String {
+        self.house.settings.load().time_zone.clone()
+    }
+
     fn sign_in(&self, peer: IpAddr, address: String, phrase: Secret) -> Later<'_, Result<Option<Standing>, Error>> {
         Box::pin(async move {
             let house = &self.house;

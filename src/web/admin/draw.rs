@@ -3,6 +3,7 @@
 use askama::Template;
 use http::StatusCode;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::household::{Alias, Certificate, Device, Letter, Link, Person, Port, Problem, Standing, Token};
 use super::site::{Answer, Site};
@@ -133,12 +134,12 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub fn of(person: &Person) -> Row {
+    pub fn of(person: &Person, times: &Times) -> Row {
         let (class, state) = match person {
-            Person { leaves: Some(at), .. } => ("bad", format!("to be deleted on {}", day(at))),
+            Person { leaves: Some(at), .. } => ("bad", format!("to be deleted on {}", times.day(at))),
             Person { disabled: true, .. } => ("wait", "log-in switched off".to_owned()),
             Person { has_password: false, invited_until: Some(until), .. } => {
-                ("wait", format!("invited, until {}", day(until)))
+                ("wait", format!("invited, until {}", times.day(until)))
             }
             Person { has_password: false, .. } => ("need", "invitation has run out".to_owned()),
             Person { administrator: true, .. } => ("done", "administrator".to_owned()),
@@ -190,10 +191,10 @@ pub(super) struct OwnDevice {
 }
 
 impl OwnDevice {
-    pub fn of(device: Device) -> OwnDevice {
+    pub fn of(device: Device, times: &Times) -> OwnDevice {
         let (class, state) = match (&device.used, &device.waits_until) {
-            (Some(used), _) => ("done", format!("✓ used {}", minute(used))),
-            (None, Some(until)) => ("wait", format!("… link is good until {}", minute(until))),
+            (Some(used), _) => ("done", format!("✓ used {}", times.minute(used))),
+            (None, Some(until)) => ("wait", format!("… link is good until {}", times.minute(until))),
             (None, None) => ("wait", "… has not signed in yet".to_owned()),
         };
         OwnDevice { id: device.id, name: device.name, class, state }
@@ -227,8 +228,8 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub fn of(one: Certificate) -> Held {
-        let until = one.until.as_deref().map(day).unwrap_or_default();
+    pub fn of(one: Certificate, times: &Times) -> Held {
+        let until = one.until.as_deref().map(|until| times.day(until)).unwrap_or_default();
         let issuer = one.issuer.clone().unwrap_or_default();
         let (class, state, words) = match one.source.as_deref() {
             Some("authority") => ("done", "✓ from an authority".to_owned(), format!("From {issuer}, until {until}.")),
@@ -242,7 +243,8 @@ impl Held {
             ),
             _ => ("need", "none yet".to_owned(), "The server's own one serves until there is one.".to_owned()),
         };
-        let next = one.next.as_deref().map(|at| format!(" The next try is about {}.", minute(at))).unwrap_or_default();
+        let next =
+            one.next.as_deref().map(|at| format!(" The next try is about {}.", times.minute(at))).unwrap_or_default();
         Held {
             group: (one.source.as_deref() != Some("own") && one.source.as_deref() != Some("imported"))
                 .then_some(one.group),
@@ -266,7 +268,7 @@ pub(super) fn draw(page: &impl Template, status: StatusCode) -> Answer {
 }
 
 impl Shown {
-    pub fn link(frame: Frame, made: Link, headline: String, back: String) -> Shown {
+    pub fn link(frame: Frame, made: Link, headline: String, back: String, times: &Times) -> Shown {
         Shown {
             frame,
             headline,
@@ -276,25 +278,37 @@ impl Shown {
                     .to_owned(),
             label: "Link",
             secret: made.link,
-            until: Some(minute(&made.until)),
+            until: Some(times.minute(&made.until)),
             back,
         }
     }
 }
 
-/// `3 December 2026` of an RFC 3339 time; as it is, if it is none.
-pub(super) fn day(time: &str) -> String {
-    shown(time, "%-d %B %Y")
-}
+/// Times as people read them where they live.
+pub(super) struct Times(TimeZone);
 
-pub(super) fn minute(time: &str) -> String {
-    shown(time, "%-d %B %Y, %H:%M UTC")
-}
+impl Times {
+    /// A zone that is none is universal time.
+    pub fn of(zone: &str) -> Times {
+        Times(TimeZone::get(zone).unwrap_or(TimeZone::UTC))
+    }
 
-fn shown(time: &str, form: &str) -> String {
-    match time.parse::<Timestamp>() {
-        Ok(time) => time.strftime(form).to_string(),
-        Err(_) => time.to_owned(),
+    /// `3 December 2026` of a time of RFC 3339 or RFC 5322; as it is, if it is neither.
+    pub fn day(&self, time: &str) -> String {
+        self.shown(time, "%-d %B %Y")
+    }
+
+    /// `3 December 2026, 15:05 CET`.
+    pub fn minute(&self, time: &str) -> String {
+        self.shown(time, "%-d %B %Y, %H:%M %Z")
+    }
+
+    fn shown(&self, time: &str, form: &str) -> String {
+        let read = time.parse::<Timestamp>().or_else(|_| jiff::fmt::rfc2822::parse(time).map(|time| time.timestamp()));
+        match read {
+            Ok(read) => read.to_zoned_datetime(self.0.clone()).strftime(form).to_string(),
+            Err(_) => time.to_owned(),
+        }
     }
 }
 
@@ -313,9 +327,13 @@ mod tests {
 
     #[test]
     fn times_and_sizes_read_well() {
-        assert_eq!(day("2026-12-03T14:05:00Z"), "3 December 2026");
-        assert_eq!(minute("2026-12-03T14:05:00Z"), "3 December 2026, 14:05 UTC");
-        assert_eq!(day("soon"), "soon");
+        let (home, nowhere) = (Times::of("Europe/Berlin"), Times::of(""));
+        assert_eq!(nowhere.day("2026-12-03T23:05:00Z"), "3 December 2026");
+        assert_eq!(nowhere.minute("2026-12-03T14:05:00Z"), "3 December 2026, 14:05 UTC");
+        assert_eq!(home.day("2026-12-03T23:05:00Z"), "4 December 2026");
+        assert_eq!(home.minute("2026-07-03T14:05:00Z"), "3 July 2026, 16:05 CEST");
+        assert_eq!(home.minute("Thu, 3 Dec 2026 14:05:00 +0000"), "3 December 2026, 15:05 CET");
+        assert_eq!(home.day("soon"), "soon");
         assert_eq!((size(5 << 30), size(0), size(1536)), ("5.0 GiB".into(), "0 bytes".into(), "1.5 KiB".into()));
     }
 }

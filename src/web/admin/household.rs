@@ -224,6 +224,8 @@ pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Household: Send + Sync + 'static {
     /// By which mail programs and people reach us.
     fn hostname(&self) -> String;
+    /// In which times are shown; empty: universal time.
+    fn time_zone(&self) -> String;
 
     /// `None`: refused, whatever the reason. Who guesses waits, by address. A password of a device signs nobody in here.
     fn sign_in(&self, peer: IpAddr, address: String, phrase: Secret) -> Later<'_, Result<Option<Standing>, Error>>;

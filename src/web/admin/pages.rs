@@ -11,8 +11,8 @@ use crate::web::devices::qr;
 
 use super::draw::{
     Aliases, Certificates, Devices, DomainPage, DomainRow, Domains, Frame, Held, Invitation, Me, Overview, OwnDevice,
-    People, PersonPage, Piece, Ports, Profile, Programs, Queue, Row, Shown, SignIn, Sure, Welcome, Words, Wrong, draw,
-    minute,
+    People, PersonPage, Piece, Ports, Profile, Programs, Queue, Row, Shown, SignIn, Sure, Times, Welcome, Words, Wrong,
+    draw,
 };
 use super::household::{Checked, Error, Port, Record, Secret, Standing};
 use super::site::{Answer, Site};
@@ -146,6 +146,10 @@ fn sentence(words: &str) -> String {
     format!("{first}{}{end}", chars.as_str())
 }
 
+fn times(site: &Site) -> Times {
+    Times::of(&site.household.time_zone())
+}
+
 fn field<'a>(fields: &'a Fields, name: &str) -> &'a str {
     fields.get(name).map_or("", |value| value.trim())
 }
@@ -257,7 +261,11 @@ async fn devices(site: &Arc<Site>, visit: &Visit, who: &Standing, again: Again<'
     let address = who.address.clone();
     let all = site.ask(move |household| household.devices(&address)).await?;
     let frame = Frame::new(site, visit, "Your devices", "/me/devices").with(again);
-    Ok(draw(&Devices { frame, devices: all.into_iter().map(OwnDevice::of).collect() }, status_of(again)))
+    let times = times(site);
+    Ok(draw(
+        &Devices { frame, devices: all.into_iter().map(|one| OwnDevice::of(one, &times)).collect() },
+        status_of(again),
+    ))
 }
 
 /// Everybody has to do with her own devices alone, an administrator too.
@@ -320,7 +328,7 @@ async fn admin(site: &Arc<Site>, visit: &Visit, path: &[&str], again: Again<'_>)
         }
         ["people"] => {
             let (people, domains) = site.ask(|household| Ok((household.people()?, household.domains()?))).await?;
-            let people = people.iter().map(Row::of).collect();
+            let people = people.iter().map(|person| Row::of(person, &times(site))).collect();
             let domains = domains.into_iter().map(|domain| domain.domain).collect();
             draw(&People { frame: frame("People", "/admin/people"), people, domains }, status)
         }
@@ -329,7 +337,7 @@ async fn admin(site: &Arc<Site>, visit: &Visit, path: &[&str], again: Again<'_>)
             let person = site.ask(move |household| household.person(&key)).await?;
             let own = visit.who.as_ref().is_some_and(|who| who.id == person.id);
             let frame = frame(&person.address, "/admin/people");
-            draw(&PersonPage { frame, row: Row::of(&person), person, own }, status)
+            draw(&PersonPage { frame, row: Row::of(&person, &times(site)), person, own }, status)
         }
         ["aliases"] => {
             let aliases = site.ask(|household| household.aliases()).await?;
@@ -353,18 +361,24 @@ async fn admin(site: &Arc<Site>, visit: &Visit, path: &[&str], again: Again<'_>)
         }
         ["certificates"] | ["certificates", "asked"] => {
             let all = site.ask(|household| household.certificates()).await?;
-            let certificates = all.into_iter().map(Held::of).collect();
+            let certificates = all.into_iter().map(|one| Held::of(one, &times(site))).collect();
             let frame = frame("Certificates", "/admin/certificates");
             draw(&Certificates { frame, certificates, asked: path.len() == 2 }, status)
         }
         ["queue"] => {
-            let letters = site.ask(|household| household.queue()).await?;
+            let mut letters = site.ask(|household| household.queue()).await?;
+            for letter in &mut letters {
+                letter.queued = times(site).minute(&letter.queued);
+                for recipient in &mut letter.recipients {
+                    recipient.due = times(site).minute(&recipient.due);
+                }
+            }
             draw(&Queue { frame: frame("Queue", "/admin/queue"), letters }, status)
         }
         ["programs"] => {
             let mut tokens = site.ask(|household| household.tokens()).await?;
             for token in &mut tokens {
-                token.until = minute(&token.until);
+                token.until = times(site).minute(&token.until);
             }
             draw(&Programs { frame: frame("Programs", "/admin/programs"), tokens }, status)
         }
@@ -387,6 +401,7 @@ async fn act(site: &Arc<Site>, visit: &Visit, who: &Standing, path: &[&str], fie
                 made,
                 headline,
                 "/admin/people".into(),
+                &times(site),
             );
             Ok(draw(&page, StatusCode::OK))
         }
@@ -449,7 +464,7 @@ async fn act(site: &Arc<Site>, visit: &Visit, who: &Standing, path: &[&str], fie
                         .to_owned(),
                 label: "Token",
                 secret: secret.0,
-                until: Some(minute(&made.until)),
+                until: Some(times(site).minute(&made.until)),
                 back: "/admin/programs".to_owned(),
             };
             Ok(draw(&page, StatusCode::OK))
@@ -466,7 +481,7 @@ async fn person(site: &Arc<Site>, visit: &Visit, address: &str, what: &str, fiel
             let made = site.ask(move |household| household.link(&key)).await?;
             let headline = format!("A new link for {address}");
             let frame = Frame::new(site, visit, "Link", "/admin/people");
-            return Ok(draw(&Shown::link(frame, made, headline, path), StatusCode::OK));
+            return Ok(draw(&Shown::link(frame, made, headline, path, &times(site)), StatusCode::OK));
         }
         "phrase" => {
             let mut bytes = [0u8; PHRASE_WORDS];
