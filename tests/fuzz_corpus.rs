@@ -4,6 +4,8 @@ use std::fs;
 use std::panic;
 use std::path::Path;
 
+#[path = "fuzz/bodies/form.rs"]
+mod form;
 #[path = "fuzz/bodies/imap.rs"]
 mod imap;
 #[path = "fuzz/bodies/message.rs"]
@@ -14,6 +16,10 @@ mod segments;
 mod smtp;
 #[path = "fuzz/bodies/stored.rs"]
 mod stored;
+#[path = "fuzz/bodies/xml.rs"]
+mod xml;
+#[path = "fuzz/bodies/zone.rs"]
+mod zone;
 
 fn replay(target: &str, run: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(target);
@@ -51,4 +57,19 @@ fn stored_refuses_or_keeps_its_corpus() {
 #[test]
 fn segments_recovers_its_corpus() {
     replay("segments", segments::run);
+}
+
+#[test]
+fn forms_of_the_corpus_read_back() {
+    replay("form", form::run);
+}
+
+#[test]
+fn xml_of_the_corpus_reads_back() {
+    replay("xml", xml::run);
+}
+
+#[test]
+fn records_of_the_corpus_read_back() {
+    replay("zone", zone::run);
 }

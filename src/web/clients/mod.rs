@@ -26,6 +26,8 @@ use http::StatusCode;
 
 pub(in crate::web) use programs::{Kind, Way, ways};
 pub(in crate::web) use xml::escaped;
+#[doc(hidden)]
+pub use xml::xml_reads_back;
 
 use super::home::{Asked, Household, Part};
 use crate::directory::Address;

@@ -21,5 +21,7 @@ mod zones;
 #[cfg(test)]
 mod tests;
 
+#[doc(hidden)]
+pub use form::form_reads_back;
 pub use serve::serve;
 pub use site::{About, Asked, Reply, Site};
