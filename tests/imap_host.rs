@@ -28,7 +28,13 @@ impl Directory for House {
 
     async fn authenticate(&self, user: &str, password: &str) -> Result<Option<Account>, directory::Error> {
         let known = user == "alice@example.test" && password == "correct horse";
-        Ok(known.then(|| Account { id: ALICE, address: user.to_owned(), name: None, quota: Some(1 << 20) }))
+        Ok(known.then(|| Account {
+            id: ALICE,
+            address: user.to_owned(),
+            name: None,
+            quota: Some(1 << 20),
+            pass: directory::Pass::default(),
+        }))
     }
 
     async fn scram_keys(&self, user: &str) -> Result<StoredScram, directory::Error> {

@@ -30,6 +30,9 @@ struct Client {
     host: imap::Host<Internal>,
     clock: Arc<ManualClock>,
     shared: Arc<imap::Shared<Internal>>,
+    closed: bool,
+    /// While it is there the server is not going down.
+    stop: Arc<tokio::sync::watch::Sender<bool>>,
 }
 
 /// A stranger's address.
@@ -46,7 +49,8 @@ impl Client {
         let alice = NewAccount { address: "alice@example.test".into(), ..NewAccount::default() };
         let id = directory.add_account(alice, PASSWORD).await.unwrap();
         data.write(move |txn| account::open(txn, id)).await.map_err(|error: account::Error| error).unwrap();
-        let (_, going_down) = tokio::sync::watch::channel(false);
+        let (stop, going_down) = tokio::sync::watch::channel(false);
+        let stop = Arc::new(stop);
         let shared = imap::Shared {
             data,
             directory: Arc::new(directory),
@@ -65,6 +69,8 @@ impl Client {
             host: imap::Host::new(shared.clone(), PEER),
             clock,
             shared,
+            closed: false,
+            stop,
         };
         let plus = exporter.is_some();
         client.machine.input(client.clock.mono(), Event::Secured(Secured { exporter, ..Secured::default() }));
@@ -77,7 +83,8 @@ impl Client {
     async fn again(&self) -> Client {
         let machine = Imap::new(Config::new(Tls::Implicit), self.clock.mono());
         let (host, shared) = (imap::Host::new(self.shared.clone(), PEER), self.shared.clone());
-        let mut client = Client { machine, host, clock: self.clock.clone(), shared };
+        let mut client =
+            Client { machine, host, clock: self.clock.clone(), shared, closed: false, stop: self.stop.clone() };
         client.machine.input(client.clock.mono(), Event::Secured(Secured::default()));
         client.heard().await;
         client
@@ -99,6 +106,7 @@ impl Client {
                     let (answer, part) = Host::<Imap>::ask(&mut self.host, ask).await;
                     self.machine.input(self.clock.mono(), Event::Answer(answer, part));
                 }
+                Output::Close => self.closed = true,
                 other => panic!("not while logging in: {other:?}"),
             }
         }
@@ -215,4 +223,74 @@ async fn who_guesses_waits_and_the_family_does_not() {
     }
     while client.shared.throttle.wait(PEER, client.clock.mono()).is_some() {}
     assert!(client.say(&right).await.starts_with("a OK"), "it was right a while ago");
+}
+
+const ALICE: &str = "alice@example.test";
+const BYE: &str = "* BYE This log-in has ended";
+
+/// H5: whatever happens to the log-in, the next command that asks for something is told BYE, and nothing is done for it.
+#[tokio::test]
+async fn a_session_ends_with_what_let_it_in() {
+    for what in ["password", "device", "disabled", "leaves", "closed"] {
+        let mut client = Client::new(None).await;
+        let (shared, now) = (client.shared.clone(), client.clock.now());
+        let phone = Password::make(shared.random.as_ref());
+        let made = NewDevice::prepare(&shared.data.read().unwrap(), ALICE, "phone", &phone, now).unwrap();
+        let device =
+            shared.data.write(move |txn| device::add(txn, &made)).await.map_err(|error: Error| error).unwrap().value;
+        let bob = NewAccount { address: "bob@example.test".into(), administrator: true, ..NewAccount::default() };
+        shared.directory.add_account(bob, "another pass phrase").await.unwrap();
+        let mut by_phone = client.again().await;
+        assert!(client.say(&format!("a LOGIN {ALICE} \"{PASSWORD}\"")).await.starts_with("a OK"));
+        assert!(by_phone.exchange("SCRAM-SHA-256", true, "n,,", b"n,,", phone.shown()).await.starts_with("a OK"));
+        for one in [&mut client, &mut by_phone] {
+            assert!(one.say("b SELECT INBOX").await.contains("b OK"));
+        }
+        shared.directory.note_devices(true).unwrap();
+        assert!(by_phone.say("c NOOP").await.starts_with("c OK"), "that it logged in is no other password");
+        match what {
+            "password" => drop(shared.directory.set_password(ALICE, "quite another one").await.unwrap()),
+            "device" => {
+                let gone = shared.data.write(move |txn| device::remove(txn, ALICE, device.id)).await;
+                drop(gone.map_err(|error: Error| error).unwrap());
+            }
+            "disabled" => drop(shared.directory.set_disabled(ALICE, true).await.unwrap()),
+            "leaves" => {
+                let left =
+                    shared.data.write(move |txn| homepost::directory::manage::account::leave(txn, ALICE, now)).await;
+                let _ = left.map_err(|error: Error| error).unwrap();
+            }
+            _ => drop(shared.directory.close_account(ALICE).await.unwrap()),
+        }
+        // The pass phrase and each device's password are apart.
+        let (ends, by_phone_ends) = (what != "device", what != "password");
+        for (one, ends) in [(&mut client, ends), (&mut by_phone, by_phone_ends)] {
+            let told = one.say("d CREATE late").await;
+            assert_eq!((told.starts_with(BYE), one.closed), (ends, ends), "{what}: {told}");
+        }
+    }
+}
+
+/// H5: who idles is told without asking, and who has nothing to do with it is not.
+#[tokio::test]
+async fn idle_ends_with_what_let_it_in() {
+    let mut client = Client::new(None).await;
+    let shared = client.shared.clone();
+    assert!(client.say(&format!("a LOGIN {ALICE} \"{PASSWORD}\"")).await.starts_with("a OK"));
+    client.say("b SELECT INBOX").await;
+    assert!(client.say("c IDLE").await.starts_with("+ "));
+    let bob = NewAccount { address: "bob@example.test".into(), ..NewAccount::default() };
+    shared.directory.add_account(bob, "another pass phrase").await.unwrap();
+    {
+        let notice = Host::<Imap>::notice(&mut client.host);
+        tokio::pin!(notice);
+        let waits = std::time::Duration::from_millis(50);
+        shared.directory.set_password("bob@example.test", "yet another phrase").await.unwrap();
+        assert!(tokio::time::timeout(waits, &mut notice).await.is_err(), "it was another's");
+        shared.directory.set_password(ALICE, "quite another one").await.unwrap();
+        let told = tokio::time::timeout(std::time::Duration::from_secs(20), notice).await.expect("it is woken");
+        client.machine.input(client.clock.mono(), Event::Notice(told));
+    }
+    let told = client.heard().await;
+    assert!(told.starts_with(BYE) && client.closed, "{told}");
 }

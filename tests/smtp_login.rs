@@ -29,6 +29,8 @@ struct Client {
     host: smtp::Host<Internal>,
     clock: Arc<ManualClock>,
     data: Data,
+    directory: Arc<Internal>,
+    closed: bool,
 }
 
 impl Client {
@@ -42,11 +44,12 @@ impl Client {
         let alice = NewAccount { address: "alice@example.test".into(), ..NewAccount::default() };
         let id = directory.add_account(alice, PASSWORD).await.unwrap();
         data.write(move |txn| account::open(txn, id)).await.map_err(|error: account::Error| error).unwrap();
+        let directory = Arc::new(directory);
         let (_, going_down) = tokio::sync::watch::channel(false);
         let shared = smtp::Shared {
             intake: Intake::new(data.clone(), clock.clone(), random.clone()),
             data: data.clone(),
-            directory: Arc::new(directory),
+            directory: directory.clone(),
             clock: clock.clone(),
             random,
             throttle: Throttle::new(10),
@@ -65,6 +68,8 @@ impl Client {
             host: smtp::Host::new(Arc::new(shared), [127, 0, 0, 1].into()),
             clock,
             data,
+            directory,
+            closed: false,
         };
         client.machine.input(client.clock.mono(), Event::Secured(Secured { exporter, ..Secured::default() }));
         client.heard().await;
@@ -92,6 +97,8 @@ impl Client {
                     let stored = Host::<Machine>::body_end(&mut self.host).await;
                     self.machine.input(self.clock.mono(), Event::BodyStored(stored));
                 }
+                Output::BodyAbort => Host::<Machine>::body_abort(&mut self.host),
+                Output::Close => self.closed = true,
                 other => panic!("not asked for: {other:?}"),
             }
         }
@@ -180,4 +187,29 @@ async fn what_was_asked_about_notices_lies_in_the_queue() {
     let some = Notify { success: true, delay: true, failure: false };
     let original = ("rfc822".to_owned(), "Bob+@Far.TEST".to_owned());
     assert_eq!(asked, [(Some(some), Some(original)), (Some(Notify::default()), None), (None, None)]);
+}
+
+/// M4: at whatever step of a letter the password changes, the letter is not taken, and the session ends.
+#[tokio::test]
+async fn a_session_ends_with_the_password_that_let_it_in() {
+    const STEPS: [&str; 4] =
+        ["MAIL FROM:<alice@example.test>", "RCPT TO:<bob@far.test>", "DATA", "Subject: x\r\n\r\ntext\r\n."];
+    for changes_before in [0, 1, 2, 3] {
+        let mut client = Client::new(None).await;
+        client.say("EHLO client.test").await;
+        let plain = encode(format!("\0alice@example.test\0{PASSWORD}").as_bytes());
+        assert!(client.say(&format!("AUTH PLAIN {plain}")).await.starts_with("235"));
+        let mut told = String::new();
+        for (at, line) in STEPS.iter().enumerate() {
+            if at == changes_before {
+                client.directory.set_password("alice@example.test", "quite another one").await.unwrap();
+            }
+            told = client.say(line).await;
+            if client.closed {
+                break;
+            }
+        }
+        assert!(told.starts_with("421 4.7.0 This log-in has ended") && client.closed, "{changes_before}: {told}");
+        assert!(queue::list(&client.data.read().unwrap(), QueueId(0), 10).unwrap().is_empty());
+    }
 }

@@ -37,9 +37,11 @@ fn device_accepted<D: Directory>(
     throttle: &Throttle,
     clock: &dyn Clock,
     peer: IpAddr,
-    account: Account,
+    mut account: Account,
     device: u32,
 ) -> (SaslAnswer, Option<Account>) {
+    // One that has just been removed is let in, and finds with its first command that it may not stay.
+    account.pass = directory.pass(account.id, Some(device)).ok().flatten().unwrap_or_default();
     throttle.succeeded(peer, account.id, clock.mono());
     directory.device_has_logged_in(account.id, device);
     accepted(directory, account)

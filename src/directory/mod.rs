@@ -10,6 +10,8 @@
 //! - U4: an alias points to what exists when it is written, and forgets what is deleted; none leads to itself.
 //! - U5: an account that is being closed takes no mail and lets nobody in, from the transaction that began it.
 //! - U8: a device's password opens mail, and none of the pages.
+//! - U9: a session stays only as long as what let it in ([`Pass`]) is still good, and whoever waits is woken when that may have
+//!   changed.
 //! - U6: a domain has DKIM keys from the transaction that made it, and they go with it.
 //! - U7: an account that is to be deleted lets nobody in from that moment, and takes mail until the deletion begins: taken
 //!   back before, it lacks nothing.
@@ -120,6 +122,14 @@ pub struct Account {
     pub address: String,
     pub name: Option<String>,
     pub quota: Option<u64>,
+    pub pass: Pass,
+}
+
+/// What let a session in: the pass phrase as it was then, or a device's password. Another pass phrase is another one (U9).
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pass {
+    device: Option<u32>,
+    fingerprint: [u8; 32],
 }
 
 /// RFC 5802 3, SHA-256, as stored beside the argon2id hash.
@@ -170,6 +180,17 @@ pub trait Directory: Send + Sync + 'static {
     /// The same account's device has logged in just now.
     fn device_has_logged_in(&self, _account: AccountId, _device: u32) {}
 
+    /// What lets an account in now, by its pass phrase or as this device. `None`: nothing does (any more).
+    fn pass(&self, account: AccountId, device: Option<u32>) -> Result<Option<Pass>, Error> {
+        let _ = (account, device);
+        Ok(Some(Pass::default()))
+    }
+
+    /// U9. A store that cannot be read ends nobody's session: whoever asks for something is told.
+    fn may_stay(&self, account: &Account) -> bool {
+        self.pass(account.id, account.pass.device).map_or(true, |pass| pass == Some(account.pass))
+    }
+
     /// A mail program has logged in to this account just now.
     fn has_logged_in(&self, _account: &Account) {}
 
@@ -181,6 +202,13 @@ impl fmt::Debug for StoredScram {
     // U2: the keys stay inside.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StoredScram {{ iterations: {} }}", self.iterations)
+    }
+}
+
+impl fmt::Debug for Pass {
+    // U2
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pass {{ device: {:?} }}", self.device)
     }
 }
 

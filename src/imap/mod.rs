@@ -12,6 +12,8 @@
 //! - H3: between two calls no snapshot is held.
 //! - H4: bytes that a page of FETCH announced stay readable until the next question, whoever expunges the letter meanwhile
 //!   (RFC 2180 4.1.1); what cannot be opened is not announced.
+//! - H5: a session whose log-in is not good any more ends with BYE, in IDLE at once, else with the next command that asks for
+//!   something; nothing is done for it.
 
 mod append;
 mod copy;
@@ -120,6 +122,10 @@ impl<D: Directory> Host<D> {
     }
 
     async fn answer(&mut self, ask: Ask) -> Answered {
+        // H5
+        if self.who.as_ref().is_some_and(|who| !self.shared.directory.may_stay(who)) {
+            return Ok((Answer::Unwelcome, Rest::Nothing));
+        }
         let done = |answer: Result<Answer, Error>| answer.map(|answer| (answer, Rest::Nothing));
         match ask {
             Ask::Sasl(step) => Ok((Answer::Sasl(self.sasl(step).await), Rest::Nothing)),
@@ -229,8 +235,8 @@ fn refusal(error: &Error) -> Answer {
     let no = match error {
         // H2: durable perhaps, and not to be told either way.
         Error::Store(data::Error::Unknown) => return Answer::HangUp,
-        // The account was deleted under the session.
-        Error::NoSuchAccount => return Answer::HangUp,
+        // The account was deleted while it was asked.
+        Error::NoSuchAccount => return Answer::Unwelcome,
         Error::NoSuchMailbox => No::NonExistent,
         Error::MailboxExists => No::AlreadyExists,
         Error::Cannot(why) => No::Cannot(why),

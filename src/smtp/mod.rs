@@ -7,6 +7,7 @@
 //!   answered and the connection ends.
 //! - M2: on port 25 only addresses of ours are taken; nobody relays through us.
 //! - M3: who has logged in writes only as an address of their own.
+//! - M4: a session whose log-in is not good any more has no letter taken: the next step of one is answered 421.
 
 mod accept;
 mod mail;
@@ -74,6 +75,14 @@ impl<D: Directory> Host<D> {
     }
 
     async fn answer(&mut self, ask: Ask) -> Answer {
+        // M4
+        if matches!(ask, Ask::Mail(_) | Ask::Rcpt(_) | Ask::Accept { .. })
+            && self.who.as_ref().is_some_and(|who| !self.shared.directory.may_stay(who))
+        {
+            self.forget_envelope();
+            let words = "This log-in has ended, since the password or the account has changed; please log in again";
+            return Answer::Reply(Reply::new(421, (4, 7, 0), words));
+        }
         match ask {
             Ask::Connect { secured } => {
                 self.secured = secured;

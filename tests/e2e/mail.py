@@ -7,7 +7,9 @@ is refused for.
 """
 
 import collections
+import contextlib
 import glob
+import imaplib
 import json
 import pathlib
 import queue
@@ -17,8 +19,9 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 
-from house import ALICE, BINARY, PASSWORD, ROOT, TARGET, Checks, House, without_trace
+from house import ALICE, BINARY, PASSWORD, ROOT, TARGET, Checks, House, anyone, same, without_trace
 
 CONNECTIONS = 6
 
@@ -165,6 +168,42 @@ def swaks(house, *words):
                            *words], capture_output=True, text=True)
 
 
+def ending(house):
+    """Stock clients that have logged in, while somebody changes what let them in."""
+    house.add("bob@example.test")
+    idler, quiet = (house.imap(user="bob@example.test") for _ in range(2))
+    sender = smtplib.SMTP_SSL("127.0.0.1", house.port(465), local_hostname="client.example.net", context=anyone(), timeout=60)
+    sender.login("bob@example.test", PASSWORD)
+    same(sender.mail("bob@example.test")[0], 250)
+    for client in (idler, quiet):
+        client.select_folder("INBOX")
+    idler.idle()
+    same(idler.idle_check(timeout=1), [])
+    began = time.monotonic()
+    house.run("account", "password", "bob@example.test", "--password-stdin", input="quite another pass phrase\n")
+    heard = idler.idle_check(timeout=30)
+    print(f"       BYE in IDLE {time.monotonic() - began:.1f} s after the command was given")
+    assert heard and heard[0][0] == b"BYE" and b" ".join(heard[0]).endswith(b"log in again"), heard
+    ended(quiet, quiet.noop)
+    same(sender.rcpt(ALICE)[0], 421)
+    with contextlib.suppress(smtplib.SMTPServerDisconnected):
+        sender.noop()
+        raise AssertionError("it is still there after 421")
+    again = house.imap(user="bob@example.test", password="quite another pass phrase")
+    again.select_folder("INBOX")
+    same(again.noop()[0], b"NOOP completed")
+    house.run("account", "delete", "bob@example.test")
+    ended(again, lambda: again.fetch("1:*", ["FLAGS"]))
+
+
+def ended(client, command):
+    """The client finds BYE where an answer should be, and then the end of the connection."""
+    with contextlib.suppress(imaplib.IMAP4.abort, OSError):
+        raise AssertionError(f"it was answered: {command()}")
+    bye = b" ".join(client._imap.untagged_responses.get("BYE", []))
+    assert b"log in again" in bye, bye
+
+
 def main():
     checks = Checks()
     house = House("mail")
@@ -224,6 +263,8 @@ def main():
             assert len(rows) == len(sent) + 3, len(rows)
             client.fetch("1:*", ["BODYSTRUCTURE"])
             client.logout()
+        with checks("an open session ends with its password and with its account: BYE, in IDLE at once, and 421"):
+            ending(house)
         with checks("the stores are sound, while serving and after"):
             assert not house.check(), house.check()
             house.stop()

@@ -14,13 +14,16 @@ use super::manage::account::{NewAccount, Shown};
 use super::manage::alias::Alias;
 use super::manage::{account, alias, device, domain};
 use super::row::{AccountRow, AddressRow, CredentialRow, decode};
-use super::{Account, Address, Credential, Directory, Error, Resolution, StoredScram, password, resolve};
+use super::{Account, Address, Credential, Directory, Error, Pass, Resolution, StoredScram, password, resolve};
 
 mod cache;
 mod gate;
 
 use cache::Cache;
 use gate::Gate;
+
+/// Who may not log in, and not stay either.
+const SHUT: u32 = AccountRow::CLOSING | AccountRow::DISABLED | AccountRow::LEAVING;
 
 /// Meta: what the salts of users that do not exist are made from. It outlives restarts, so that they do not change.
 const SECRET: &[u8] = b"directory/secret";
@@ -169,7 +172,7 @@ impl Internal {
     pub fn standing(&self, id: AccountId) -> Result<Option<Standing>, Error> {
         let read = self.data.read()?;
         let Some(row) = resolve::account_row(&read, id)? else { return Ok(None) };
-        if row.is(AccountRow::CLOSING | AccountRow::DISABLED | AccountRow::LEAVING) {
+        if row.is(SHUT) {
             return Ok(None);
         }
         let Some(bytes) = read.get(Table::Credentials, &account::credential_key(id))? else { return Ok(None) };
@@ -231,13 +234,14 @@ impl Internal {
         let Some(AddressRow::Account(id)) = resolve::address_row(&read, &address.key())? else { return Ok(None) };
         let id = AccountId(id);
         let Some(row) = resolve::account_row(&read, id)? else { return Ok(None) };
-        if row.is(AccountRow::CLOSING | AccountRow::DISABLED | AccountRow::LEAVING) {
+        if row.is(SHUT) {
             return Ok(None);
         }
         let Some(bytes) = read.get(Table::Credentials, &account::credential_key(id))? else { return Ok(None) };
         let credential: CredentialRow = decode("a credential", &bytes)?;
         let fingerprint = *blake3::hash(&bytes).as_bytes();
-        let account = Account { id, address: row.address, name: row.name, quota: row.quota };
+        let pass = Pass { device: None, fingerprint };
+        let account = Account { id, address: row.address, name: row.name, quota: row.quota, pass };
         Ok(Some(Login { account, credential, fingerprint }))
     }
 
@@ -338,8 +342,25 @@ impl Directory for Internal {
 
     fn device(&self, user: &str, password: &str) -> Result<Option<(Account, u32)>, Error> {
         let Some(password) = device::Password::read(password) else { return Ok(None) };
-        let Some(Login { account, .. }) = self.login(user)? else { return Ok(None) };
-        Ok(device::with_password(&self.data.read()?, account.id, &password)?.map(|device| (account, device)))
+        let Some(Login { mut account, .. }) = self.login(user)? else { return Ok(None) };
+        let Some(device) = device::with_password(&self.data.read()?, account.id, &password)? else { return Ok(None) };
+        let Some(pass) = self.pass(account.id, Some(device))? else { return Ok(None) };
+        account.pass = pass;
+        Ok(Some((account, device)))
+    }
+
+    fn pass(&self, account: AccountId, device: Option<u32>) -> Result<Option<Pass>, Error> {
+        let read = self.data.read()?;
+        if resolve::account_row(&read, account)?.is_none_or(|row| row.is(SHUT)) {
+            return Ok(None);
+        }
+        let fingerprint = match device {
+            None => read
+                .get(Table::Credentials, &account::credential_key(account))?
+                .map(|bytes| *blake3::hash(&bytes).as_bytes()),
+            Some(id) => device::fingerprint(&read, account, id)?,
+        };
+        Ok(fingerprint.map(|fingerprint| Pass { device, fingerprint }))
     }
 
     fn device_has_logged_in(&self, account: AccountId, device: u32) {

@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::base::{AccountId, Time};
+use crate::base::{AccountId, ModSeq, Time};
 use crate::store::schema::{Key, Table};
 use crate::store::{Read, Txn};
 
@@ -113,11 +113,12 @@ fn has_password(read: &dyn Read, id: AccountId) -> Result<bool, Error> {
     Ok(read.get(Table::Credentials, &credential_key(id))?.is_some())
 }
 
-/// Whose log-ins with the old password end: a connection that is open stays open.
+/// From now on the old one is worth nothing, and connections that it let in end (U9).
 pub fn set_password(txn: &mut Txn<'_>, address: &str, credential: &Credential) -> Result<AccountId, Error> {
     let (id, _) = find(txn, address)?;
     txn.put(Table::Credentials, &credential_key(id), encode(&credential.0));
     super::invitation::forget(txn, id);
+    wake(txn, id);
     Ok(id)
 }
 
@@ -241,6 +242,14 @@ fn someone_administers(read: &dyn Read, changed: &AccountRow) -> Result<(), Erro
 
 fn put(txn: &mut Txn<'_>, id: AccountId, row: &AccountRow) {
     txn.put(Table::Accounts, &resolve::account_key(id), encode(row));
+    if row.is(AccountRow::CLOSING | AccountRow::DISABLED | AccountRow::LEAVING) {
+        wake(txn, id);
+    }
+}
+
+/// U9: the account's sessions look whether they may stay. It is no change of its mail, so no modseq is above it.
+pub(super) fn wake(txn: &mut Txn<'_>, id: AccountId) {
+    txn.announce(id, ModSeq(0));
 }
 
 pub(in super::super) fn credential_key(id: AccountId) -> Vec<u8> {

@@ -15,7 +15,7 @@ use crate::store::{Read, Table, Txn};
 use super::super::password::scram_of;
 use super::super::row::{self, AccountRow, CredentialRow, DeviceRow, decode, encode};
 use super::super::{DeviceKeys, Error};
-use super::account::{self, credential_key};
+use super::account::{self, credential_key, wake};
 use super::invitation::{Digest, digest};
 
 /// Of one account (P7).
@@ -243,13 +243,14 @@ pub fn list(read: &dyn Read, address: &str, now: Time) -> Result<Vec<Device>, Er
     Ok(rows.filter(|(_, row)| row.link.is_none() || now.0 < row.until).map(|(id, row)| shown(id, row)).collect())
 }
 
-/// From now on it cannot log in; a connection that is open stays open.
+/// From now on it cannot log in, and its connections end (U9).
 pub fn remove(txn: &mut Txn<'_>, address: &str, id: u32) -> Result<Device, Error> {
     let (account, _) = account::find(txn, address)?;
     let Some(row) = row(txn, account, id)? else {
         return Err(Error::Unusable(format!("there is no device {id} of {address}")));
     };
     txn.delete(Table::Devices, &key(account, id));
+    wake(txn, account);
     Ok(shown(id, row))
 }
 
@@ -284,6 +285,11 @@ pub(in super::super) fn with_password(
         }
     }
     Ok(found)
+}
+
+/// Of its password; `None`: it has none, or is gone.
+pub(in super::super) fn fingerprint(read: &dyn Read, account: AccountId, id: u32) -> Result<Option<[u8; 32]>, Error> {
+    Ok(row(read, account, id)?.and_then(|row| row.digest))
 }
 
 /// Of those whose keys were made with this salt: no others can be proved under it.

@@ -77,6 +77,8 @@ pub enum Answer {
     No(No),
     /// Close without another word: whether it was done is not known (`store::Error::Unknown`).
     HangUp,
+    /// What the session was let in by is not good any more: BYE.
+    Unwelcome,
     Mailboxes(Vec<MailboxRow>),
     Status(Status),
     Selected(Box<Selected>),
@@ -124,6 +126,8 @@ pub enum Notice {
     Changed { upto: ModSeq },
     /// The server is going down: BYE.
     GoingDown,
+    /// What the session was let in by is not good any more: BYE.
+    Unwelcome,
 }
 
 /// System flags as bits, and keywords. `\Recent` does not exist here (RFC 9051 2.3.2 dropped it).

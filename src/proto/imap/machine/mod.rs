@@ -98,6 +98,8 @@ enum Doing {
     Closed,
 }
 
+const UNWELCOME: &str = "This log-in has ended, since the password or the account has changed; please log in again";
+
 /// What a command goes on with when its answer comes.
 enum Job {
     Login,
@@ -255,8 +257,10 @@ impl Imap {
             return;
         }
         self.asked = part == Part::More;
-        if matches!(answer, Answer::HangUp) {
-            return self.close();
+        match answer {
+            Answer::HangUp => return self.close(),
+            Answer::Unwelcome => return self.bye(UNWELCOME),
+            _ => {}
         }
         match std::mem::replace(&mut self.doing, Doing::Ready) {
             Doing::Asked { tag, job } => self.job_answered(tag, job, answer, part),
@@ -301,6 +305,7 @@ impl Imap {
     fn noticed(&mut self, notice: Notice) {
         match notice {
             Notice::GoingDown => self.bye("[UNAVAILABLE] The server is going down, please come back soon"),
+            Notice::Unwelcome => self.bye(UNWELCOME),
             Notice::Changed { upto } => self.idle_noticed(upto),
         }
     }
