@@ -1,7 +1,7 @@
 # What one does with this tree. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage dns autoconf announce acme wizard admin firstboot homes fuzz bench static image qemu test-image test-aarch64 bench-image powercut test-buildroot check-buildroot clean-run
+.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage dns checks autoconf announce acme wizard admin firstboot homes fuzz bench static image qemu test-image test-aarch64 bench-image powercut test-buildroot check-buildroot clean-run
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +26,7 @@ unit: ## the tests inside the source
 	@scripts/test unit
 
 integration: ## accounts against a model, the command line, salvage, real letters read
-	@scripts/need build corpus
+	@scripts/need build corpus signed
 	@scripts/test integration
 
 transcripts: ## conversations with the protocols (tests/transcripts/README.md)
@@ -40,8 +40,8 @@ deny: ## bans, licences and sources (deny.toml)
 	@scripts/test deny
 
 e2e: ## real mail, stock clients, hardship, kills, salvage, certificates and set-up, all against the static binary (HOMEPOST=file: another)
-	@scripts/need build mail python corpus dns acme browser openapi
-	@scripts/test binary mail clients staysup kill salvage dns autoconf announce acme acme-dns wizard admin firstboot homes
+	@scripts/need build mail python corpus dns acme browser openapi signed
+	@scripts/test binary mail clients staysup kill salvage dns checks autoconf announce acme acme-dns wizard admin firstboot homes
 
 mail: ## thousands of real letters in by SMTP and back by mbsync, byte for byte
 	@scripts/need build mail python corpus
@@ -74,6 +74,10 @@ announce: ## homepost.local is found from the machine next door, in network name
 dns: ## the records of a domain against BIND: zone file, live check, written by RFC 2136 and through a provider, undone
 	@scripts/need build python dns
 	@scripts/test binary dns
+
+checks: ## who stands behind a letter: SPF, DKIM, ARC and DMARC against BIND, dkimpy and OpenDKIM; forged results; a silent DNS
+	@scripts/need build python dns signed
+	@scripts/test binary checks
 
 acme: ## certificates from an authority: challenges, rehearsal, names that fail, renewal, import
 	@scripts/need build python acme dns

@@ -12,6 +12,8 @@ pub mod base;
 pub mod message;
 // rank 2: grammar, framing, replies and session machines.
 pub mod proto;
+// rank 2: who stands behind a letter.
+pub mod mailauth;
 // rank 3: tables, segments, blobs, look-up facts, the disk.
 pub mod store;
 // rank 3: listeners, TLS, the loop that drives a machine.

@@ -8,6 +8,8 @@ use std::path::Path;
 mod form;
 #[path = "fuzz/bodies/imap.rs"]
 mod imap;
+#[path = "fuzz/bodies/mailauth.rs"]
+mod mailauth;
 #[path = "fuzz/bodies/message.rs"]
 mod message;
 #[path = "fuzz/bodies/segments.rs"]
@@ -37,6 +39,11 @@ fn replay(target: &str, run: fn(&[u8])) {
 #[test]
 fn imap_answers_its_corpus() {
     replay("imap", imap::run);
+}
+
+#[test]
+fn mailauth_understands_its_corpus() {
+    replay("mailauth", mailauth::run);
 }
 
 #[test]

@@ -9,11 +9,13 @@ use tokio::sync::Semaphore;
 use crate::account::{self, Letter};
 use crate::base::{Clock, Family, Fault, Random, Time};
 use crate::directory::LocalRecipient;
+use crate::mailauth::{self, Letter as Examined};
 use crate::message::{self, header};
 use crate::queue::{self, NewLetter, NewRecipient};
 use crate::store::blob::LetterHeader;
 use crate::store::{self, Data, Durable, Sink, Staged};
 
+use super::checks::{self, Checks};
 use super::envelope::Envelope;
 use super::seen::{self, Confirmed};
 use super::{local, trace};
@@ -42,6 +44,8 @@ impl Default for Limits {
 pub enum Refusal {
     /// It has been round too often.
     Loop,
+    /// Nobody speaks for it, and the domain it says it is from asks that such letters be refused (DMARC).
+    Unauthentic(String),
     /// It goes past a limit of [`message::Limits`].
     Message(message::Refused),
     /// No room on the disk, or in the queue.
@@ -58,6 +62,9 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::Loop => f.write_str("the message has been passed on too often"),
+            Refusal::Unauthentic(domain) => {
+                write!(f, "{domain} asks that letters in its name be refused which it did not send or sign (DMARC)")
+            }
             Refusal::Message(why) => why.fmt(f),
             Refusal::Full => f.write_str("there is no room for the message now"),
             Refusal::OverQuota => f.write_str("the recipient's mailbox is full"),
@@ -72,7 +79,7 @@ impl std::error::Error for Refusal {}
 impl Fault for Refusal {
     fn family(&self) -> Family {
         match self {
-            Refusal::Loop | Refusal::Message(_) => Family::Peer,
+            Refusal::Loop | Refusal::Unauthentic(_) | Refusal::Message(_) => Family::Peer,
             Refusal::Full | Refusal::OverQuota | Refusal::Changed => Family::World,
             Refusal::Failed(_) => Family::Own,
         }
@@ -104,6 +111,7 @@ pub struct Intake {
     random: Arc<dyn Random>,
     confirmed: Confirmed,
     large: Arc<Semaphore>,
+    checks: Option<Checks>,
 }
 
 /// Why the transaction was given up.
@@ -121,13 +129,22 @@ impl From<store::Error> for Stop {
 
 impl Intake {
     pub fn new(data: Data, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Intake {
-        Intake { data, clock, random, confirmed: Confirmed::default(), large: Arc::new(Semaphore::new(1)) }
+        Intake { data, clock, random, confirmed: Confirmed::default(), large: Arc::new(Semaphore::new(1)), checks: None }
+    }
+
+    /// The same door, with these checks of what strangers hand in; without any nothing is checked.
+    pub fn with_checks(&self, checks: Option<Checks>) -> Intake {
+        Intake { checks, ..self.clone() }
     }
 
     /// Takes or refuses the letter whose bytes are in `sink`.
     pub async fn take(&self, envelope: Envelope, sink: Sink, hostname: &str, limits: &Limits) -> Outcome {
+        let (sink, checked) = match self.check(&envelope, sink, hostname).await {
+            Ok(done) => done,
+            Err(refusal) => return Outcome::Refused(refusal),
+        };
         let wait = Duration::from_millis(limits.store_ms);
-        match tokio::time::timeout(wait, self.try_take(envelope, sink, hostname, limits)).await {
+        match tokio::time::timeout(wait, self.try_take(envelope, sink, checked, hostname, limits)).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(refusal)) => Outcome::Refused(refusal),
             // Presented again it is recognised, should it have been stored after all (L3).
@@ -135,24 +152,70 @@ impl Intake {
         }
     }
 
+    /// P2: what is refused is refused before it is taken.
+    async fn check(
+        &self,
+        envelope: &Envelope,
+        sink: Sink,
+        hostname: &str,
+    ) -> Result<(Sink, Option<checks::Checked>), Refusal> {
+        let Some(checks) = self.checks.as_ref().filter(|_| checks::are_for(envelope)) else { return Ok((sink, None)) };
+        let (sink, letter) = {
+            let _one_at_a_time = self.while_large(&sink).await?;
+            let examined = tokio::task::spawn_blocking(move || {
+                let letter = sink.bytes().map(|bytes| Examined::read(&bytes));
+                (sink, letter)
+            });
+            examined.await.map_err(|_| Refusal::Failed("the letter could not be read".into()))?
+        };
+        let letter = letter.map_err(failed)?;
+        match checks.check(envelope, &letter, hostname, &*self.clock).await {
+            Ok(checked) => {
+                if let Some(checked) = &checked {
+                    let (dmarc, junk) = (checked.evidence.dmarc.outcome.word(), checked.junk);
+                    tracing::debug!(dmarc, junk, "a letter was checked");
+                }
+                Ok((sink, checked))
+            }
+            Err(domain) => {
+                tracing::info!(domain, "a letter is refused: nobody speaks for it, and its domain asks for that");
+                Err(Refusal::Unauthentic(domain))
+            }
+        }
+    }
+
+    async fn while_large(&self, sink: &Sink) -> Result<Option<tokio::sync::SemaphorePermit<'_>>, Refusal> {
+        match sink.len() > LARGE_BYTES {
+            true => Ok(Some(self.large.acquire().await.map_err(|_| Refusal::Failed("closing".into()))?)),
+            false => Ok(None),
+        }
+    }
+
     async fn try_take(
         &self,
         envelope: Envelope,
         sink: Sink,
+        checked: Option<checks::Checked>,
         hostname: &str,
         limits: &Limits,
     ) -> Result<Outcome, Refusal> {
-        let _one_at_a_time = match sink.len() > LARGE_BYTES {
-            true => Some(self.large.acquire().await.map_err(|_| Refusal::Failed("closing".into()))?),
-            false => None,
-        };
+        let _one_at_a_time = self.while_large(&sink).await?;
         let now = self.clock.now();
         let id = format!("{:016x}", self.random.u64());
         let accounts = local::accounts(&envelope);
+        let junk = checked.as_ref().is_some_and(|checked| checked.junk.is_some());
+        let found = checked.map(|checked| checked.fields).unwrap_or_default();
+        let when = self.clock.trusted().then_some(now);
         let prepare = {
             let (envelope, accounts, limits) = (envelope.clone(), accounts.clone(), limits.clone());
             let (hostname, id, data) = (hostname.to_owned(), id.clone(), self.data.clone());
-            move || prepare(&envelope, &accounts, sink, &data, &hostname, &id, now, &limits)
+            move || {
+                let mut made = trace::Made { found, signed: Vec::new() };
+                if envelope.origin.account.is_some() {
+                    made.signed = checks::signatures(&data, &sink.bytes().map_err(failed)?, when);
+                }
+                prepare(&envelope, &accounts, sink, &data, &hostname, &id, now, &limits, &made)
+            }
         };
         let prepared = tokio::task::spawn_blocking(prepare).await;
         let Prepared { letter, outside, digest } =
@@ -180,7 +243,7 @@ impl Intake {
                     return Ok(());
                 }
                 if let Some(letter) = &letter {
-                    local::put(txn, &accounts, letter, outgoing.is_some(), now).map_err(Stop::Account)?;
+                    local::put(txn, &accounts, letter, junk, outgoing.is_some(), now).map_err(Stop::Account)?;
                 }
                 if let Some((new, recipients)) = &outgoing {
                     queue::enqueue(txn, new, recipients, now, queue_limits).map_err(Stop::Queue)?;
@@ -236,31 +299,47 @@ fn prepare(
     id: &str,
     now: Time,
     limits: &Limits,
+    made: &trace::Made,
 ) -> Result<Prepared, Refusal> {
     let body = sink.bytes().map_err(failed)?;
-    let head = body.get(..header::end(&body)).unwrap_or_default();
+    let end = header::end(&body);
+    let head = body.get(..end).unwrap_or_default();
     if trace::loops(envelope, head, limits.received) {
         return Err(Refusal::Loop);
     }
     let digest = seen::digest(envelope, &body);
-    let trace = trace::fields(envelope, hostname, id, now, &body);
+    let trace = trace::fields(envelope, hostname, id, now, &body, made);
     let leaves = envelope.recipients.iter().any(|recipient| !recipient.target.outside.is_empty());
     let header = |accounts: &[LocalRecipient]| LetterHeader {
         accounts: accounts.iter().map(|local| local.address.clone()).collect(),
         received: now,
     };
+    // RFC 8601 5: nobody but us writes in our name. Who has taken such fields away has another letter.
+    let cleaned = mailauth::without_forged(head, hostname).map(|head| [head.as_slice(), &body[end..]].concat());
+    let stage = |prefix: &[u8], accounts: &[LocalRecipient]| {
+        let body = cleaned.as_deref().unwrap_or(&body);
+        data.blobs().stage(header(accounts), &[prefix, body].concat()).map_err(failed)
+    };
     if accounts.is_empty() {
         message::parse(&body, &limits.message).map_err(Refusal::Message)?;
-        let staged = sink.finish(header(&[]), &trace.outside).map_err(failed)?;
+        let staged = match cleaned.is_some() {
+            true => stage(&trace.outside, &[])?,
+            false => sink.finish(header(&[]), &trace.outside).map_err(failed)?,
+        };
         return Ok(Prepared { letter: None, outside: leaves.then_some(staged), digest });
     }
     // The copy that leaves has another trace, so it is another letter.
     let outside = match leaves {
-        true => Some(data.blobs().stage(header(&[]), &[trace.outside.as_slice(), &body].concat()).map_err(failed)?),
+        true => Some(stage(&trace.outside, &[])?),
         false => None,
     };
-    drop(body);
-    let staged = sink.finish(header(accounts), &trace.local).map_err(failed)?;
+    let staged = match cleaned.is_some() {
+        true => stage(&trace.local, accounts)?,
+        false => {
+            drop(body);
+            sink.finish(header(accounts), &trace.local).map_err(failed)?
+        }
+    };
     match Letter::read(staged, &limits.message) {
         Ok(letter) => Ok(Prepared { letter: Some(letter), outside, digest }),
         Err(account::Error::Refused(why)) => Err(Refusal::Message(why)),

@@ -1,6 +1,6 @@
 //! Into the accounts of the household.
 
-use crate::account::{self, Letter, Place, quota};
+use crate::account::{self, Letter, Place, SpecialUse, mailbox, quota};
 use crate::base::Time;
 use crate::directory::LocalRecipient;
 use crate::store::Txn;
@@ -18,13 +18,14 @@ pub(super) fn accounts(envelope: &Envelope) -> Vec<LocalRecipient> {
     found
 }
 
-/// Puts the letter into each account's INBOX. Whether there is room was asked at RCPT, when the letter's size need not
+/// Puts the letter into each account's INBOX, or into Junk where there is one and it belongs there. Whether there is room was asked at RCPT, when the letter's size need not
 /// have been known: now it is, and if no account has room for it, and nothing goes elsewhere, the letter is refused. If
 /// one has, all take it, since a letter is accepted or refused whole (DESIGN section 4).
 pub(super) fn put(
     txn: &mut Txn<'_>,
     accounts: &[LocalRecipient],
     letter: &Letter,
+    junk: bool,
     leaves: bool,
     now: Time,
 ) -> Result<(), account::Error> {
@@ -40,7 +41,11 @@ pub(super) fn put(
         return Err(account::Error::OverQuota);
     }
     for local in accounts {
-        let place = Place { mailbox: account::INBOX, flags: account::Flags::default() };
+        let aside = match junk {
+            true => mailbox::special(&*txn, local.account, SpecialUse::Junk)?,
+            false => None,
+        };
+        let place = Place { mailbox: aside.map_or(account::INBOX, |junk| junk.id), flags: account::Flags::default() };
         account::append(txn, local.account, letter, &[place], now, now, None)?;
     }
     Ok(())

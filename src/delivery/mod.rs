@@ -1,6 +1,8 @@
 //! A letter's way in: [`Intake`] accepts or refuses it, `local` puts it into accounts, what is for elsewhere goes to the
 //! queue; all of it in one transaction, before anybody is told that it was taken (P1, P2, P3).
 //!
+//! Before that `checks` asks who stands behind a letter from outside, and signs what the household sends.
+//!
 //! Does not know: by which protocol a letter was handed in, and in whose words its refusal is said.
 //!
 //! Invariants, cited by tests:
@@ -10,6 +12,7 @@
 //!   and not delivered twice.
 //! - L4: mail of someone who has not logged in never leaves for an address that none of our aliases names.
 
+mod checks;
 mod envelope;
 mod intake;
 mod local;
@@ -19,5 +22,6 @@ mod trace;
 #[cfg(test)]
 mod tests;
 
+pub use checks::Checks;
 pub use envelope::{Dsn, Envelope, Origin, Recipient, Target};
 pub use intake::{Intake, Limits, Outcome, Refusal, Ticket};

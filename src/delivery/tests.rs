@@ -1,11 +1,16 @@
 //! Letters through the door, on a simulated disk.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
 use crate::account;
 use crate::base::{AccountId, Clock, Family, Fault, ManualClock, QueueId, SeededRandom, Time};
 use crate::directory::LocalRecipient;
+use crate::directory::dkim;
+use crate::directory::manage::domain;
+use crate::mailauth::{Found, Missing, Names, Rules};
 use crate::queue;
 use crate::store::data::Options;
 use crate::store::disk::{SimDisk, SimOptions};
@@ -255,4 +260,103 @@ async fn letters_that_nobody_confirms_are_forgotten_after_a_day() {
     house.clock.advance_ms(25 * 60 * 60 * 1000);
     ticket(house.take(envelope(vec![to(&[1], &[])]), LETTER).await);
     assert_eq!(rows(), 1);
+}
+
+/// A DNS with one policy, and nothing that speaks for anybody.
+struct Policy(&'static str);
+
+impl Names for Policy {
+    fn txt<'a>(&'a self, name: &'a str) -> Found<'a, Vec<u8>> {
+        let policy = format!("v=DMARC1; p={}", self.0).into_bytes();
+        Box::pin(std::future::ready(if name == "_dmarc.out.test" { Ok(vec![policy]) } else { Err(Missing::NoName) }))
+    }
+
+    fn a<'a>(&'a self, _: &'a str) -> Found<'a, IpAddr> {
+        Box::pin(std::future::ready(Err(Missing::NoName)))
+    }
+
+    fn aaaa<'a>(&'a self, name: &'a str) -> Found<'a, IpAddr> {
+        self.a(name)
+    }
+
+    fn mx<'a>(&'a self, _: &'a str) -> Found<'a, String> {
+        Box::pin(std::future::ready(Err(Missing::NoName)))
+    }
+
+    fn ptr(&self, _: IpAddr) -> Found<'_, String> {
+        Box::pin(std::future::ready(Err(Missing::Unknown)))
+    }
+}
+
+fn checked_by(house: House, policy: &'static str) -> House {
+    let names: Arc<dyn Names> = Arc::new(Policy(policy));
+    let rules = Rules { obey: true, forwarders: Vec::new() };
+    let checks = Checks { names: Arc::new(move || Some(names.clone())), wait: Duration::from_secs(20), rules };
+    House { intake: house.intake.with_checks(Some(checks)), ..house }
+}
+
+fn in_junk(house: &House, account: u32) -> u32 {
+    let read = house.data.read().unwrap();
+    account::mailbox::special(&read, AccountId(account), account::SpecialUse::Junk).unwrap().unwrap().messages
+}
+
+#[tokio::test]
+async fn a_letter_that_nobody_speaks_for_is_refused_or_lies_in_junk_as_its_domain_asks() {
+    let house = checked_by(house(), "reject");
+    let outcome = house.take(envelope(vec![to(&[1], &[])]), LETTER).await;
+    let Outcome::Refused(why) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((why.clone(), why.family()), (Refusal::Unauthentic("out.test".into()), Family::Peer));
+    assert_eq!(house.messages(1), 0);
+
+    let house = checked_by(house, "quarantine");
+    ticket(house.take(envelope(vec![to(&[1], &[])]), LETTER).await);
+    assert_eq!((house.messages(1), in_junk(&house, 1)), (1, 1));
+    let stored = String::from_utf8(house.newest()).unwrap();
+    let (first, rest) = stored.split_once("Authentication-Results: mail.example.test;\r\n").unwrap();
+    assert!(first.starts_with("Return-Path:") && !first.contains("Received:"), "{stored}");
+    assert!(rest.contains("dmarc=fail") && rest.contains("\r\nReceived-SPF: none ("), "{stored}");
+    assert!(stored.ends_with(std::str::from_utf8(LETTER).unwrap()));
+
+    let mut own = envelope(vec![to(&[1], &[])]);
+    own.origin.peer = "::ffff:127.0.0.1".parse().unwrap();
+    ticket(house.take(own, &[LETTER, b"x\r\n"].concat()).await);
+    assert!(!house.newest().windows(12).any(|part| part == b"Received-SPF"), "this machine is not asked about");
+    assert_eq!(house.data.check().unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn nobody_writes_results_in_our_name() {
+    let house = house();
+    let forged = [b"Authentication-Results: (x)\r\n MAIL.example.test; dkim=pass\r\n", LETTER].concat();
+    ticket(house.take(envelope(vec![to(&[1], &["c@else.test"])]), &forged).await);
+    ticket(house.take(envelope(vec![to(&[], &["c@else.test"])]), &forged).await);
+    let letters = house.letters();
+    assert_eq!(letters.len(), 3);
+    for letter in letters {
+        let text = String::from_utf8(letter).unwrap();
+        assert!(!text.contains("dkim=pass") && text.ends_with(std::str::from_utf8(LETTER).unwrap()), "{text}");
+    }
+    assert_eq!(house.data.check().unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_the_household_sends_is_signed_with_both_keys_of_its_domain() {
+    let house = house();
+    let keys = dkim::NewKeys::make(&SeededRandom::new(3), house.clock.now()).unwrap();
+    house.data.write_blocking(move |txn| domain::add(txn, "example.test", &keys, Time(0))).unwrap();
+    let mut mine = envelope(vec![to(&[2], &["c@else.test"])]);
+    (mine.origin.account, mine.from) = (Some(AccountId(1)), Some("p1@example.test".into()));
+    let letter = b"From: p1@example.test\r\nSubject: x\r\n\r\nhello\r\n";
+    ticket(house.take(mine.clone(), letter).await);
+    for letter in house.letters() {
+        let text = String::from_utf8(letter).unwrap();
+        let (trace, rest) = text.split_once("DKIM-Signature: ").unwrap();
+        assert!(trace.contains("Received: by"), "below our own trace: {text}");
+        assert!(rest.contains("a=ed25519-sha256; c=relaxed/relaxed; d=example.test;\r\n\ts=202311e;"), "{text}");
+        assert!(rest.contains("a=rsa-sha256; c=relaxed/relaxed; d=example.test;\r\n\ts=202311r;"), "{text}");
+        assert!(rest.contains("t=1700000000;") && !rest.contains("; l="), "{text}");
+    }
+    // In a name that is not ours: not by us.
+    ticket(house.take(mine, LETTER).await);
+    assert!(!house.newest().windows(4).any(|part| part == b"DKIM"));
 }

@@ -6,6 +6,15 @@ use crate::message::{header, trace};
 
 use super::envelope::Envelope;
 
+/// Fields that others have made for a letter.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Made {
+    /// What was found out about it: above Received (RFC 8601 4, RFC 7208 9.1).
+    pub found: Vec<u8>,
+    /// Our signatures: below it, since each server adds one.
+    pub signed: Vec<u8>,
+}
+
 /// What stands on top of a copy.
 pub(super) struct Trace {
     /// In accounts of ours.
@@ -16,7 +25,7 @@ pub(super) struct Trace {
 
 /// Return-Path, Delivered-To where there is one recipient (several would tell each of the others), Received. A letter
 /// `body` that begins with no field gets an empty line between, so that none of its lines becomes one.
-pub(super) fn fields(envelope: &Envelope, hostname: &str, id: &str, now: Time, body: &[u8]) -> Trace {
+pub(super) fn fields(envelope: &Envelope, hostname: &str, id: &str, now: Time, body: &[u8], made: &Made) -> Trace {
     let origin = &envelope.origin;
     let one = match envelope.recipients.as_slice() {
         [only] => Some(only.address.as_str()),
@@ -40,7 +49,9 @@ pub(super) fn fields(envelope: &Envelope, hostname: &str, id: &str, now: Time, b
         recipient: one,
         date: Date::utc(now),
     };
+    out.extend_from_slice(&made.found);
     out.extend_from_slice(&received.field());
+    out.extend_from_slice(&made.signed);
     if !header::begins_with_field(body) {
         out.extend_from_slice(b"\r\n");
     }

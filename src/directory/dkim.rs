@@ -142,6 +142,25 @@ pub fn list(read: &dyn Read, domain: &str) -> Result<Vec<PublicKey>, Error> {
     Ok(out)
 }
 
+/// The half of a key that signs. Shown to nobody: it has no `Debug`.
+pub struct PrivateKey {
+    pub selector: String,
+    pub algorithm: Algorithm,
+    /// PKCS#8, DER.
+    pub pkcs8: Vec<u8>,
+}
+
+/// What letters of a domain are signed with: the newest key of each kind, Ed25519 first. Empty for a domain that is not ours.
+pub fn private(read: &dyn Read, domain: &str) -> Result<Vec<PrivateKey>, Error> {
+    let rows = of(read, domain)?;
+    let newest = |algorithm: Algorithm| {
+        let mine = rows.iter().filter(|(_, row)| row.algorithm == algorithm.number());
+        let (selector, row) = mine.max_by_key(|(_, row)| row.created)?;
+        Some(PrivateKey { selector: selector.clone(), algorithm, pkcs8: row.private.clone() })
+    };
+    Ok(Algorithm::ALL.into_iter().filter_map(newest).collect())
+}
+
 /// Domains of ours without keys: those of a version that made none.
 pub fn without(read: &dyn Read) -> Result<Vec<String>, Error> {
     let with: BTreeSet<String> = all(read)?.into_iter().map(|(domain, _, _)| domain).collect();

@@ -1,9 +1,12 @@
 //! What the settings mean to those who keep to them. Every setting is passed on here or in `doors` (its test goes through
 //! the table), and nowhere else; the transcripts play with what these make.
 
+use std::time::Duration;
+
 use crate::cert;
 use crate::delivery;
 use crate::directory::Throttle;
+use crate::mailauth::Rules;
 use crate::message;
 use crate::proto::imap::{Config as ImapConfig, Tls};
 use crate::proto::smtp::{Config as SmtpConfig, Limits as SmtpLimits, Port};
@@ -70,6 +73,13 @@ pub fn delivery(settings: &Settings) -> delivery::Limits {
     }
 }
 
+/// Of what strangers hand in. `None`: nothing is checked.
+pub(super) fn checks(settings: &Settings) -> Option<(Rules, Duration)> {
+    let checks = &settings.checks;
+    let rules = Rules { obey: checks.obey, forwarders: checks.forwarders.clone() };
+    checks.on.then_some((rules, Duration::from_millis(checks.wait_ms)))
+}
+
 /// Of who guesses passwords.
 fn free_guesses(settings: &Settings) -> u64 {
     settings.limits.login.failures_per_address
@@ -131,7 +141,7 @@ mod tests {
                 doors,
                 imap(settings, Tls::Implicit),
                 smtp(settings, Port::Smtp),
-                delivery(settings),
+                (delivery(settings), checks(settings), &settings.checks.servers),
                 free_guesses(settings),
                 (store.checkpoint_bytes, store.staged_bytes),
                 (policy::of(settings), &settings.relay, &settings.line),

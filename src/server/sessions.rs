@@ -1,19 +1,22 @@
 //! Binds each listener's machine to its host: what happens to a connection that was let in.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::delivery::Intake;
+use crate::delivery::{Checks, Intake};
 use crate::directory::Internal;
 use crate::imap;
+use crate::mailauth::Names;
+use crate::net::dns::{self, Resolver};
 use crate::net::{Handler, Https, drive};
 use crate::proto::imap::{Config as ImapConfig, Imap, Tls};
 use crate::proto::smtp::{Config as SmtpConfig, Machine as Smtp, Port};
 use crate::settings::{Name, Settings};
 use crate::smtp;
 
+use super::dns::resolvers;
 use super::house::House;
 use super::limits;
 
@@ -94,6 +97,24 @@ fn imap_parts(
     (limits::imap(settings, Tls::Implicit), Arc::new(shared))
 }
 
+/// Asks the resolvers of the settings, or those that this machine has at the time: a router may tell it others.
+fn checks(house: &House, settings: &Settings) -> Option<Checks> {
+    let (rules, wait) = limits::checks(settings)?;
+    let servers: Vec<_> = settings.checks.servers.iter().filter_map(|server| dns::address(server)).collect();
+    let clock = house.clock.clone();
+    let last: Mutex<Option<(String, Arc<Resolver>)>> = Mutex::default();
+    let names = move || -> Option<Arc<dyn Names>> {
+        let now = if servers.is_empty() { resolvers() } else { String::new() };
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_ref().is_none_or(|(known, _)| *known != now) {
+            let resolver = Arc::new(Resolver::new(&servers, &now, clock.clone())?);
+            *last = Some((now, resolver));
+        }
+        last.as_ref().map(|(_, resolver)| resolver.clone() as Arc<dyn Names>)
+    };
+    Some(Checks { names: Arc::new(names), wait, rules })
+}
+
 fn smtp_parts(
     house: &House,
     settings: &Settings,
@@ -103,7 +124,7 @@ fn smtp_parts(
     let shared = smtp::Shared {
         data: house.data.clone(),
         directory: house.directory.clone(),
-        intake: intake.clone(),
+        intake: intake.with_checks(checks(house, settings)),
         clock: house.clock.clone(),
         random: house.random.clone(),
         throttle: limits::throttle(&house.throttle, settings),

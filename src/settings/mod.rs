@@ -24,7 +24,7 @@ mod value;
 
 pub use help::{default_file, reference};
 pub use table::{
-    Acme, DNS_METHODS, Def, Dns, ImapLimits, Kind, Line, LoginLimits, Relay, SECTIONS, Section, SmtpLimits, StoreLimits,
+    Acme, Checks, DNS_METHODS, Def, Dns, ImapLimits, Kind, Line, LoginLimits, Relay, SECTIONS, Section, SmtpLimits, StoreLimits,
 };
 pub use value::Value;
 
@@ -45,6 +45,7 @@ pub struct Settings {
     pub acme: Acme,
     /// `testing`, `enforce` or `none` (RFC 8461 5).
     pub mta_sts_mode: String,
+    pub checks: Checks,
     pub dns: Dns,
     pub relay: Relay,
     pub line: Line,

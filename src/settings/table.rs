@@ -417,6 +417,52 @@ pub struct Relay {
     pub spf: String,
 }
 
+/// What domains ask for is done, or only written down.
+pub(super) const OBEY: &[&str] = &["obey", "note"];
+
+const CHECKS: Section = Section {
+    path: "checks",
+    about: "Who stands behind a letter from outside: SPF, DKIM, ARC and DMARC, asked while the sender waits. What is found stands \
+            on top of each letter (Authentication-Results). Your own programs and devices that log in are not checked.",
+    shown: true,
+    settings: &[
+        Def { key: "checks.on", kind: Kind::Switch { default: true }, help: "Whether letters are checked." },
+        Def {
+            key: "checks.dmarc",
+            kind: Kind::Choice { default: "obey", of: OBEY },
+            help: "obey: a letter that its own domain does not speak for is refused or put into Junk, as that domain asks. note: \
+                   it is only written down.",
+        },
+        Def {
+            key: "checks.forwarders",
+            kind: Kind::Words { default: "" },
+            help: "Domains of mailing lists and forwarders that you trust, as lists.example.org: when they have sealed a letter \
+                   (ARC) and say that it was right when it came to them, it is let in, although they have changed it.",
+        },
+        Def {
+            key: "checks.servers",
+            kind: Kind::Words { default: "" },
+            help: "Name servers that are asked, by their addresses, with or without a port. Empty: those that this machine uses.",
+        },
+        Def {
+            key: "checks.wait",
+            kind: time(20 * SECOND, SECOND, MINUTE),
+            help: "How long all checks of one letter may take. What is not known then does not count against it.",
+        },
+    ],
+};
+
+/// Empty texts stand for nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checks {
+    pub on: bool,
+    /// Whether what domains ask for is done.
+    pub obey: bool,
+    pub forwarders: Vec<String>,
+    pub servers: Vec<String>,
+    pub wait_ms: u64,
+}
+
 const MTA_STS: Section = Section {
     path: "mta_sts",
     about: "What other servers are told about mail to you: that it has to come encrypted, to a server with the right name.",
@@ -485,7 +531,7 @@ section! { StoreLimits, "limits.store", "How the disk and the memory are used.",
 }
 
 /// Every section, in the order of the file.
-pub const SECTIONS: [Section; 16] = [
+pub const SECTIONS: [Section; 17] = [
     TOP,
     listener!("smtp", true, 25, "Mail from other servers. Without it you only get mail from yourself."),
     listener!("submissions", true, 465, "Mail that your own mail programs send, encrypted from the first byte."),
@@ -500,6 +546,7 @@ pub const SECTIONS: [Section; 16] = [
     ),
     ACME,
     MTA_STS,
+    CHECKS,
     DNS,
     RELAY,
     LINE,
@@ -542,6 +589,10 @@ impl Values {
         }
     }
 
+    fn words(&self, key: &str) -> Vec<String> {
+        self.text(key).split_whitespace().map(str::to_owned).collect()
+    }
+
     fn port(&self, key: &str) -> u16 {
         u16::try_from(self.number(key)).unwrap_or(0)
     }
@@ -578,6 +629,13 @@ impl Values {
                 root: self.text("acme.root"),
             },
             mta_sts_mode: self.text("mta_sts.mode"),
+            checks: Checks {
+                on: self.value("checks.on") == Some(Value::Switch(true)),
+                obey: self.text("checks.dmarc") == OBEY[0],
+                forwarders: self.words("checks.forwarders"),
+                servers: self.words("checks.servers"),
+                wait_ms: self.number("checks.wait"),
+            },
             dns: Dns {
                 method: self.text("dns.method"),
                 server: self.text("dns.server"),

@@ -59,6 +59,8 @@ fn refusal(why: &Refusal) -> Reply {
     let (code, enhanced) = match why {
         // RFC 3463 3.5: routing loop detected.
         Refusal::Loop => (554, (5, 4, 6)),
+        // RFC 7372 3.3: no authentication method speaks for it.
+        Refusal::Unauthentic(_) => (550, (5, 7, 26)),
         Refusal::Message(Refused::HeaderTooLarge) => (552, (5, 3, 4)),
         Refusal::Message(_) => (554, (5, 6, 0)),
         Refusal::Full => (452, (4, 3, 1)),

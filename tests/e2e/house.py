@@ -191,7 +191,8 @@ class House:
         return out
 
 
-TRACE = (b"return-path:", b"received:", b"delivered-to:", b"authentication-results:", b"received-spf:", b"x-original-to:")
+TRACE = (b"return-path:", b"received:", b"delivered-to:", b"authentication-results:", b"received-spf:", b"x-original-to:",
+         b"dkim-signature:")
 
 
 def without_trace(letter, originals):

@@ -255,7 +255,7 @@ impl Asker {
 }
 
 /// The resolvers that a resolv.conf(5) names; without any, the one on this machine.
-fn resolvers_in(text: &str) -> Vec<SocketAddr> {
+pub(super) fn resolvers_in(text: &str) -> Vec<SocketAddr> {
     let words = text.lines().map(|line| line.split_whitespace());
     let named = words.filter_map(|mut words| (words.next() == Some("nameserver")).then(|| words.next()).flatten());
     let mut out: Vec<SocketAddr> =

@@ -5,6 +5,7 @@
 
 mod ask;
 mod data;
+mod lookup;
 mod packet;
 mod provider;
 mod tsig;
@@ -13,4 +14,5 @@ mod write;
 
 pub use ask::{Answer, Answers, Asker, Found, Server, Zone};
 pub use data::{Data, Kind};
+pub use lookup::Resolver;
 pub use write::{Change, Credentials, Fault, RFC2136, Writer, address, methods, secrets_of};

@@ -99,7 +99,12 @@ fn look(house: &House, domain: &str, addresses: &[IpAddr], take: &TakeOver, back
 }
 
 pub(super) fn asker(house: &House) -> Asker {
-    Asker::new(house.random.clone(), &std::fs::read_to_string(RESOLVERS).unwrap_or_default())
+    Asker::new(house.random.clone(), &resolvers())
+}
+
+/// What this machine says of its resolvers, as it is now.
+pub(super) fn resolvers() -> String {
+    std::fs::read_to_string(RESOLVERS).unwrap_or_default()
 }
 
 /// Runs on a thread of its own, whose time the network may take; the look-ups limit themselves.

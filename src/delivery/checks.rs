@@ -1,0 +1,92 @@
+//! Who stands behind a letter from outside, asked before it is taken; and letters of the household signed.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::{Clock, Time};
+use crate::directory::dkim;
+use crate::mailauth::{self, Action, Evidence, Handed, Letter, Names, Rules};
+use crate::store::Data;
+
+use super::envelope::Envelope;
+
+/// How letters of strangers are checked.
+#[derive(Clone)]
+pub struct Checks {
+    /// Whom to ask, as it is now: the resolvers of a machine change.
+    pub names: Arc<dyn Fn() -> Option<Arc<dyn Names>> + Send + Sync>,
+    pub wait: Duration,
+    pub rules: Rules,
+}
+
+/// A letter that was checked.
+pub(super) struct Checked {
+    pub evidence: Evidence,
+    /// A letter that asks to be put aside, and why.
+    pub junk: Option<&'static str>,
+    /// Authentication-Results and Received-SPF.
+    pub fields: Vec<u8>,
+}
+
+/// Checks are for strangers: not for who has logged in, nor for this machine itself.
+pub(super) fn are_for(envelope: &Envelope) -> bool {
+    envelope.origin.account.is_none() && !is_own(envelope.origin.peer)
+}
+
+fn is_own(peer: IpAddr) -> bool {
+    peer.to_canonical().is_loopback()
+}
+
+impl Checks {
+    /// `Err`: the domain that asks for the letter to be refused.
+    pub(super) async fn check(
+        &self,
+        envelope: &Envelope,
+        letter: &Letter,
+        hostname: &str,
+        clock: &dyn Clock,
+    ) -> Result<Option<Checked>, String> {
+        let Some(names) = (self.names)() else { return Ok(None) };
+        let handed = Handed {
+            peer: envelope.origin.peer,
+            helo: &envelope.origin.helo,
+            from: envelope.from.as_deref(),
+            now: clock.trusted().then(|| clock.now()),
+        };
+        let evidence = mailauth::gather(&*names, handed, letter, self.wait).await;
+        let junk = match mailauth::judge(&evidence, &self.rules) {
+            Action::Deliver => None,
+            Action::Junk(why) => Some(why),
+            Action::Refuse(domain) => return Err(domain),
+        };
+        let fields = [
+            mailauth::authentication_results(&evidence, hostname),
+            mailauth::received_spf(&evidence, handed, hostname),
+        ]
+        .concat();
+        Ok(Some(Checked { evidence, junk, fields }))
+    }
+}
+
+/// The DKIM-Signature fields of a letter that somebody of the household hands in; empty where its author's domain is not
+/// ours. A key that cannot be read costs its signature, never the letter.
+pub(super) fn signatures(data: &Data, body: &[u8], now: Option<Time>) -> Vec<u8> {
+    let Some(domain) = mailauth::signers_domain(body) else { return Vec::new() };
+    let keys = data.read().map_err(|error| error.into()).and_then(|read| dkim::private(&read, &domain));
+    let keys = match keys {
+        Ok(keys) => keys,
+        Err(error) => {
+            tracing::error!(%error, "a letter goes without signatures");
+            return Vec::new();
+        }
+    };
+    let keys: Vec<mailauth::Key> = keys
+        .iter()
+        .filter_map(|key| match key.algorithm {
+            dkim::Algorithm::Ed25519 => mailauth::Key::ed25519(&key.selector, &key.pkcs8),
+            dkim::Algorithm::Rsa => mailauth::Key::rsa(&key.selector, &key.pkcs8),
+        })
+        .collect();
+    mailauth::sign(body, &domain, &keys, now)
+}

@@ -1,0 +1,204 @@
+//! Asking the resolvers of this machine what the checks of a letter want to know: hickory's resolver, with its memory.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::lookup::Lookup;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+
+use crate::base::{Clock, Mono};
+use crate::mailauth::{Found, Missing, Names};
+
+use super::ask::resolvers_in;
+
+/// For one try with one resolver.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Answers that are remembered, for as long as they say, but no longer than these.
+const REMEMBERED: u64 = 2048;
+const REMEMBERED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+const MISSING_FOR: Duration = Duration::from_secs(60 * 60);
+/// Questions in a row that nobody answered until the resolvers themselves are tried; if they are dead nobody is asked for a
+/// while: letters go on coming in, and none should wait for a line that is dead.
+const SILENT: u32 = 4;
+const TRIED_FOR: Duration = Duration::from_millis(2500);
+const PAUSE_MS: u64 = 30_000;
+/// Records of one answer that are looked at.
+const RECORDS: usize = 100;
+
+/// Asks, remembers, and notices when nobody answers.
+pub struct Resolver {
+    hickory: TokioResolver,
+    clock: Arc<dyn Clock>,
+    silence: Mutex<Silence>,
+}
+
+#[derive(Default)]
+struct Silence {
+    unanswered: u32,
+    /// Nobody is asked before.
+    until: Mono,
+}
+
+impl Resolver {
+    /// `servers` are asked; without any, those of a resolv.conf(5). `None`: it cannot be made.
+    pub fn new(servers: &[SocketAddr], resolv_conf: &str, clock: Arc<dyn Clock>) -> Option<Resolver> {
+        let servers = if servers.is_empty() { resolvers_in(resolv_conf) } else { servers.to_vec() };
+        let servers = servers.into_iter().map(|server| {
+            let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
+                connection.port = server.port();
+                connection
+            });
+            NameServerConfig::new(server.ip(), true, connections.to_vec())
+        });
+        let config = ResolverConfig::from_parts(None, Vec::new(), servers.collect());
+        let mut options = ResolverOpts::default();
+        options.timeout = PATIENCE;
+        options.attempts = 2;
+        options.cache_size = REMEMBERED;
+        options.positive_max_ttl = Some(REMEMBERED_FOR);
+        options.negative_max_ttl = Some(MISSING_FOR);
+        options.use_hosts_file = hickory_resolver::config::ResolveHosts::Never;
+        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        let hickory = builder.with_options(options).build().ok()?;
+        Some(Resolver { hickory, clock, silence: Mutex::default() })
+    }
+
+    /// `data` picks what was asked for: an answer may have aliases before it.
+    async fn ask<T>(
+        &self,
+        name: Name,
+        kind: RecordType,
+        data: impl Fn(&RData) -> Option<T>,
+    ) -> Result<Vec<T>, Missing> {
+        if !self.is_reached().await {
+            return Err(Missing::Unknown);
+        }
+        let mut asking = Asking { resolver: self, answered: false };
+        let answer = self.hickory.lookup(name, kind).await;
+        asking.answered = is_answer(&answer);
+        drop(asking);
+        let lookup = answer.map_err(|error| match error {
+            NetError::Dns(DnsError::NoRecordsFound(none)) => match none.response_code {
+                ResponseCode::NXDomain => Missing::NoName,
+                ResponseCode::NoError => Missing::NoData,
+                _ => Missing::Unknown,
+            },
+            _ => Missing::Unknown,
+        })?;
+        let found: Vec<T> =
+            lookup.answers().iter().filter_map(|record| data(&record.data)).take(RECORDS).collect();
+        if found.is_empty() { Err(Missing::NoData) } else { Ok(found) }
+    }
+
+    /// Names whose own servers are dead must not look like dead resolvers: whoever could make them look so would have his
+    /// letters let in unchecked. So these are asked for the root, which every living one knows.
+    async fn is_reached(&self) -> bool {
+        {
+            let silence = self.silence();
+            if silence.until > self.clock.mono() {
+                return false;
+            }
+            if silence.unanswered < SILENT {
+                return true;
+            }
+        }
+        self.hickory.clear_lookup_cache(Name::root(), RecordType::NS);
+        let asked = self.hickory.lookup(Name::root(), RecordType::NS);
+        let reached = tokio::time::timeout(TRIED_FOR, asked).await.is_ok_and(|answer| is_answer(&answer));
+        let mut silence = self.silence();
+        match reached {
+            true => silence.unanswered = 0,
+            false => silence.until = self.clock.mono().plus_ms(PAUSE_MS),
+        }
+        reached
+    }
+
+    fn silence(&self) -> std::sync::MutexGuard<'_, Silence> {
+        self.silence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn found<'a, T: Send + 'a>(
+        &'a self,
+        name: &str,
+        kind: RecordType,
+        data: impl Fn(&RData) -> Option<T> + Send + Sync + 'a,
+    ) -> Found<'a, T> {
+        match Name::from_ascii(format!("{name}.")) {
+            Ok(name) => Box::pin(self.ask(name, kind, data)),
+            // What cannot be asked for is not there.
+            Err(_) => Box::pin(std::future::ready(Err(Missing::NoName))),
+        }
+    }
+}
+
+/// One question. Whoever has no time left to wait for the answer drops it.
+struct Asking<'a> {
+    resolver: &'a Resolver,
+    answered: bool,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        let mut silence = self.resolver.silence();
+        silence.unanswered = if self.answered { 0 } else { silence.unanswered.saturating_add(1) };
+    }
+}
+
+/// A server that says that it cannot has answered.
+fn is_answer(answer: &Result<Lookup, NetError>) -> bool {
+    matches!(answer, Ok(_) | Err(NetError::Dns(_)))
+}
+
+fn plain(name: &Name) -> Option<String> {
+    let text = name.to_lowercase().to_ascii();
+    let text = text.strip_suffix('.').unwrap_or(&text);
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+impl Names for Resolver {
+    fn txt<'a>(&'a self, name: &'a str) -> Found<'a, Vec<u8>> {
+        self.found(name, RecordType::TXT, |data| match data {
+            RData::TXT(text) => Some(text.txt_data.iter().flat_map(|piece| piece.iter().copied()).collect()),
+            _ => None,
+        })
+    }
+
+    fn a<'a>(&'a self, name: &'a str) -> Found<'a, IpAddr> {
+        self.found(name, RecordType::A, |data| match data {
+            RData::A(address) => Some(IpAddr::V4(address.0)),
+            _ => None,
+        })
+    }
+
+    fn aaaa<'a>(&'a self, name: &'a str) -> Found<'a, IpAddr> {
+        self.found(name, RecordType::AAAA, |data| match data {
+            RData::AAAA(address) => Some(IpAddr::V6(address.0)),
+            _ => None,
+        })
+    }
+
+    fn mx<'a>(&'a self, name: &'a str) -> Found<'a, String> {
+        let hosts = self.found(name, RecordType::MX, |data| match data {
+            RData::MX(mx) => Some((mx.preference, plain(&mx.exchange)?)),
+            _ => None,
+        });
+        Box::pin(async move {
+            let mut hosts = hosts.await?;
+            hosts.sort();
+            Ok(hosts.into_iter().map(|(_, host)| host).collect())
+        })
+    }
+
+    fn ptr(&self, address: IpAddr) -> Found<'_, String> {
+        Box::pin(self.ask(Name::from(address), RecordType::PTR, |data| match data {
+            RData::PTR(name) => plain(name),
+            _ => None,
+        }))
+    }
+}

@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""What others say of letters and records, as JSON for tests/vectors.rs.
+
+usage: make.py SOURCES OUT     SOURCES has pyspf's and dkimpy's source archives, unpacked; both and PyYAML can be imported
+
+    OUT/spf.json    the test suite for RFC 7208 that pyspf brings
+    OUT/dkim.json   letters that dkimpy has signed or sealed, or that lie among its data, with what dkimpy says of them
+"""
+import base64
+import glob
+import json
+import sys
+from pathlib import Path
+
+import dkim
+import yaml
+
+
+def spf(sources):
+    [path] = glob.glob(f"{sources}/pyspf-*/test/rfc7208-tests.yml")
+    scenarios = []
+    # Octets above 127 stay what they are, each as one character.
+    for scenario in yaml.safe_load_all(Path(path).read_text("utf-8")):
+        zone = {}
+        for name, records in scenario["zonedata"].items():
+            out, generated, txt = [], [], False
+            for record in records:
+                if record == "TIMEOUT":
+                    out.append(["TIMEOUT", ""])
+                    continue
+                [(kind, data)] = record.items()
+                if kind in ("SPF", "TXT"):
+                    text = "".join(data) if isinstance(data, list) else data
+                    # The suite is from when there was a type SPF: what is written so is meant as TXT, unless TXT is too.
+                    if kind == "SPF":
+                        generated.append(["TXT", text])
+                        continue
+                    txt = True
+                    if text == "NONE":
+                        continue
+                    data = text
+                out.append([kind, data])
+            zone[str(name).lower()] = out + ([] if txt else generated)
+        tests = []
+        for name, test in scenario["tests"].items():
+            result = test["result"]
+            tests.append({
+                "name": name,
+                "spec": str(test.get("spec")),
+                "helo": test["helo"],
+                "host": test["host"],
+                "mailfrom": test["mailfrom"],
+                "result": result if isinstance(result, list) else [result],
+            })
+        scenarios.append({"description": scenario["description"], "zone": zone, "tests": tests})
+    return scenarios
+
+
+# All end lines with CRLF, as letters that come by DATA do. (Of white space behind the last CRLF RFC 6376 3.4.4 does not say whether
+# it is a line: dkimpy keeps one space of it, we take it for an empty line.)
+BODIES = [b"", b"\r\n", b"\r\n\r\n", b"a\r\n", b"a", b"a \r\n", b"a\r\n \r\n", b"a\r\n\t\r\n \r\n", b"a\r\n\r\n \r\n\r\n",
+          b"a b  c\t\r\n \t\r\n\r\n", b" \r\n", b" lead\r\n\r\nmid \r\n\r\n\r\nend\r\n \t \r\n", b"x" * 3000 + b"\r\n \r\n",
+          b"tabs\tand  spaces \t \r\n" * 40 + b"   \r\n   \r\n"]
+HEADER = (b"Subject:  folded\r\n\t and  spaced \r\nFrom: A <a@example.net>\r\nTo: b@example.com\r\n"
+          b"X-Dup: 1\r\nX-Dup: 2\r\nDate: Thu, 26 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@example.net>\r\n\r\n")
+
+
+def dkims(sources):
+    [data] = map(Path, glob.glob(f"{sources}/dkimpy-*/dkim/tests/data"))
+    read = lambda name: (data / name).read_bytes()
+    keys = {
+        "test._domainkey.example.net": read("2048_testkey_wo_markers.pub.txt"),
+        "ed._domainkey.example.net": b"v=DKIM1; k=ed25519; p=yi50DjK5O9pqbFpNHklsv9lqaS0ArSYu02qp1S0DW1Y=",
+        "short._domainkey.example.net": read("test.txt"),
+        "brisbane._domainkey.football.example.com": b"v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
+        "test._domainkey.football.example.com": read("test.txt"),
+        "sed._domainkey.test.ex": read("eximtest.dns"),
+    }
+    if b"p=" not in keys["test._domainkey.example.net"]:
+        keys["test._domainkey.example.net"] = b"v=DKIM1; k=rsa; p=" + b"".join(keys["test._domainkey.example.net"].split())
+
+    def ask(name, timeout=5):
+        name = name.decode() if isinstance(name, bytes) else name
+        return keys.get(name.rstrip("."))
+
+    out = []
+
+    def add(name, message, expect):
+        out.append({"name": name, "message": base64.b64encode(message).decode(), "expect": expect})
+
+    rsa, ed = read("2048_testkey.key"), read("ed25519test.key")
+    for n, body in enumerate(BODIES):
+        message = HEADER + body
+        for header_form in (b"simple", b"relaxed"):
+            for body_form in (b"simple", b"relaxed"):
+                for selector, key, algorithm in ((b"test", rsa, b"rsa-sha256"), (b"ed", ed, b"ed25519-sha256")):
+                    signature = dkim.sign(message, selector, b"example.net", key, canonicalize=(header_form, body_form),
+                                          signature_algorithm=algorithm)
+                    name = f"body {n}, {header_form.decode()}/{body_form.decode()}, {algorithm.decode()}"
+                    signed = signature + message
+                    add(name, signed, ["pass" if dkim.verify(signed, dnsfunc=ask) else "fail"])
+                    changed = signed.replace(b"and  spaced", b"and spaced!")
+                    add(name + ", changed", changed, ["pass" if dkim.verify(changed, dnsfunc=ask) else "fail"])
+    for name in ("rfc6376.signed.msg", "rfc6376.signed.rsa.msg", "ed25519test2.msg"):
+        message = read(name).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        d = dkim.DKIM(message)
+        count = message.count(b"DKIM-Signature:")
+        expect = ["pass" if d.verify(idx=n, dnsfunc=ask) else "fail" for n in range(count)]
+        add(name, message, expect)
+    add("d= that is no name", read("test.message.baddomain").replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"), ["permerror"])
+    message = read("test.message").replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    chains = []
+    once = b"Authentication-Results: lists.example.net; dmarc=pass header.from=d1.example\r\n" + message
+    sealed = b"".join(dkim.arc_sign(once, b"test", b"example.net", rsa, b"lists.example.net")) + once
+    twice = b"Authentication-Results: lists.example.net; arc=pass; dmarc=fail\r\n" + sealed
+    resealed = b"".join(dkim.arc_sign(twice, b"test", b"example.net", rsa, b"lists.example.net")) + twice
+    cut = sealed.replace(b"ARC-Seal:", b"X-Seal:")
+    for name, letter in (("none", message), ("one seal", sealed), ("two seals", resealed), ("body changed", resealed + b"x\r\n"),
+                         ("a seal is missing", cut), ("results changed", sealed.replace(b"dmarc=pass", b"dmarc=none"))):
+        cv, _, _ = dkim.arc_verify(letter, dnsfunc=ask)
+        chains.append({"name": name, "message": base64.b64encode(letter).decode(),
+                       "expect": {dkim.CV_Pass: "pass", dkim.CV_Fail: "fail", dkim.CV_None: "none"}[cv]})
+    text = {name: value.decode().strip() for name, value in keys.items()}
+    return {"keys": text, "letters": out, "chains": chains}
+
+
+if __name__ == "__main__":
+    sources, out = sys.argv[1], Path(sys.argv[2])
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "spf.json").write_text(json.dumps(spf(sources)))
+    (out / "dkim.json").write_text(json.dumps(dkims(sources)))
