@@ -25,7 +25,8 @@ impl Zone {
         if let Some((_, target)) = records.iter().find(|(other, _)| other == "CNAME") {
             return self.answer(target.as_str().unwrap_or_default(), kind, read);
         }
-        let found: Vec<T> = records.iter().filter(|(other, _)| other == kind).filter_map(|(_, data)| read(data)).collect();
+        let found: Vec<T> =
+            records.iter().filter(|(other, _)| other == kind).filter_map(|(_, data)| read(data)).collect();
         // The suite's word for a server that says nothing of the kinds that are not listed.
         let silent = records.iter().any(|(other, _)| other == "TIMEOUT");
         match found.is_empty() {
@@ -108,7 +109,12 @@ async fn the_suite_for_rfc_7208() {
             let outcome = check_host(&zone, Asked { peer, helo, sender: &sender, domain }).await;
             let right = test["result"].as_array().unwrap();
             if !right.iter().any(|word| word == outcome.word()) {
-                wrong.push(format!("{} ({}): {right:?}, not {}", text(test, "name"), text(test, "spec"), outcome.word()));
+                wrong.push(format!(
+                    "{} ({}): {right:?}, not {}",
+                    text(test, "name"),
+                    text(test, "spec"),
+                    outcome.word()
+                ));
             }
         }
     }
@@ -134,7 +140,8 @@ async fn what_dkimpy_signed() {
     let (mut count, mut wrong) = (0, Vec::new());
     for vector in vectors["letters"].as_array().unwrap() {
         count += 1;
-        let found: Vec<_> = evidence(&zone, vector).await.dkim.into_iter().map(|one| (one.outcome.word(), one.reason)).collect();
+        let found: Vec<_> =
+            evidence(&zone, vector).await.dkim.into_iter().map(|one| (one.outcome.word(), one.reason)).collect();
         let right = vector["expect"].as_array().unwrap();
         if found.len() != right.len() || found.iter().zip(right).any(|((word, _), right)| right != word) {
             wrong.push(format!("{}: {right:?}, not {found:?}", text(vector, "name")));

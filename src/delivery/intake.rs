@@ -129,7 +129,14 @@ impl From<store::Error> for Stop {
 
 impl Intake {
     pub fn new(data: Data, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Intake {
-        Intake { data, clock, random, confirmed: Confirmed::default(), large: Arc::new(Semaphore::new(1)), checks: None }
+        Intake {
+            data,
+            clock,
+            random,
+            confirmed: Confirmed::default(),
+            large: Arc::new(Semaphore::new(1)),
+            checks: None,
+        }
     }
 
     /// The same door, with these checks of what strangers hand in; without any nothing is checked.

@@ -112,8 +112,7 @@ fn sets(header: &[u8]) -> Result<Option<Vec<Set<'_>>>, Why> {
         found.sort_by_key(|(number, _)| *number);
         Ok(found)
     };
-    let (results, messages, seals) =
-        (of("ARC-Authentication-Results")?, of("ARC-Message-Signature")?, of("ARC-Seal")?);
+    let (results, messages, seals) = (of("ARC-Authentication-Results")?, of("ARC-Message-Signature")?, of("ARC-Seal")?);
     if results.is_empty() && messages.is_empty() && seals.is_empty() {
         return Ok(None);
     }

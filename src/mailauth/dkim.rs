@@ -111,13 +111,7 @@ impl Signature {
     }
 
     /// `raw` is the signature's own field.
-    pub async fn verify(
-        &self,
-        names: &dyn Names,
-        letter: &Letter,
-        raw: &[u8],
-        now: Option<Time>,
-    ) -> Result<(), Why> {
+    pub async fn verify(&self, names: &dyn Names, letter: &Letter, raw: &[u8], now: Option<Time>) -> Result<(), Why> {
         self.before_the_key(letter, now)?;
         let key = Key::of(names, &self.selector, &self.domain).await?;
         if key.strict && self.agent.as_ref().is_some_and(|agent| *agent != self.domain) {

@@ -250,8 +250,7 @@ mod tests {
         let walk = Walk::from(zone, author).await.unwrap();
         let witness =
             |dkim| move |domain: &&str| Witness { domain: (*domain).to_owned(), outcome: Outcome::Pass, dkim };
-        let witnesses: Vec<Witness> =
-            spf.iter().map(witness(false)).chain(dkim.iter().map(witness(true))).collect();
+        let witnesses: Vec<Witness> = spf.iter().map(witness(false)).chain(dkim.iter().map(witness(true))).collect();
         judge(zone, &walk, &witnesses).await
     }
 
@@ -313,7 +312,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_existing_name_below_has_sp_and_not_np() {
-        let zone = zone(&[("x.test", "v=DMARC1; p=none; sp=quarantine; np=reject")]).with_address("a.x.test", "192.0.2.1");
+        let zone =
+            zone(&[("x.test", "v=DMARC1; p=none; sp=quarantine; np=reject")]).with_address("a.x.test", "192.0.2.1");
         assert_eq!(verdict(&zone, "a.x.test", &[], &[]).await.policy, Policy::Quarantine);
     }
 

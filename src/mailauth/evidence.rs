@@ -94,9 +94,7 @@ pub async fn gather(names: &dyn Names, handed: Handed<'_>, letter: &Letter, wait
             judged.unwrap_or_else(|_| not_known(&author))
         }
         (Author::Domain(_), _) => not_known(&author),
-        (Author::Several, _) => {
-            Verdict::without(Outcome::None, "", Some("its authors are of several domains"))
-        }
+        (Author::Several, _) => Verdict::without(Outcome::None, "", Some("its authors are of several domains")),
         (Author::Malformed, _) => Verdict {
             malformed: true,
             ..Verdict::without(Outcome::PermError, "", Some("it does not have one From field with an address"))
@@ -124,11 +122,7 @@ async fn walk(names: &dyn Names, author: &Author) -> Option<Result<Walk, ()>> {
 fn witnesses(helo: &Sender, mail: Option<&Sender>, dkim: &[Signed]) -> Vec<Witness> {
     let spf = mail.unwrap_or(helo);
     let spf = names::host(&spf.domain).map(|domain| Witness { domain, outcome: spf.outcome, dkim: false });
-    let dkim = dkim.iter().map(|signed| Witness {
-        domain: signed.domain.clone(),
-        outcome: signed.outcome,
-        dkim: true,
-    });
+    let dkim = dkim.iter().map(|signed| Witness { domain: signed.domain.clone(), outcome: signed.outcome, dkim: true });
     spf.into_iter().chain(dkim).collect()
 }
 

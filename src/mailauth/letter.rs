@@ -35,8 +35,8 @@ impl Letter {
     /// Hashes the body, if anything signs it.
     pub fn read(bytes: &[u8]) -> Letter {
         let (header, body) = bytes.split_at(header::end(bytes));
-        let signed = header::fields(header)
-            .any(|field| field.is("DKIM-Signature") || field.is("ARC-Message-Signature"));
+        let signed =
+            header::fields(header).any(|field| field.is("DKIM-Signature") || field.is("ARC-Message-Signature"));
         let hash = |form: Form| if signed { form.body_hash(body) } else { [0; 32] };
         Letter { header: header.to_vec(), simple: hash(Form::Simple), relaxed: hash(Form::Relaxed) }
     }

@@ -11,9 +11,7 @@ pub fn authentication_results(evidence: &Evidence, hostname: &str) -> Vec<u8> {
     let host = &evidence.host;
     let name = host.name.as_ref().map(|name| format!(" ({})", comment(name))).unwrap_or_default();
     parts.push(format!("iprev={}{name} policy.iprev={}", host.outcome.word(), value(&host.address.to_string())));
-    for (sender, property) in
-        [(Some(&evidence.helo), "helo"), (evidence.mail.as_ref(), "mailfrom")]
-    {
+    for (sender, property) in [(Some(&evidence.helo), "helo"), (evidence.mail.as_ref(), "mailfrom")] {
         if let Some(sender) = sender {
             parts.push(format!("spf={} smtp.{property}={}", sender.outcome.word(), value(&sender.domain)));
         }
@@ -23,12 +21,9 @@ pub fn authentication_results(evidence: &Evidence, hostname: &str) -> Vec<u8> {
     }
     for signed in &evidence.dkim {
         let mut part = format!("dkim={}{}", signed.outcome.word(), reason(signed.reason));
-        for (property, text) in [
-            ("d", signed.domain.as_str()),
-            ("s", &signed.selector),
-            ("a", signed.algorithm),
-            ("b", &signed.prefix),
-        ] {
+        for (property, text) in
+            [("d", signed.domain.as_str()), ("s", &signed.selector), ("a", signed.algorithm), ("b", &signed.prefix)]
+        {
             if !text.is_empty() {
                 part.push_str(&format!(" header.{property}={}", value(text)));
             }
@@ -38,7 +33,8 @@ pub fn authentication_results(evidence: &Evidence, hostname: &str) -> Vec<u8> {
     let arc = &evidence.arc;
     if arc.outcome != Outcome::None {
         // RFC 8617 10.2
-        let seals = arc.seals.first().map(|seal| format!(" header.oldest-pass=0 (sealed by {})", comment(&seal.domain)));
+        let seals =
+            arc.seals.first().map(|seal| format!(" header.oldest-pass=0 (sealed by {})", comment(&seal.domain)));
         parts.push(format!("arc={}{}{}", arc.outcome.word(), reason(arc.reason), seals.unwrap_or_default()));
     }
     let dmarc = &evidence.dmarc;
@@ -285,7 +281,8 @@ mod tests {
 
     #[test]
     fn only_what_is_forged_goes() {
-        let head = b"Subject: x\r\nAuthentication-Results: mail.example.test;\r\n\tdkim=pass\r\nauthentication-results : \
+        let head =
+            b"Subject: x\r\nAuthentication-Results: mail.example.test;\r\n\tdkim=pass\r\nauthentication-results : \
             (c) mail.example.test; none\r\nAuthentication-Results: other.test; none\r\nTo: y\r\n\r\n";
         let left = without_forged(head, OURS).unwrap();
         assert_eq!(

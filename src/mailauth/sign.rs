@@ -15,11 +15,23 @@ use super::letter::{Author, Letter, signed_fields};
 /// Fields that are signed where they are there, and once more than they are there, so that nobody can add one (RFC 6376
 /// 8.15).
 const SEALED: &[&str] = &[
-    "From", "To", "Cc", "Subject", "Date", "Message-ID", "In-Reply-To", "References", "Reply-To", "Sender",
-    "MIME-Version", "Content-Type", "Content-Transfer-Encoding",
+    "From",
+    "To",
+    "Cc",
+    "Subject",
+    "Date",
+    "Message-ID",
+    "In-Reply-To",
+    "References",
+    "Reply-To",
+    "Sender",
+    "MIME-Version",
+    "Content-Type",
+    "Content-Transfer-Encoding",
 ];
 /// Fields of lists, which are signed as they are.
-const COVERED: &[&str] = &["List-Id", "List-Post", "List-Help", "List-Subscribe", "List-Unsubscribe", "List-Unsubscribe-Post"];
+const COVERED: &[&str] =
+    &["List-Id", "List-Post", "List-Help", "List-Subscribe", "List-Unsubscribe", "List-Unsubscribe-Post"];
 /// Fields of one letter that are signed.
 const MOST: usize = 200;
 

@@ -33,10 +33,8 @@ fn keys(zone: Zone) -> (Vec<Key>, Zone) {
             &format!("v=DKIM1; k=ed25519; h=sha256; p={}", STANDARD.encode(ed.public_key())),
         )
         .with_txt("r._domainkey.x.test", &format!("v=DKIM1; k=rsa; h=sha256; p={}", STANDARD.encode(public.as_ref())));
-    let keys = vec![
-        Key::ed25519("e", ed.to_pkcs8v1().unwrap().as_ref()).unwrap(),
-        Key::rsa("r", private.as_ref()).unwrap(),
-    ];
+    let keys =
+        vec![Key::ed25519("e", ed.to_pkcs8v1().unwrap().as_ref()).unwrap(), Key::rsa("r", private.as_ref()).unwrap()];
     (keys, zone)
 }
 
@@ -218,10 +216,7 @@ async fn nothing_of_a_strangers_leaves_its_place() {
     let handed = Handed { helo: evil, from: Some("a\"\\\r\nX: y@x.test;)"), ..handed(None) };
     let letter = b"From: a@x.test\r\nDKIM-Signature: v=1; d=x.test; s=e; b=(\r\n\r\n";
     let evidence = gather(&Zone::default(), handed, &Letter::read(letter), WAIT).await;
-    for field in [
-        authentication_results(&evidence, "mail.y.test"),
-        received_spf(&evidence, handed, "mail.y.test"),
-    ] {
+    for field in [authentication_results(&evidence, "mail.y.test"), received_spf(&evidence, handed, "mail.y.test")] {
         let text = String::from_utf8(field.clone()).unwrap();
         assert_eq!(crate::message::header::fields(&field).count(), 1, "{text}");
         assert_eq!(crate::message::header::end(&field), field.len(), "{text}");

@@ -24,7 +24,8 @@ mod value;
 
 pub use help::{default_file, reference};
 pub use table::{
-    Acme, Checks, DNS_METHODS, Def, Dns, ImapLimits, Kind, Line, LoginLimits, Relay, SECTIONS, Section, SmtpLimits, StoreLimits,
+    Acme, Checks, DNS_METHODS, Def, Dns, ImapLimits, Kind, Line, LoginLimits, Relay, SECTIONS, Section, SmtpLimits,
+    StoreLimits,
 };
 pub use value::Value;
 

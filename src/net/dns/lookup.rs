@@ -91,8 +91,7 @@ impl Resolver {
             },
             _ => Missing::Unknown,
         })?;
-        let found: Vec<T> =
-            lookup.answers().iter().filter_map(|record| data(&record.data)).take(RECORDS).collect();
+        let found: Vec<T> = lookup.answers().iter().filter_map(|record| data(&record.data)).take(RECORDS).collect();
         if found.is_empty() { Err(Missing::NoData) } else { Ok(found) }
     }
 
