@@ -63,7 +63,10 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::Loop => f.write_str("the message has been passed on too often"),
             Refusal::Unauthentic(domain) => {
-                write!(f, "{domain} asks that letters in its name be refused which it did not send or sign (DMARC)")
+                write!(
+                    f,
+                    "the domain {domain} asks that letters in its name be refused which it did not send or sign (DMARC)"
+                )
             }
             Refusal::Message(why) => why.fmt(f),
             Refusal::Full => f.write_str("there is no room for the message now"),

@@ -92,11 +92,11 @@ def inbound(checks, town):
         same(results(got), {"iprev": ["pass"], "spf": ["pass", "pass"], "dkim": ["pass"], "dmarc": ["pass"]})
         names = [name.lower() for name in email.message_from_bytes(got).keys()]
         same(names[:5], ["return-path", "delivered-to", "authentication-results", "received-spf", "received"])
-        assert got.endswith(signed("pass.test", letter("pass.test", "all right"))[-200:])
+        assert got.endswith(letter("pass.test", "all right")), got.decode()
     with checks("a forged letter is refused in the session where its domain asks for it"):
         code, words = town.send(BAD, "a@strict.test", letter("strict.test", "forged"))
         same(code, 550)
-        assert words.startswith("5.7.26 ") and "strict.test asks" in words, words
+        assert words.startswith("5.7.26 ") and "The domain strict.test asks" in words, words
     with checks("a good signature carries a letter that was forwarded past SPF"):
         same(town.send(BAD, "a@strict.test", signed("strict.test", letter("strict.test", "forwarded")))[0], 250)
         same(results(town.find("forwarded")), {"iprev": ["fail"], "spf": ["fail", "fail"], "dkim": ["pass"], "dmarc": ["pass"]})
