@@ -15,7 +15,7 @@ use crate::message::header;
 
 use super::canon::Form;
 use super::letter::{Letter, SIGNATURES, signed_fields};
-use super::names::{self, Missing, Names, is_within, together};
+use super::names::{self, Missing, Names, Waiting, is_within, together};
 use super::tags::{Tags, without_signature};
 use super::{Outcome, Signed};
 
@@ -219,7 +219,7 @@ impl Key {
 /// Each signature of a letter, from the top. `wait` is for each, and all run at once.
 pub(super) async fn verify(names: &dyn Names, letter: &Letter, now: Option<Time>, wait: Duration) -> Vec<Signed> {
     let fields = header::fields(&letter.header).filter(|field| field.is("DKIM-Signature")).take(SIGNATURES);
-    let mut waiting: Vec<std::pin::Pin<Box<dyn Future<Output = Signed> + Send + '_>>> = Vec::new();
+    let mut waiting: Vec<Waiting<'_, Signed>> = Vec::new();
     for field in fields {
         waiting.push(Box::pin(async move {
             let signature = match Signature::read(field.raw_value, true) {

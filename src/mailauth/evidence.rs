@@ -1,7 +1,6 @@
 //! All that can be found out about a letter's sender, within a time.
 
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -162,11 +161,13 @@ async fn iprev(names: &dyn Names, peer: IpAddr) -> Host {
         // RFC 8601 2.7.3: without a name it fails.
         Err(Missing::NoName | Missing::NoData) => return found(Outcome::Fail, None),
     };
-    let asked: Vec<Pin<Box<dyn Future<Output = (String, Result<Vec<IpAddr>, Missing>)> + Send + '_>>> = listed
-        .into_iter()
-        .take(PEER_NAMES)
-        .map(|name| Box::pin(async move { (name.clone(), addresses(names, &name, address).await) }) as Pin<Box<_>>)
-        .collect();
+    let mut asked: Vec<names::Waiting<'_, _>> = Vec::new();
+    for name in listed.into_iter().take(PEER_NAMES) {
+        asked.push(Box::pin(async move {
+            let found = addresses(names, &name, address).await;
+            (name, found)
+        }));
+    }
     let mut outcome = Outcome::Fail;
     for (name, addresses) in names::together(asked).await {
         match addresses {

@@ -66,8 +66,11 @@ pub(super) fn is_within(name: &str, domain: &str) -> bool {
     name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
+/// Work that has not been done yet.
+pub(super) type Waiting<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
 /// Waits for all of them at once.
-pub(super) async fn together<'a, T>(waiting: Vec<Pin<Box<dyn Future<Output = T> + Send + 'a>>>) -> Vec<T> {
+pub(super) async fn together<T>(waiting: Vec<Waiting<'_, T>>) -> Vec<T> {
     let mut slots: Vec<_> = waiting.into_iter().map(|future| (Some(future), None)).collect();
     std::future::poll_fn(|context| {
         let mut pending = false;

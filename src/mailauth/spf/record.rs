@@ -231,7 +231,8 @@ fn macro_string(text: &str, explaining: bool) -> Option<Vec<Piece>> {
 fn one_macro(inner: &str, explaining: bool) -> Option<Piece> {
     let first = inner.chars().next()?;
     let letter = first.to_ascii_lowercase();
-    if !"slodiphv".contains(letter) && !(explaining && "crt".contains(letter)) {
+    let known = if explaining { "slodiphvcrt" } else { "slodiphv" };
+    if !known.contains(letter) {
         return None;
     }
     let rest = &inner[1..];
