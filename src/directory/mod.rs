@@ -34,7 +34,7 @@ mod throttle;
 
 pub use address::{Address, normal_domain};
 pub use internal::Internal;
-pub use password::{Credential, PASSWORD_RULE};
+pub use password::{Credential, PASSWORD_RULE, fits as fits_password};
 pub use resolve::resolve;
 #[doc(hidden)]
 pub use row::reads_back;

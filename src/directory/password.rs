@@ -128,6 +128,11 @@ pub(super) fn prepare(password: &str) -> Option<String> {
     (!prepared.is_empty()).then_some(prepared)
 }
 
+/// Whether this may be the password of this address. Errors: why not, without the password (U2).
+pub fn fits(address: &str, password: &str) -> Result<(), Error> {
+    check_new(address, password).map(drop)
+}
+
 /// [`PASSWORD_RULE`]. Gives the prepared form.
 fn check_new(address: &str, password: &str) -> Result<String, Error> {
     let no = |why: &str| Err(Error::Unusable(format!("this password cannot be used: {why}. {PASSWORD_RULE}")));

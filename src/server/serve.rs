@@ -223,6 +223,11 @@ fn listen_for_commands(
         if let (Request::Setup { answer }, Some(setup)) = (&request, &setup) {
             return setup.command(answer.as_ref());
         }
+        if let (Request::InitFrom { text }, Some(setup)) = (&request, &setup)
+            && !setup.is_over()
+        {
+            return setup.file(&own, text);
+        }
         let mut guard = held.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(house) = guard.clone() {
             drop(guard);
@@ -231,6 +236,9 @@ fn listen_for_commands(
                 Request::ListenersSwitch { .. } if reply.error.is_none() => after(reply, &tell, Told::Changed),
                 _ => reply,
             };
+        }
+        if matches!(request, Request::InitFrom { .. }) {
+            return Reply::failed("the set-up cannot be reached; the log says why");
         }
         // One at a time, while there is no house.
         let Some(reply) = verbs::run_closed(&own, &request) else {

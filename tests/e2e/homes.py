@@ -6,22 +6,26 @@ and the authority are what each check makes them, and nothing leaves the machine
 usage: homes.py [NAME…]      the parts to play; without names all of them
 """
 
+import collections
+import concurrent.futures
 import contextlib
 import http.client
 import http.server
 import html
 import json
+import os
 import re
 import shutil
 import socket
 import ssl
+import subprocess
 import sys
 import threading
 import time
 
 from acme import World, free_port, wait_for
 from house import Checks, anyone, same
-from town import SEEN, Names, Net, inside, leave, run
+from town import OWN, SEEN, Names, Net, inside, leave, run
 from wizard import PHRASE, Fresh, Visitor
 
 class Home(Fresh):
@@ -268,7 +272,7 @@ class Greeter:
 
     def __init__(self, address, port, words):
         self.words = words
-        self.socket = socket.create_server((address, port))
+        self.socket = socket.create_server((address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
         threading.Thread(target=self.serve, daemon=True).start()
 
     def serve(self):
@@ -427,6 +431,190 @@ def line(check, net):
             one.end()
 
 
+SIX = "2a00:1:2:3::5"
+
+
+def line_six(check, net):
+    """A box with an IPv6 address of its own, where the two families of addresses fare differently."""
+    run("ip", "addr", "add", f"{SIX}/64", "dev", "wan", "nodad")
+    run("ip", "-6", "route", "add", "default", "via", "2a00:1:2:3::1", "dev", "wan")
+    targets = [f"2a00:9::{last}" for last in (1, 2, 3)]
+    for address in ("10.9.0.1", "10.9.0.2", "10.9.0.3", "10.9.0.9", *targets):
+        subprocess.run(["ip", "addr", "replace", f"{address}/{128 if ':' in address else 32}", "dev", "lo",
+                        *(["nodad"] if ":" in address else [])], check=True)
+    names, router = Names(), Router(SEEN)
+    names.six, names.ptr_six, names.targets_six = SIX, "mail.smith.test.", targets
+    names.start()
+    home = Home("homes-six")
+    four = [Greeter(f"10.9.0.{last}", 25, b"220 mx ready\r\n") for last in (1, 2, 3)]
+    six = [Greeter(address, 25, b"220 mx ready\r\n") for address in targets]
+    web = Greeter("10.9.0.9", 443, b"")
+    try:
+        home.found()
+        home.settings(line__targets="a.mx.test b.mx.test c.mx.test", line__control="web.mx.test", line__mirror="mirror.test",
+                      line__mirror_servers="127.0.0.1", line__lists="list.test", line__router="127.0.0.1")
+        home.named("smith.test")
+        home.reload()
+
+        def measure(*wanted):
+            home.visitor.fill("line", do="again")
+            wait_for(lambda: home.state("line")["state"] != "waiting", 120, "it is still measured")
+            return home.says("line", *wanted, seconds=5)
+
+        with check("line: both families go out, and the IPv6 address has a name of its own"):
+            measure("Direct", "Letters out, over IPv4 ✓ open", "Letters out, over IPv6 ✓ open",
+                    "Name for the address (PTR) ✓ yours", "Name for the IPv6 address ✓ yours")
+        with check("line: an IPv6 address without a name, or with the provider's, is told apart from the IPv4 address"):
+            for name, words in (("", "your provider must set it"), ("c5.pool.provider.test.", "c5.pool.provider.test; your provider must change it")):
+                names.ptr_six = name
+                names.start()
+                measure("Name for the address (PTR) ✓ yours", f"Name for the IPv6 address → {words}")
+            names.ptr_six = "mail.smith.test."
+            names.start()
+        with check("line: IPv6 that mail servers refuse, and IPv6 that is blocked, and IPv4 that is all the same open"):
+            for server in six:
+                server.words = b"554 no mail over six\r\n"
+            page = measure("Direct", "Letters out, over IPv4 ✓ open", "Letters out, over IPv6 ✕ open, but")
+            assert "answered 554" in page, page
+            for server in six:
+                server.end()
+            measure("Direct", "Letters out, over IPv4 ✓ open", "Letters out, over IPv6 ✕ blocked by the provider")
+        with check("line: port 25 is open over IPv6 alone, and letters go out by that"):
+            for server in four:
+                server.end()
+            six = [Greeter(address, 25, b"220 mx ready\r\n") for address in targets]
+            measure("Direct", "Letters out, over IPv4 ✕ blocked by the provider", "Letters out, over IPv6 ✓ open")
+        with check("line: who is let in through the router is seen from inside, and a router that leads elsewhere is not believed"):
+            four = [Greeter(f"10.9.0.{last}", 25, b"220 mx ready\r\n") for last in (1, 2, 3)]
+            measure("Your own address, from inside … not reached", "Letters in, over IPv4 … can only be seen from outside")
+            box = Forward(OWN, home.port(25), "127.0.0.1")
+            with beyond(home.port(25)) as tell:
+                measure("Direct", "Nothing is to be done.", "Letters in, over IPv4 ✓ open", "Your own address, from inside ✓ reached")
+                tell("elsewhere")
+                measure("Your own address, from inside … not reached", "Letters in, over IPv4 … can only be seen from outside")
+            box.end()
+        home.run("setup", "finish")
+        home.stop()
+        same(home.check(), "")
+    finally:
+        home.end(keep=check.failed > 0)
+        names.end()
+        router.socket.close()
+        for one in [*four, *six, web]:
+            one.end()
+        subprocess.run(["ip", "addr", "del", f"{SIX}/64", "dev", "wan"], stderr=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def beyond(port):
+    """A router with a network of its own at the other end of the box's cable. It has the world's address, and forwards the
+    port to the box, also for who comes from inside; told so, to somebody else."""
+    router = subprocess.Popen(["unshare", "--net", "--kill-child", "--fork", sys.executable, __file__, "router", str(port)],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def tell(words):
+        router.stdin.write(words + "\n")
+        router.stdin.flush()
+        same(router.stdout.readline(), "done\n", words)
+    try:
+        pid = router.stdout.readline().strip()
+        run("ip", "link", "set", "isp", "netns", pid)
+        tell("forward")
+        yield tell
+    finally:
+        with contextlib.suppress(OSError, AssertionError):
+            # With its network the cable would be gone.
+            tell(f"leave {os.getpid()}")
+        router.stdin.close()
+        router.wait(30)
+        run("ip", "link", "set", "isp", "up")
+
+
+def router_itself(port):
+    print(os.getpid(), flush=True)
+    there = None
+    for line in sys.stdin:
+        word, _, rest = line.strip().partition(" ")
+        if word == "forward":
+            for words in ("link set lo up", f"addr add {SEEN}/32 dev lo", "addr add 192.168.20.1/24 dev isp", "link set isp up"):
+                run("ip", *words.split())
+            there = Forward(SEEN, port, OWN)
+        elif word == "elsewhere":
+            there.end()
+            there = Greeter(SEEN, port, b"220 router.test a box of somebody else's\r\n")
+        else:
+            run("ip", "link", "set", "isp", "netns", rest)
+        print("done", flush=True)
+
+
+class Forward:
+    """What comes to a port here goes on to the same one there."""
+
+    def __init__(self, address, port, to):
+        self.port, self.to = port, to
+        self.socket = socket.create_server((address, port))
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                outer, _ = self.socket.accept()
+                inner = socket.create_connection((self.to, self.port))
+                for source, sink in ((outer, inner), (inner, outer)):
+                    threading.Thread(target=self.pour, args=(source, sink), daemon=True).start()
+
+    @staticmethod
+    def pour(source, sink):
+        with contextlib.suppress(OSError):
+            while piece := source.recv(4096):
+                sink.sendall(piece)
+            sink.shutdown(socket.SHUT_WR)
+
+    def end(self):
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+
+# ---- a stranger who guesses the code
+
+def guesses(check, net):
+    """In real time; the hours that all fifty take are in a test of the pages with a clock of its own."""
+    home = Home("homes-guesses")
+    try:
+        home.begin()
+        with check("code: of 50 wrong ones at once five are looked at, and whoever comes then waits, the right one too"):
+            code = home.code
+            visitors = [Visitor(home) for _ in range(50)]
+            with concurrent.futures.ThreadPoolExecutor(12) as pool:
+                pages = list(pool.map(lambda one: one.fill("code", code="AAAA-AAAA"), visitors))
+            began = time.monotonic()
+            assert all(page.startswith("HTTP/1.1 422 ") for page in pages), {page[:40] for page in pages}
+            said = collections.Counter(re.sub(r"[0-9]+", "N", re.search(r'role="alert">([^<]*)<', page)[1]) for page in pages)
+            same(dict(said), {"That is not the code on the screen. N tries left.": 3, "That is not the code on the screen. N try left.": 1,
+                              "That is not the code on the screen. The next try is possible in N seconds.": 1,
+                              "Too many wrong tries. The next one is possible in N seconds.": 45}, "what the 50 were told")
+            page = words_of(home.visitor.fill("code", code=code))
+            assert "Too many wrong tries. The next one is possible in" in page, page
+            same(home.code, code, "the code on the screen")
+        with check("code: a restart is no way round the pause, and when it is over the right one is taken"):
+            home.kill()
+            home.begin()
+            home.visitor = Visitor(home)
+            assert "Too many wrong tries." in words_of(home.visitor.fill("code", code=code))
+            began = time.monotonic()
+            reply = ""
+            while not reply.startswith("HTTP/1.1 303 "):
+                assert time.monotonic() < began + 90, words_of(reply)
+                time.sleep(1)
+                reply = home.visitor.fill("code", code=code)
+            print(f"       it was taken {time.monotonic() - began:.0f} s after the restart")
+            assert time.monotonic() - began > 20, "it was taken too early"
+            assert "You" in home.page("you")
+    finally:
+        home.end(keep=check.failed > 0)
+
+
 # ---- records
 
 def records(check, net):
@@ -583,22 +771,38 @@ def shape(home):
 
 
 def from_a_file(check, net):
-    browser, file = Home("homes-browser"), Home("homes-file")
+    browser, file, names = Home("homes-browser"), Home("homes-file"), Names()
     try:
         with check("homepost.toml alone makes the same settings, people, domains and records as the browser"):
             browser.found()
+            browser.visitor.fill("line", do="relay", host="smtp.provider.test", port="587", tls="starttls", user="anna",
+                                 password="correct-horse-7", spf="include:_spf.provider.test")
             browser.named("smith.test")
+            browser.visitor.fill("certificate", accepted="yes", contact="anna@elsewhere.test")
+            browser.visitor.fill("family", name="Ben Smith", local="ben")
             browser.run("setup", "finish")
             browser.wait(lambda: not browser.open(8080), 30, "8080 closes")
             # What belongs to the set-up goes after its last page, so that this can be read to its end.
             browser.wait(lambda: not (browser.data / "setup").exists(), 30, "the set-up is put away")
             said = ('hostname = "mail.smith.test"\ndomain = "smith.test"\nadmin = "anna@smith.test"\nname = "Anna Smith"\n'
-                    f'password = "{PHRASE}"\n')
+                    f'password = "{PHRASE}"\ntime-zone = "Etc/UTC"\n'
+                    '[relay]\nhost = "smtp.provider.test"\ntls = "starttls"\nuser = "anna"\npassword = "correct-horse-7"\n'
+                    'spf = "include:_spf.provider.test"\n'
+                    '[certificate]\naccept-terms = true\ncontact = "anna@elsewhere.test"\n'
+                    '[[family]]\nname = "Ben Smith"\naddress = "ben@smith.test"\npassword = "otter lamp boat"\n')
             file.begin()
-            file.run("init", "--from", "-", input=said)
+            # A mistake in its last line: nothing is done, and the page still asks for the code.
+            wrong = file.run("init", "--from", "-", input=said.replace("otter lamp boat", "12345678"), ok=False)
+            assert wrong.returncode == 1 and "line 19: This password cannot be used" in wrong.stderr, wrong
+            assert file.code and not (file.data / "settings.toml").exists()
+            told = file.run("init", "--from", "-", input=said).stdout
+            assert "is set up: mail.smith.test takes mail for smith.test, anna@smith.test is its administrator." in told, told
+            assert not any(secret in told for secret in (PHRASE, "correct-horse", "otter")), told
             file.wait(lambda: not file.open(8080), 30, "8080 closes")
             file.wait(lambda: not (file.data / "setup").exists(), 30, "the set-up is put away")
             file.imap("anna@smith.test", PHRASE).logout()
+            file.imap("ben@smith.test", "otter lamp boat").logout()
+            same((file.data / "relay-password").read_text(), "correct-horse-7")
             browser.imap("anna@smith.test", PHRASE).logout()
             one, two = shape(browser), shape(file)
             for what in one:
@@ -606,16 +810,69 @@ def from_a_file(check, net):
                     # Only who was shown a recovery sheet has its hash.
                     one[what].remove("recovery")
                 same(two[what], one[what], what)
+        file.end()
+        file.__init__("homes-file")
+        with check("homepost.toml: of a domain with mail elsewhere the way has to be said, and the same file goes on then"):
+            names.zones = {"busy": "@ MX 10 aspmx.l.google.com.\n"}
+            names.start()
+            said = f'admin = "anna"\npassword = "{PHRASE}"\ntime-zone = "Europe/Berlin"\ndomain = "busy.test"\n'
+            # No server runs: so it is on a box, before the first one starts.
+            wrong = file.run("init", "--from", "-", input=said, ok=False).stderr
+            assert "line 4: busy.test already gets mail at aspmx.l.google.com." in wrong and 'existing-mail = "trial"' in wrong, wrong
+            told = file.run("init", "--from", "-", input=said + 'existing-mail = "trial"\n').stdout
+            assert "post.mail.busy.test takes mail for mail.busy.test, anna@mail.busy.test is its administrator." in told, told
+            assert not (file.data / "setup").exists()
+            again = file.run("init", "--from", "-", input=said, ok=False)
+            assert again.returncode == 1 and "is set up already" in again.stderr, again
+            file.serve()
+            assert not file.open(8080)
+            file.imap("anna@mail.busy.test", PHRASE).logout()
+            file.stop()
+            same(file.check(), "")
+        file.end()
+        file.__init__("homes-file")
+        with check("homepost.toml: without a domain, without the time and without name servers it is taken too, and the rest waits"):
+            names.end()
+            net.clock(False)
+            file.run("init", "--from", "-", input=f'admin = "anna"\npassword = "{PHRASE}"\nhouse-only = true\n')
+            same(file.json("domain", "list"), [{"domain": "home.arpa"}])
+            file.end()
+            file.__init__("homes-file")
+            said = f'admin = "anna"\npassword = "{PHRASE}"\ndomain = "smith.test"\ncertificate = {{ accept-terms = true }}\n'
+            told = file.run("init", "--from", "-", input=said).stdout
+            assert "Certificate: waits for the clock." in told, told
+            file.serve()
+            file.imap("anna@smith.test", PHRASE).logout()
+            file.stop()
+        with check("setup: the relay is an answer of the command line too"):
+            net.clock(True)
+            file.end()
+            file.__init__("homes-file")
+            file.found()
+            refused = file.run("setup", "relay", "not a name", ok=False)
+            assert refused.returncode == 1 and "That is not the name of a server." in refused.stderr, refused
+            file.run("setup", "relay", "smtp.provider.test", "--tls", "starttls", "--user", "anna", "--password-stdin",
+                     input="correct-horse-7\n")
+            settings = (file.data / "settings.toml").read_text()
+            assert 'host = "smtp.provider.test"' in settings and "port = 587" in settings, settings
+            same((file.data / "relay-password").read_text(), "correct-horse-7")
+            file.run("setup", "relay", "--none")
+            assert not (file.data / "relay-password").exists()
     finally:
+        net.clock(True)
+        names.end()
         browser.end(keep=check.failed > 0)
         file.end(keep=check.failed > 0)
 
 
-PARTS = {"certificate": certificate, "clock": wrong_clock, "line": line, "records": records, "cuts": cuts,
+PARTS = {"certificate": certificate, "clock": wrong_clock, "line": line, "six": line_six, "guesses": guesses,
+         "records": records, "cuts": cuts,
          "file": from_a_file}
 
 
 def main():
+    if sys.argv[1:2] == ["router"]:
+        return router_itself(int(sys.argv[2]))
     if sys.argv[1:2] != ["inside"]:
         inside(__file__)
     check = Checks()

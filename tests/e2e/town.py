@@ -1,6 +1,7 @@
 """A network of its own for a test, with a file system view of its own: the address, the way out, the clock's keeper and the
 name servers are what the test makes them, and nothing leaves the machine."""
 
+import ipaddress
 import os
 import pathlib
 import shutil
@@ -67,6 +68,8 @@ class Names:
         self.bind = None
         self.zones = {}
         self.listed, self.seen, self.ptr = "", SEEN, "mail.smith.test."
+        # The same over IPv6: an address of the box's own, what it is called, and the mail servers of others.
+        self.six, self.ptr_six, self.targets_six = "", "", []
         self.start()
 
     def start(self):
@@ -80,6 +83,12 @@ class Names:
             + (f"{turned.rsplit('.', 1)[0]} PTR {self.ptr}\n" if self.ptr else ""),
             "smith.test": ZONE.format("smith.test") + f"mail A {SEEN}\n",
         }
+        if self.six:
+            zones["smith.test"] += f"mail AAAA {self.six}\n"
+            nibbles = ".".join(reversed(ipaddress.ip_address(self.six).exploded.replace(":", "")))
+            zones["ip6.arpa"] = ZONE.format("ip6.arpa") + (f"{nibbles} PTR {self.ptr_six}\n" if self.ptr_six else "")
+        for name, address in zip("abc", self.targets_six):
+            zones["mx.test"] += f"{name} AAAA {address}\n"
         for name, text in self.zones.items():
             zones[f"{name}.test"] = ZONE.format(f"{name}.test") + text
         self.bind = Bind(FOLDER / "bind", zones, port=53)

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Origin, Relay, Step};
 
 /// A pass phrase on its way to its hash. It has no `Debug` (W5).
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(pub String);
 
 impl fmt::Debug for Secret {
@@ -57,11 +57,20 @@ pub enum Answer {
     },
     /// Go on without this step for now; it stays what it is.
     Later(Step),
+    /// Without a phrase one is made, and shown once.
     Person {
         name: String,
         local: String,
+        phrase: Secret,
     },
     Finish,
+}
+
+impl Answer {
+    /// A domain that gets mail elsewhere is not disturbed: its subdomain `mail` is ours, and the box gets a name in that.
+    pub fn trial(domain: &str) -> Answer {
+        Answer::Domain { name: format!("mail.{}", domain.trim()), host: "post".to_owned(), take_over: false }
+    }
 }
 
 /// Why an answer was not taken, in a sentence for whoever gave it.

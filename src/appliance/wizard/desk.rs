@@ -7,7 +7,7 @@ use crate::base::{Clock as BaseClock, Random};
 use super::door::{Token, Who};
 use super::machine::{Next, Wizard};
 use super::saved::{Domain, Saved};
-use super::{Answer, Facts, Job, Outcome, Refusal, Secret, State, Step};
+use super::{Answer, Facts, Given, Job, Outcome, Refusal, Secret, State, Step};
 
 /// What the wizard stands on. Its methods may take their time, and are called one at a time, but for the long jobs.
 pub trait Host: Send + Sync + 'static {
@@ -184,6 +184,19 @@ impl<H: Host> Desk<H> {
         self.take(Who::Console, answer)
     }
 
+    /// All answers of a file, one after the other, as far as they are not given yet. Errors: a sentence with the line; what was
+    /// taken before it stays, and the same file, put right, goes on from there.
+    pub fn file(&self, given: &[Given]) -> Result<(), String> {
+        let wizard = self.wizard().clone();
+        wizard.rehearse(given, &*self.random)?;
+        for one in given {
+            if !one.is_said(&self.saved()) {
+                self.console(&one.answer).map_err(|refusal| one.wrong(&refusal))?;
+            }
+        }
+        Ok(())
+    }
+
     fn take(&self, who: Who, answer: &Answer) -> Result<Said, Refusal> {
         let mut said = Said::default();
         // One look-up and the answer itself: more would be a machine that goes round in circles.
@@ -191,7 +204,13 @@ impl<H: Host> Desk<H> {
             let next = self.change(|wizard| wizard.answer(who, answer, &*self.random))?;
             let Next::Ask(job) = next else { return Ok(said) };
             let outcome = self.host.run(&job);
-            let told = self.change(|wizard| wizard.told(&job, outcome, &*self.random, self.clock.mono()))?;
+            let told = self.change(|wizard| {
+                let told = wizard.told(&job, outcome, &*self.random, self.clock.mono())?;
+                if who == Who::Console && matches!(job, Job::Found { .. }) {
+                    wizard.no_sheet();
+                }
+                Ok(told)
+            })?;
             said.token = told.token.or(said.token);
             said.phrase = told.phrase.or(said.phrase);
             if !told.again {

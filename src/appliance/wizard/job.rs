@@ -33,10 +33,11 @@ pub enum Job {
     },
     /// Stay within the house; the mail ports may open.
     House,
-    /// One more person, with a pass phrase to begin with.
+    /// One more person, with a pass phrase to begin with; if it is empty, one that the host makes.
     Person {
         name: String,
         local: String,
+        phrase: Secret,
     },
     /// From now on the authority is asked, whose terms were accepted.
     Authority {

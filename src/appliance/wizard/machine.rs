@@ -189,8 +189,11 @@ impl Wizard {
         self.may(who, answer)?;
         match answer {
             Answer::Language { language, zone } => {
-                self.saved.language = Some(line("language", language)?);
-                self.saved.zone = Some(line("zone", zone)?);
+                let (language, zone) = (line("language", language)?, line("zone", zone)?);
+                if zone.len() >= 64 || jiff::tz::TimeZone::get(&zone).is_err() {
+                    return Err(Refusal::field("zone", "Choose a time zone from the list, as in Europe/Berlin."));
+                }
+                (self.saved.language, self.saved.zone) = (Some(language), Some(zone));
             }
             Answer::Origin(Origin::New) => self.saved.origin = Some(Origin::New),
             Answer::Origin(Origin::Restore) => {
@@ -225,13 +228,13 @@ impl Wizard {
             Answer::Later(step) => {
                 self.saved.later.insert(*step);
             }
-            Answer::Person { name, local } => {
+            Answer::Person { name, local, phrase } => {
                 self.admin()?;
                 if self.saved.domain.is_none() {
                     return Err(Refusal::words("First decide about your domain: their addresses are in it."));
                 }
                 let (name, local) = (person("name", name)?, local_part(local)?);
-                return Ok(Next::Ask(Job::Person { name, local }));
+                return Ok(Next::Ask(Job::Person { name, local, phrase: phrase.clone() }));
             }
             Answer::Finish => {
                 self.admin()?;
@@ -285,6 +288,14 @@ impl Wizard {
         }
         self.sheet = Some(Sheet { words, asked: (first.min(second), first.max(second)) });
         Ok(())
+    }
+
+    /// Nobody was there to be shown the sheet, so there is none.
+    pub(super) fn no_sheet(&mut self) {
+        self.sheet = None;
+        if let Some(admin) = &mut self.saved.admin {
+            admin.sheet.clear();
+        }
     }
 
     fn confirm(&mut self, first: &str, second: &str) -> Result<(), Refusal> {
@@ -600,7 +611,7 @@ fn span(ms: u64) -> String {
 }
 
 /// With a capital letter, unless it begins with a name that has none.
-fn capital(words: &str) -> String {
+pub(super) fn capital(words: &str) -> String {
     let first = words.split_whitespace().next().unwrap_or("");
     if first.contains(['.', '@', '"']) {
         return words.to_owned();

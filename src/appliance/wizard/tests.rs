@@ -72,6 +72,8 @@ impl Host for std::sync::Arc<Paper> {
                     household.as_ref().map(|(_, address)| address.split('@').nth(1).unwrap().to_owned()).unwrap();
                 Outcome::Added { address: format!("{local}@{domain}"), phrase: Secret("otter-lamp".to_owned()) }
             }
+            Job::Relay { .. } => Outcome::Relayed,
+            Job::Authority { .. } if self.answer_long.lock().unwrap().is_none() => Outcome::Asked,
             _ => self.answer_long.lock().unwrap().clone().unwrap_or(Outcome::NotYet("not built yet".to_owned())),
         }
     }
@@ -159,7 +161,7 @@ fn answers(table: &Table) -> Vec<Answer> {
         Answer::Sheet { first, second },
         Answer::Again(Step::Line),
         domain("smith.example"),
-        Answer::Person { name: "Ben".into(), local: "ben".into() },
+        Answer::Person { name: "Ben".into(), local: "ben".into(), phrase: Secret::default() },
         Answer::Finish,
     ]
 }
@@ -188,7 +190,10 @@ fn the_whole_way_from_nothing_to_done() {
     table.desk.say(Some(admin.text()), &domain("Smith.Example.")).unwrap();
     assert_eq!(table.state(Step::Domain), "done smith.example");
     assert_eq!(table.state(Step::You), "done anna@smith.example");
-    let said = table.desk.say(Some(admin.text()), &Answer::Person { name: "Ben".into(), local: "Ben".into() }).unwrap();
+    let said = table
+        .desk
+        .say(Some(admin.text()), &Answer::Person { name: "Ben".into(), local: "Ben".into(), phrase: Secret::default() })
+        .unwrap();
     assert_eq!(said.phrase, Some(("ben@smith.example".to_owned(), Secret("otter-lamp".to_owned()))));
     assert_eq!(table.state(Step::Letter), "waits for a letter to you");
     table.facts(|facts| facts.letters = 1);
@@ -361,7 +366,7 @@ fn somebody_added_twice_is_one_person_with_the_last_phrase() {
     let table = Table::new();
     let admin = table.founded();
     table.desk.say(Some(admin.text()), &Answer::HouseOnly).unwrap();
-    let ben = Answer::Person { name: "Ben".into(), local: "ben".into() };
+    let ben = Answer::Person { name: "Ben".into(), local: "ben".into(), phrase: Secret::default() };
     for _ in 0..2 {
         assert!(table.desk.say(Some(admin.text()), &ben).unwrap().phrase.is_some());
     }
@@ -412,7 +417,10 @@ fn without_internet_and_in_1970_everything_else_goes_on() {
     assert_eq!(table.state(Step::Line), "waits for the internet");
     assert_eq!(table.state(Step::Dns), "waits for the internet");
     assert_eq!(table.state(Step::Certificate), "waits for the clock");
-    table.desk.say(Some(admin.text()), &Answer::Person { name: "Ben".into(), local: "ben".into() }).unwrap();
+    table
+        .desk
+        .say(Some(admin.text()), &Answer::Person { name: "Ben".into(), local: "ben".into(), phrase: Secret::default() })
+        .unwrap();
     let due = table.desk.due();
     assert!(
         !due.contains(&Job::Line { before: None }) && !due.iter().any(|job| matches!(job, Job::Certificate { .. })),
@@ -472,13 +480,24 @@ fn what_is_typed_wrong_is_said_beside_its_field() {
         let answer = Answer::Domain { name: "smith.example".into(), host: host.into(), take_over: false };
         assert_eq!(no(&answer).field, Some("host"), "{host:?}");
     }
-    assert!(no(&Answer::Person { name: "Ben".into(), local: "ben".into() }).words.contains("domain"));
+    assert!(
+        no(&Answer::Person { name: "Ben".into(), local: "ben".into(), phrase: Secret::default() })
+            .words
+            .contains("domain")
+    );
     assert!(no(&Answer::Finish).words.contains("domain"));
     table.desk.say(Some(admin.text()), &Answer::HouseOnly).unwrap();
     for local in ["", "ben smith", "b@n", ".ben", "ben\n"] {
-        assert_eq!(no(&Answer::Person { name: "Ben".into(), local: local.into() }).field, Some("local"), "{local:?}");
+        assert_eq!(
+            no(&Answer::Person { name: "Ben".into(), local: local.into(), phrase: Secret::default() }).field,
+            Some("local"),
+            "{local:?}"
+        );
     }
-    assert_eq!(no(&Answer::Person { name: "B\r\nen".into(), local: "ben".into() }).field, Some("name"));
+    assert_eq!(
+        no(&Answer::Person { name: "B\r\nen".into(), local: "ben".into(), phrase: Secret::default() }).field,
+        Some("name")
+    );
 }
 
 #[test]
@@ -594,4 +613,111 @@ fn the_first_version_of_the_state_is_read() {
     assert_eq!(Saved::read(&saved.write()), Ok(saved));
     assert!(Saved::read(b"").is_err());
     assert!(Saved::read(text.replace("\"version\": 1", "\"version\": 2").as_bytes()).is_err());
+}
+
+const FILE: &str = r#"time-zone = "Europe/Berlin"
+domain = "smith.example"
+admin = "anna"
+name = "Anna Smith"
+password = "river oak lantern moon"
+relay = { host = "smtp.provider.example", user = "anna", password = "correct horse 7" }
+certificate = { accept-terms = true, contact = "anna@elsewhere.example" }
+[[family]]
+name = "Ben"
+address = "ben"
+password = "otter lamp boat"
+"#;
+
+fn file(table: &Table, text: &str) -> Result<(), String> {
+    read_file(text, &["en"]).and_then(|given| table.desk.file(&given))
+}
+
+/// Everything but what is made by chance, and what only somebody at the page can do: the sheet.
+fn shape(table: &Table) -> Saved {
+    let mut saved = table.desk.saved();
+    saved.code = Code::new(&SeededRandom::new(9));
+    saved.coded = true;
+    if let Some(admin) = &mut saved.admin {
+        admin.sheet.clear();
+    }
+    saved
+}
+
+#[test]
+fn a_file_gives_the_state_that_the_pages_give_and_asks_the_world_the_same() {
+    let (pages, from_file) = (Table::new(), Table::new());
+    let token = pages.desk.code(&pages.code()).unwrap();
+    let say = |token: &Token, answer: &Answer| pages.desk.say(Some(token.text()), answer).unwrap();
+    say(&token, &Answer::Language { language: "en".into(), zone: "Europe/Berlin".into() });
+    say(&token, &Answer::Origin(Origin::New));
+    let admin = say(&token, &you()).token.unwrap();
+    let relay = Relay { host: "smtp.provider.example".into(), port: 465, tls: "implicit".into(), ..Relay::default() };
+    let relay = Relay { user: "anna".into(), ..relay };
+    say(&admin, &Answer::Relay { relay, password: Secret("correct horse 7".into()) });
+    say(&admin, &domain("smith.example"));
+    say(&admin, &Answer::Authority { accepted: true, contact: "anna@elsewhere.example".into() });
+    say(&admin, &Answer::Person { name: "Ben".into(), local: "ben".into(), phrase: Secret::default() });
+    say(&admin, &Answer::Finish);
+    assert_eq!(file(&from_file, FILE), Ok(()));
+    assert_eq!(shape(&from_file), shape(&pages));
+    assert_eq!(*from_file.paper.jobs.lock().unwrap(), *pages.paper.jobs.lock().unwrap());
+    assert!(from_file.desk.saved().admin.unwrap().sheet.is_empty(), "nobody was shown a sheet");
+}
+
+#[test]
+fn a_file_that_would_be_refused_somewhere_changes_nothing() {
+    for (was, is, line, words) in [
+        ("Europe/Berlin", "Europe/Nowhere", 1, "Choose a time zone"),
+        ("smith.example", "smith", 2, "is not the name of a domain"),
+        ("\"anna\"\nname", "\"an na\"\nname", 3, "letters, digits"),
+        ("river oak lantern moon", "short", 5, "This password cannot be used"),
+        ("smtp.provider.example", "smtp provider", 6, "not the name of a server"),
+        ("user = \"anna\", ", "", 6, "A password belongs to a user name"),
+        ("accept-terms = true", "accept-terms = false", 7, "vouches for nobody"),
+        ("\"Ben\"", "\"\"", 9, "Type a name"),
+        ("otter lamp boat", "12345678", 11, "This password cannot be used"),
+    ] {
+        let table = Table::new();
+        let before = table.desk.saved();
+        let error = file(&table, &FILE.replacen(was, is, 1)).unwrap_err();
+        assert!(error.starts_with(&format!("line {line}: ")) && error.contains(words), "{is}: {error}");
+        assert_eq!((table.desk.saved(), table.paper.jobs.lock().unwrap().len()), (before, 0), "{is}");
+        assert_eq!(file(&table, FILE), Ok(()), "put right, it is taken");
+    }
+}
+
+/// Of a domain with mail elsewhere the way has to be said; what was taken before stays, and is not asked again.
+#[test]
+fn a_file_goes_on_where_it_was_refused_or_cut_off() {
+    let table = Table::new();
+    *table.paper.mail_at.lock().unwrap() = vec!["mx.elsewhere.example".to_owned()];
+    let error = file(&table, FILE).unwrap_err();
+    assert!(error.starts_with("line 2: ") && error.contains("already gets mail at mx.elsewhere.example"), "{error}");
+    assert!(error.contains("existing-mail"), "{error}");
+    assert!(table.desk.saved().admin.is_some() && table.desk.saved().domain.is_none());
+    let table = table.cut();
+    let moved = FILE.replacen("domain =", "existing-mail = \"move\"\ndomain =", 1);
+    assert_eq!(file(&table, &moved), Ok(()));
+    let founded = |table: &Table| table.paper.jobs.lock().unwrap().iter().filter(|job| *job == "Found").count();
+    assert_eq!((founded(&table), table.desk.saved().finished), (1, true));
+
+    let other = Table::new();
+    other.founded();
+    let error = file(&other, &FILE.replacen("\"anna\"\nname", "\"eve\"\nname", 1)).unwrap_err();
+    assert!(error.starts_with("line 3: ") && error.contains("is the administrator already"), "{error}");
+}
+
+/// W3: what the file cannot say waits as it does on the pages, and keeps nothing else.
+#[test]
+fn a_file_is_taken_without_the_time_and_without_the_internet() {
+    let table = Table::new();
+    table.facts(|facts| {
+        facts.clock = Clock::Unchecked;
+        facts.internet = Internet::No;
+        facts.authority = Some(Authority { on: true, ..Authority::default() });
+    });
+    assert_eq!(file(&table, FILE), Ok(()));
+    assert_eq!(table.state(Step::Certificate), "waits for the clock");
+    assert_eq!(table.state(Step::Dns), "waits for the internet");
+    assert_eq!(table.state(Step::Family), "done 1 person");
 }

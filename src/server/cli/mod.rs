@@ -98,7 +98,7 @@ pub(super) fn main() -> ExitCode {
         Command::Token(args) => Ok(args.request()),
         Command::Check(args) => Ok(args.request()),
         Command::Box(args) => Ok(args.request()),
-        Command::Setup(args) => Ok(args.request()),
+        Command::Setup(args) => args.request(),
     };
     log::start("warn");
     let reached = request.and_then(|request| {

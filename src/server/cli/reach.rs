@@ -15,7 +15,7 @@ const PATIENCE_MS: u64 = 15_000;
 
 pub(super) fn reach(folder: &Folder, request: &Request) -> Result<Reply, String> {
     let path = folder.path().display();
-    if matches!(request, Request::Init { .. }) {
+    if matches!(request, Request::Init { .. } | Request::InitFrom { .. }) {
         folder.make().map_err(|error| format!("{path}: {error}"))?;
     } else if !folder.path().is_dir() {
         return Err(format!("{path} does not exist; `homepost init` makes it"));

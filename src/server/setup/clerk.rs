@@ -127,6 +127,17 @@ impl Clerk {
         }
     }
 
+    /// The settings as they are written now. What it gives is how that went wrong.
+    fn reread(&self, house: &House) -> Option<Outcome> {
+        match Settings::load(self.folder.path()) {
+            Ok(settings) => {
+                house.settings.store(settings.into());
+                None
+            }
+            Err(error) => Some(failed(error.to_string())),
+        }
+    }
+
     fn admin(&self, house: &House) -> Result<Option<Shown>, Error> {
         let all = account::list(&house.data.read()?)?;
         Ok(all.into_iter().find(|shown| shown.administrator && !shown.closing))
@@ -157,13 +168,7 @@ impl Clerk {
             Job::Records { domain, .. } => super::records::records(&house, domain, self.clock.now())
                 .unwrap_or_else(|error| failed(error.to_string())),
             Job::Relay { relay, password } => match super::relay::keep(&house, relay, password) {
-                Ok(()) => {
-                    match Settings::load(self.folder.path()) {
-                        Ok(settings) => house.settings.store(settings.into()),
-                        Err(error) => return failed(error.to_string()),
-                    }
-                    Outcome::Relayed
-                }
+                Ok(()) => self.reread(&house).unwrap_or(Outcome::Relayed),
                 Err((Some(field), words)) => Outcome::Field { field, words },
                 Err((None, why)) => failed(why),
             },
@@ -180,8 +185,9 @@ impl Clerk {
             }
             Job::Authority { contact } => match super::authority::accept(&house, contact) {
                 Ok(()) => {
+                    let failed = self.reread(&house);
                     self.open();
-                    Outcome::Asked
+                    failed.unwrap_or(Outcome::Asked)
                 }
                 Err(why) => Outcome::Refused(why),
             },
@@ -190,10 +196,11 @@ impl Clerk {
                 self.open();
                 Outcome::Named { address: admin.address }
             }
-            Job::Person { name, local } => {
+            Job::Person { name, local, phrase } => {
                 let mut bytes = [0u8; PHRASE_WORDS];
                 OsRandom.fill(&mut bytes);
-                let phrase = words::of(&bytes).join("-");
+                let made = || words::of(&bytes).join("-");
+                let phrase = if phrase.0.is_empty() { made() } else { phrase.0.clone() };
                 let domain = admin.address.rsplit_once('@').map_or("", |(_, domain)| domain);
                 let address = format!("{local}@{domain}");
                 let password = Password(phrase.clone());

@@ -5,6 +5,7 @@
 
 mod authority;
 mod clerk;
+mod file;
 mod files;
 mod line;
 mod records;
@@ -21,7 +22,7 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use crate::appliance::attached::Attached;
-use crate::appliance::wizard::{Answer, Desk, Saved, State, Step};
+use crate::appliance::wizard::{Answer, Desk, Relay, Saved, Secret as Phrase, State, Step};
 use crate::appliance::words;
 use crate::base::{OsRandom, SystemClock};
 use crate::net::tls::{self, fingerprint};
@@ -33,8 +34,9 @@ use super::control::short_path;
 use super::doors::Shift;
 use super::folder::Folder;
 use super::serve::{Held, Told};
-use super::verbs::{Reply, SetupAnswer};
+use super::verbs::{Reply, Secret, SetupAnswer};
 use clerk::Clerk;
+pub(super) use file::closed as file_closed;
 
 const PORT: u16 = 8080;
 /// Names that the set-up's own certificate is for, before there is a better one.
@@ -60,14 +62,7 @@ impl Setup {
             warn!("the set-up has no page: {PORT} + {} is no port", shift.offset);
             return None;
         };
-        let kept = match files::state(folder) {
-            Ok(kept) => kept,
-            Err(error) => {
-                warn!(%error, "the state of the set-up cannot be read");
-                None
-            }
-        };
-        let kept = kept.and_then(|bytes| Saved::read(&bytes).inspect_err(|error| warn!("{error}")).ok());
+        let kept = kept(folder);
         // Set-up that was finished has left nothing, whatever the house is called; a state that cannot be read is begun anew.
         if kept.is_none() && folder.is_set_up() && !files::path(folder, "state.json").exists() {
             if let Err(error) = files::end(folder) {
@@ -137,6 +132,11 @@ impl Setup {
             Some(SetupAnswer::Certificate { contact }) => {
                 Some(Answer::Authority { accepted: true, contact: contact.clone() })
             }
+            Some(SetupAnswer::Relay { host, port, tls, user, spf, password }) => {
+                let (host, tls, user, spf) = (host.clone(), tls.clone(), user.clone(), spf.clone());
+                let relay = Relay { host, port: *port, tls, user, spf, password: false };
+                Some(Answer::Relay { relay, password: Phrase(password.0.clone()) })
+            }
             Some(SetupAnswer::House) => Some(Answer::HouseOnly),
             Some(SetupAnswer::Again { step }) => Step::by_id(step).map(Answer::Again),
             Some(SetupAnswer::Finish) => Some(Answer::Finish),
@@ -162,10 +162,27 @@ impl Setup {
         Reply::done(text, json!({ "finished": view.saved.finished, "steps": rows }))
     }
 
+    /// `homepost init --from`: all answers of a file.
+    pub fn file(&self, folder: &Folder, text: &Secret) -> Reply {
+        if self.is_over() {
+            return Reply::failed("the set-up is finished");
+        }
+        file::answered(&self.desk, folder, text)
+    }
+
     /// The folder was set up by somebody else.
     pub fn adopt(&self) {
         self.desk.adopt();
     }
+}
+
+/// What an unfinished set-up has kept, if that can be read.
+fn kept(folder: &Folder) -> Option<Saved> {
+    let bytes = files::state(folder).unwrap_or_else(|error| {
+        warn!(%error, "the state of the set-up cannot be read");
+        None
+    })?;
+    Saved::read(&bytes).inspect_err(|error| warn!("{error}")).ok()
 }
 
 /// Everything of the set-up goes, but for the recovery sheet's hash. What cannot be done is tried again at the next start.

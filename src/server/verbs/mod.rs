@@ -54,6 +54,10 @@ pub(super) enum Request {
         name: Option<String>,
         password: Secret,
     },
+    /// All that a `homepost.toml` says.
+    InitFrom {
+        text: Secret,
+    },
     AccountAdd {
         address: String,
         name: Option<String>,
@@ -201,10 +205,27 @@ pub(super) enum Request {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum SetupAnswer {
-    Domain { domain: String, host: String, take_over: bool },
-    Certificate { contact: String },
+    Domain {
+        domain: String,
+        host: String,
+        take_over: bool,
+    },
+    Certificate {
+        contact: String,
+    },
+    /// Without a host: none any more. An empty password leaves the one that is there.
+    Relay {
+        host: String,
+        port: u16,
+        tls: String,
+        user: String,
+        spf: String,
+        password: Secret,
+    },
     House,
-    Again { step: String },
+    Again {
+        step: String,
+    },
     Finish,
 }
 
@@ -318,6 +339,7 @@ pub(super) fn run_closed(folder: &Folder, request: &Request) -> Option<Reply> {
         Request::Init { hostname, domain, admin, name, password } => {
             init::init(folder, hostname, domain, admin, name.as_deref(), password)
         }
+        Request::InitFrom { text } => return Some(super::setup::file_closed(folder, text)),
         Request::Setup { .. } => Err(Error::Words("no set-up is going on: `homepost serve` begins one".to_owned())),
         Request::CheckSalvage => salvage::salvage(folder),
         _ if !folder.is_set_up() => {
@@ -337,7 +359,9 @@ pub(super) fn run(house: &House, request: &Request) -> Reply {
 /// The same for who has to know whose fault it is.
 pub(super) fn attempt(house: &House, request: &Request) -> Done {
     let done = match request {
-        Request::Init { .. } => Err(Error::Words(format!("{} is set up already", house.folder.path().display()))),
+        Request::Init { .. } | Request::InitFrom { .. } => {
+            Err(Error::Words(format!("{} is set up already", house.folder.path().display())))
+        }
         Request::AccountAdd { address, name, quota, password } => {
             account::add(house, address, name.as_deref(), *quota, password)
         }

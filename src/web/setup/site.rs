@@ -381,14 +381,8 @@ fn read(step: Step, fields: &Fields) -> Result<Answer, Refusal> {
             Answer::You { name: get("name"), local: get("local"), phrase: secret(fields, "phrase") }
         }
         (Step::Domain, "house") => Answer::HouseOnly,
-        (Step::Domain, word) => {
-            let name = match word {
-                "trial" => format!("mail.{}", get("name").trim()),
-                _ => get("name"),
-            };
-            let host = if word == "trial" { "post".to_owned() } else { get("host") };
-            Answer::Domain { name, host, take_over: word == "take-over" }
-        }
+        (Step::Domain, "trial") => Answer::trial(&get("name")),
+        (Step::Domain, word) => Answer::Domain { name: get("name"), host: get("host"), take_over: word == "take-over" },
         (Step::Line, "no-relay") => Answer::Relay { relay: Relay::default(), password: secret(fields, "") },
         (Step::Line, "relay") => {
             let port = get("port").trim().parse();
@@ -405,7 +399,7 @@ fn read(step: Step, fields: &Fields) -> Result<Answer, Refusal> {
             Answer::Relay { relay, password: secret(fields, "password") }
         }
         (Step::Certificate, _) => Answer::Authority { accepted: get("accepted") == "yes", contact: get("contact") },
-        (Step::Family, _) => Answer::Person { name: get("name"), local: get("local") },
+        (Step::Family, _) => Answer::Person { name: get("name"), local: get("local"), phrase: Secret::default() },
         (Step::Done, _) => Answer::Finish,
         _ => return Err(Refusal::words("There is nothing to answer here.")),
     })

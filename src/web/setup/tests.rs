@@ -54,6 +54,7 @@ const HOST: &str = "192.168.20.5:8080";
 struct Browser {
     desk: Arc<Desk<Paper>>,
     site: Site<Paper>,
+    clock: Arc<ManualClock>,
     cookies: Mutex<std::collections::BTreeMap<String, String>>,
 }
 
@@ -61,9 +62,9 @@ impl Browser {
     fn new() -> Browser {
         let clock = Arc::new(ManualClock::at(Time::from_seconds(1_795_694_400)));
         let random = Arc::new(SeededRandom::new(9));
-        let desk = Arc::new(Desk::open(Paper::default(), None, clock, random.clone()).unwrap());
+        let desk = Arc::new(Desk::open(Paper::default(), None, clock.clone(), random.clone()).unwrap());
         let about = About { words: "oak otter lamp".into(), imaps: 993, submissions: 465 };
-        Browser { site: Site::new(desk.clone(), random, about), desk, cookies: Mutex::default() }
+        Browser { site: Site::new(desk.clone(), random, about), desk, clock, cookies: Mutex::default() }
     }
 
     fn asked(&self, path: &str) -> Asked {
@@ -188,6 +189,7 @@ fn nobody_gets_further_than_they_may() {
     let other = Browser {
         desk: browser.desk.clone(),
         site: Site::new(browser.desk.clone(), Arc::new(SeededRandom::new(4)), About::default()),
+        clock: browser.clock.clone(),
         cookies: Mutex::default(),
     };
     let browser = browser.founded();
@@ -297,4 +299,44 @@ fn what_was_typed_is_there_again_but_no_pass_phrase() {
     let (status, _) =
         browser.post("/step/you", &[("name", "A\r\nB"), ("local", "a"), ("phrase", "x y z"), ("phrase2", "x y z")]);
     assert_eq!(status, 422);
+}
+
+/// W4 on the page, in the hours that it takes: each wrong code is told how long to wait, the fiftieth changes the code, and then the
+/// one on the screen is taken all the same.
+#[test]
+fn fifty_wrong_codes_take_hours_and_end_with_another_code() {
+    let browser = Browser::new();
+    let first = browser.desk.saved().code.shown();
+    let mut waited_ms = 0;
+    for wrong in 1..=50u32 {
+        let (status, page) = browser.post("/step/code", &[("code", "AAAA-AAAA")]);
+        assert_eq!(status, 422, "{wrong}");
+        let words = match wrong {
+            ..=4 => "That is not the code on the screen.",
+            50 => "That was wrong too often, so the code has changed. Please look at the screen again.",
+            _ => "The next try is possible in",
+        };
+        assert!(page.contains(words), "{wrong}: {page}");
+        if wrong >= 5 {
+            // Too early, nothing is looked at: neither wrong nor right counts.
+            let right = browser.desk.saved().code.shown();
+            for code in ["AAAA-AAAA", right.as_str()] {
+                let (status, page) = browser.post("/step/code", &[("code", code)]);
+                assert!(status == 422 && page.contains("Too many wrong tries."), "{wrong}: {page}");
+            }
+            let pause = 30_000u64.saturating_mul(1 << (wrong - 5).min(20)).min(15 * 60_000);
+            browser.clock.advance_ms(pause);
+            waited_ms += pause;
+        }
+    }
+    assert!(waited_ms > 10 * 60 * 60 * 1000, "{waited_ms} ms");
+    let second = browser.desk.saved().code.shown();
+    assert_ne!(first, second);
+    let (_, page) = browser.get("/step/code");
+    assert!(page.contains("The code has been changed since the box was first switched on"), "{page}");
+    let (status, _) = browser.post("/step/code", &[("code", &first)]);
+    assert_eq!((status, browser.desk.saved().wrong), (422, 1), "the old one is a wrong one");
+    let (status, _) = browser.post("/step/code", &[("code", &second)]);
+    assert_eq!(status, 303);
+    assert_eq!(browser.get("/step/you").0, 200);
 }
