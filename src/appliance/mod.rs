@@ -4,7 +4,7 @@
 //! `machine` is the only door to disks, mounts, slots, power and clock: a process of its own, with a short list of verbs.
 //! `sandbox` is what the kernel is told of a process when it starts: what it will never do from then on. `wizard` is set-up
 //! as questions and answers; `linetest` judges the internet line; `attached` reads which networks are at hand; `words` are
-//! what people compare and copy.
+//! what people compare and copy; `writing` is what pages show of records that are written by themselves.
 //!
 //! Does not know: HTML, protocols, mail.
 
@@ -15,3 +15,4 @@ pub mod machine;
 pub mod sandbox;
 pub mod wizard;
 pub mod words;
+pub mod writing;

@@ -13,6 +13,7 @@ use crate::store::disk::RealDisk;
 use crate::store::{self, Data};
 
 use super::certificates::Certificates;
+use super::dns::Board;
 use super::folder::Folder;
 use super::limits;
 use super::time;
@@ -35,6 +36,8 @@ pub(super) struct House {
     pub noted: Noted,
     /// Held by whoever changes records in the DNS.
     pub dns: Mutex<()>,
+    /// What was done to them last, for pages and programs.
+    pub board: Board,
 }
 
 impl House {
@@ -65,6 +68,7 @@ impl House {
             certificates,
             noted: Noted::default(),
             dns: Mutex::default(),
+            board: Board::default(),
         })
     }
 

@@ -8,3 +8,4 @@ pub mod devices;
 pub mod home;
 pub mod look;
 pub mod setup;
+mod writing;

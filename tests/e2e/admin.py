@@ -4,6 +4,7 @@ programs over /api held against the OpenAPI document, and what a stranger or an 
 Screenshots of every page lie in target/e2e/admin-shots afterwards.
 """
 
+import contextlib
 import http.client
 import json
 import os
@@ -17,7 +18,10 @@ import threading
 import time
 import urllib.parse
 
+from bind import Bind
+from dnspush import HEAD
 from house import ALICE, PASSWORD, ROOT, TARGET, BINARY, Checks, House, anyone, same
+from written import KEYS, OTHERS, Watched
 
 HOST = "mail.example.test"
 BEN = "ben@example.test"
@@ -119,12 +123,18 @@ def secrets_are_not_logged(house, secrets):
 
 
 def in_a_browser(checks, house, mode, secrets):
-    with checks(f"{mode}: an administrator invites somebody, who comes in; all pages are walked"):
+    bind = Bind(house.folder / "bind", {"example.test": HEAD + f"_dmarc IN TXT {OTHERS}\nmail IN A 192.0.2.25\n"}, keys=KEYS, port=53)
+    watched = Watched(bind, house, "example.test")
+    with contextlib.ExitStack() as stack, checks(
+            f"{mode}: an administrator invites somebody, who comes in; records are written; all pages are walked"):
+        stack.callback(bind.end)
+        stack.callback(watched.end)
         env = dict(os.environ, BROWSER_MODULES=str(TARGET / "browser"))
         browser = subprocess.Popen(
-            ["node", str(ROOT / "tests/e2e/admin.mjs"), mode, f"https://{HOST}/", ALICE, PASSWORD, str(SHOTS / mode)], env=env,
+            ["node", str(ROOT / "tests/e2e/admin.mjs"), mode, f"https://{HOST}/", ALICE, PASSWORD, str(SHOTS / mode),
+             "127.0.0.1", watched.provider], env=env,
             text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=os.setpgrp)
-        killer = threading.Timer(240, lambda: os.killpg(browser.pid, signal.SIGKILL))
+        killer = threading.Timer(420, lambda: os.killpg(browser.pid, signal.SIGKILL))
         killer.start()
         steps, walked = [], False
         try:
@@ -138,6 +148,8 @@ def in_a_browser(checks, house, mode, secrets):
                     client = house.imap(address, phrase)
                     client.select_folder("INBOX")
                     client.logout()
+                elif word in ("dns", "provider"):
+                    watched.told(rest)
                 elif word == "port":
                     with socket.create_connection(("127.0.0.1", int(rest)), timeout=30) as stream:
                         assert stream.recv(100).startswith(b"* OK"), rest
@@ -148,7 +160,7 @@ def in_a_browser(checks, house, mode, secrets):
                     walked = True
                 elif word == "failed":
                     raise AssertionError(f"after {steps[-1:]}: {rest}")
-                if word in ("person", "port", "token"):
+                if word in ("person", "port", "token", "dns", "provider"):
                     browser.stdin.write("done\n")
                     browser.stdin.flush()
         finally:
@@ -160,10 +172,11 @@ def in_a_browser(checks, house, mode, secrets):
                     os.killpg(browser.pid, signal.SIGKILL)
             browser.wait(20)
         assert walked, f"it ended after {steps[-1:]}"
+        watched.silent()
 
 
 PAGES = ["/admin", "/admin/people", f"/admin/people/{ALICE}", f"/admin/people/{BEN}", "/admin/aliases", "/admin/domains",
-         "/admin/domains/example.test", "/admin/ports", "/admin/certificates", "/admin/certificates/asked", "/admin/queue",
+         "/admin/domains/example.test", "/admin/domains/example.test/writing", "/admin/domains/example.test/writing/desec", "/admin/ports", "/admin/certificates", "/admin/certificates/asked", "/admin/queue",
          "/admin/programs", "/admin/nothing"]
 FORMS = [("/admin/people", {"local": "eve", "domain": "example.test"}),
          (f"/admin/people/{ALICE}", {"do": "phrase"}), (f"/admin/people/{ALICE}", {"do": "delete"}),
@@ -171,6 +184,8 @@ FORMS = [("/admin/people", {"local": "eve", "domain": "example.test"}),
          (f"/admin/people/{BEN}", {"do": "quota", "quota": "1"}),
          ("/admin/aliases", {"do": "add", "alias": "all@example.test", "targets": BEN}),
          ("/admin/domains", {"do": "add", "domain": "evil.test"}), ("/admin/domains/example.test", {"do": "check"}),
+         ("/admin/domains/example.test/writing", {"do": "push"}), ("/admin/domains/example.test/writing", {"do": "choose", "method": "none"}),
+         ("/admin/domains/example.test/writing/desec", {"secret1": "evil"}),
          ("/admin/ports", {"port": "imaps", "on": "no", "sure": "yes"}), ("/admin/certificates", {"do": "renew"}),
          ("/admin/programs", {"do": "add", "name": "x", "scope": "all", "days": "7"})]
 
@@ -251,6 +266,7 @@ def guessing(checks, house):
 
 # For each operation of the document, in the order in which they are done: what is in its path, and its body.
 ADDRESS = {"address": "dora@example.test"}
+NOT_SAID = "YSBzZWNyZXQgdGhhdCBubyBhbnN3ZXIgc2F5cw=="
 CALLS = [
     ("document", {}, None), ("problems", {}, None), ("people", {}, None),
     ("invite", {}, {"address": "dora@example.test", "name": "Dora", "quota": 1000000}),
@@ -262,7 +278,16 @@ CALLS = [
     ("add-alias", {}, {"alias": "post@example.test", "targets": ["dora@example.test", "aunt@elsewhere.test"]}),
     ("aliases", {}, None), ("queue", {}, None), ("delete-alias", {"address": "post@example.test"}, None),
     ("add-domain", {}, {"domain": "other.test"}), ("domains", {}, None), ("records", {"domain": "other.test"}, None),
-    ("check", {"domain": "other.test"}, None), ("delete-domain", {"domain": "other.test"}, None),
+    ("check", {"domain": "other.test"}, None),
+    ("dns-method", {}, None),
+    ("set-dns-method", {}, {"method": "rfc2136", "server": "127.0.0.1:1", "key-name": "k", "algorithm": "hmac-sha256", "zone": "",
+                            "ask": "", "secrets": [NOT_SAID]}),
+    ("plan", {"domain": "other.test"}, {"undo": False}), ("push", {"domain": "other.test"}, {"take-over": ["other.test/MX"]}),
+    ("undo", {"domain": "other.test"}, {}), ("writing", {"domain": "other.test"}, None),
+    ("set-dns-method", {}, {"method": "none"}),
+    ("add-device", ADDRESS, {"name": "Tablet"}), ("devices", ADDRESS, None),
+    ("remove-device", {**ADDRESS, "id": None}, None),
+    ("delete-domain", {"domain": "other.test"}, None),
     ("ports", {}, None), ("switch", {"name": "imap"}, {"on": True}), ("switch", {"name": "imap"}, {"on": False}),
     ("certificates", {}, None), ("renew", {}, {"name": None}), ("tokens", {}, None), ("delete-token", {"id": None}, None),
 ]
@@ -271,6 +296,7 @@ OTHERWISE = {"check": 503}
 
 
 def by_programs(checks, house, secrets):
+    secrets.append(NOT_SAID)
     sys.path.insert(0, str(TARGET / "openapi"))
     from jsonschema import Draft202012Validator
     alice = Visitor()
@@ -291,6 +317,17 @@ def by_programs(checks, house, secrets):
 
     operations = {operation["operationId"]: (method.upper(), path, operation)
                   for path, here in document["paths"].items() for method, operation in here.items()}
+    def ended(token, work):
+        """What came of what was begun; it has the same number."""
+        end = time.monotonic() + 90
+        while work["ended"] is None:
+            assert time.monotonic() < end, work
+            time.sleep(0.2)
+            now = ask("GET", "/api/domains/other.test/writing", token).json()["work"]
+            same(now["id"], work["id"], "the work")
+            work = now
+        return work
+
     with checks("the document is an OpenAPI 3.1 document, and nothing is in it that the test does not ask"):
         from openapi_spec_validator import OpenAPIV31SpecValidator
         OpenAPIV31SpecValidator(document).validate()
@@ -307,6 +344,8 @@ def by_programs(checks, house, secrets):
             method, path, operation = operations[name]
             if name == "delete-token":
                 values = {"id": [one["id"] for one in seen["tokens"] if one["name"] == "looking"][0]}
+            if name == "remove-device":
+                values = {**values, "id": [one["id"] for one in seen["devices"] if one["name"] == "Tablet"][0]}
             for value in re.findall(r"\{(\w+)\}", path):
                 path = path.replace("{%s}" % value, urllib.parse.quote(str(values[value]), safe=""))
             headers = {**everything, "Content-Type": "application/json"}
@@ -329,10 +368,19 @@ def by_programs(checks, house, secrets):
                 same(reply.body, "", name)
                 continue
             same(reply.headers["Content-Type"], "application/json", name)
+            assert NOT_SAID not in reply.body, f"{name} says the secret"
             seen[name] = reply.json()
+            if name in ("plan", "push", "undo"):
+                seen[name] = ended(everything, seen[name])
+            if name == "add-device":
+                secrets.append(seen[name]["password"])
+                house.imap(ADDRESS["address"], seen[name]["password"]).logout()
             fits(seen[name], content["application/json"]["schema"], f"the answer of {name}")
         for name in ("people", "problems", "aliases", "domains", "records", "ports", "certificates", "queue", "tokens"):
             assert seen[name], f"{name} was empty, so nothing of it was looked at"
+        said = [seen[name]["failed"] for name in ("plan", "push", "undo")]
+        for why, part in zip(said, ("cannot ask", "Nothing was changed", "is left to be undone")):
+            assert part in why, said
         same(ask("GET", "/api/people", looking).status, 401, "the token that was revoked")
         house.imap("dora@example.test", "nettle and sorrel").logout()
         house.imap("emil@example.test", "clover and thyme").logout()

@@ -256,7 +256,10 @@ def conflicts(checks, house, bind):
         assert "in their way" in said, said
         same(bind.all(DOMAIN), before, "touched")
         words = {f"{line['name']}/{line['type']}": line["words"] for line in answer["lines"] if line["words"]}
-        assert "aspmx" in words[f"{DOMAIN}/MX"] and f"--take-over {DOMAIN}/MX" in words[f"{DOMAIN}/MX"], words
+        assert "aspmx" in words[f"{DOMAIN}/MX"], words
+        same([line["take-over"] for line in answer["lines"] if line["words"]], list(words), "by which word it is taken over")
+        text = house.run("dns", "push", DOMAIN, "--address", ADDRESS).stdout
+        assert f"--take-over {DOMAIN}/MX (what was there is kept for --undo)" in text, text
         answer, _ = push(house, "--yes", "--take-over", f"{DOMAIN}/MX", ok=False)
         same((bind.dig(DOMAIN, "MX"), len(actions(answer)["conflict"])), (["10 mail.example.test."], 3))
         push(house, "--yes", "--take-over", "all")

@@ -64,8 +64,9 @@ SEEN = "25.7.7.7"
 class Names:
     """Name servers as a house finds them: mail servers of others, a mirror, a block list, the names of addresses."""
 
-    def __init__(self):
-        self.bind = None
+    def __init__(self, keys=None, more=""):
+        """`keys` may change every zone. `more` stands in that of the house."""
+        self.bind, self.keys, self.more = None, keys, more
         self.zones = {}
         self.listed, self.seen, self.ptr = "", SEEN, "mail.smith.test."
         # The same over IPv6: an address of the box's own, what it is called, and the mail servers of others.
@@ -81,7 +82,7 @@ class Names:
             "list.test": ZONE.format("list.test") + (f"{turned} A {self.listed}\n" if self.listed else ""),
             "25.in-addr.arpa": ZONE.format("25.in-addr.arpa")
             + (f"{turned.rsplit('.', 1)[0]} PTR {self.ptr}\n" if self.ptr else ""),
-            "smith.test": ZONE.format("smith.test") + f"mail A {SEEN}\n",
+            "smith.test": ZONE.format("smith.test") + f"mail A {SEEN}\n" + self.more,
         }
         if self.six:
             zones["smith.test"] += f"mail AAAA {self.six}\n"
@@ -91,7 +92,7 @@ class Names:
             zones["mx.test"] += f"{name} AAAA {address}\n"
         for name, text in self.zones.items():
             zones[f"{name}.test"] = ZONE.format(f"{name}.test") + text
-        self.bind = Bind(FOLDER / "bind", zones, port=53)
+        self.bind = Bind(FOLDER / "bind", zones, self.keys, port=53)
 
     def end(self):
         if self.bind:

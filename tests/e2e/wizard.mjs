@@ -2,110 +2,18 @@
 // `step NAME` when a step is done, `letter ADDRESS` when a letter has to be sent, `phrase ADDRESS PHRASE` for somebody's
 // first pass phrase; a line on standard input says "go on".
 //
-// usage: node wizard.mjs MODE URL CODE SHOTS      MODE: desktop, phone, keyboard, plain (without JavaScript), world (firstboot.py)
-import { createRequire } from "node:module";
-import { readFileSync, mkdirSync } from "node:fs";
-import { createInterface } from "node:readline";
+// usage: node wizard.mjs MODE URL CODE SHOTS [PROVIDER]      MODE: desktop, phone, keyboard, plain (without JavaScript), world (firstboot.py)
+import { begin, check, say, told } from "./browser.mjs";
+import { writes } from "./writing.mjs";
 
-const require = createRequire(process.env.BROWSER_MODULES + "/");
-const { chromium } = require("playwright-core");
-const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-
-const [mode, url, code, shots] = process.argv.slice(2);
+const [mode, url, code, shots, provider] = process.argv.slice(2);
 const authority = mode === "world" ? "acme.authority.test" : "localhost";
 const PHRASE = "river oak lantern moon";
-const WAIT = 90_000;
-const script = mode !== "plain";
-mkdirSync(shots, { recursive: true });
 
-const input = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-const say = (...words) => console.log(words.join(" "));
-const told = async () => (await input.next()).value;
-const check = (holds, words) => { if (!holds) throw new Error(words); };
+const hand = await begin({ mode, url, shots, context: { locale: "de-DE", timezoneId: "Europe/Berlin" } });
+const { page, seen, reach, fill, tick, button, link, heading } = hand;
 
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
-const context = await browser.newContext({
-  viewport: mode === "phone" ? { width: 390, height: 844 } : { width: 1200, height: 860 },
-  deviceScaleFactor: mode === "phone" ? 2 : 1,
-  isMobile: mode === "phone",
-  hasTouch: mode === "phone",
-  colorScheme: mode === "phone" ? "dark" : "light",
-  javaScriptEnabled: script,
-  ignoreHTTPSErrors: true,
-  locale: "de-DE",
-  timezoneId: "Europe/Berlin",
-});
-const page = await context.newPage();
-page.setDefaultTimeout(WAIT);
-const elsewhere = [];
-page.on("request", (request) => { if (new URL(request.url()).host !== new URL(url).host) elsewhere.push(request.url()); });
-const broken = [];
-page.on("pageerror", (error) => broken.push(String(error)));
-page.on("console", (message) => { if (message.type() === "error" && !/422/.test(message.text())) broken.push(message.text()); });
-
-let number = 0;
-const seen = async (name) => {
-  number += 1;
-  await page.screenshot({ path: `${shots}/${String(number).padStart(2, "0")}-${name}.png`, fullPage: true });
-  const width = script ? await page.evaluate(() => document.documentElement.scrollWidth - innerWidth) : 0;
-  check(width <= 0, `${name}: the page is ${width} pixels too wide`);
-  if (script) {
-    const found = await page.evaluate(async (source) => {
-      (0, eval)(source);
-      const result = await window.axe.run(document, { resultTypes: ["violations"] });
-      return result.violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.html.slice(0, 120)).join(" | ")}`);
-    }, axe);
-    check(found.length === 0, `${name}: axe: ${found.join("; ")}`);
-  }
-  say("step", name);
-};
-
-// ---- by mouse and finger, or by keyboard alone
-
-// Tab until the element is focused: whoever has no mouse has no other way.
-const reach = async (target) => {
-  const handle = await target.elementHandle();
-  for (let tries = 0; tries < 120; tries += 1) {
-    if (await handle.evaluate((one) => one === document.activeElement)) return;
-    await page.keyboard.press("Tab");
-  }
-  throw new Error(`the keyboard does not reach ${target}`);
-};
-const fill = async (label, text) => {
-  const field = page.getByLabel(label, { exact: true });
-  if (mode !== "keyboard") return field.fill(text);
-  await reach(field);
-  await page.keyboard.press("Control+A");
-  await page.keyboard.type(text);
-};
-const tick = async (label) => {
-  const box = page.getByLabel(label, { exact: true });
-  if (mode !== "keyboard") return box.check();
-  await reach(box);
-  if (!(await box.isChecked())) await page.keyboard.press("Space");
-};
-const press = async (role, name) => {
-  const target = page.locator("#main").getByRole(role, { name, exact: true });
-  const before = page.url();
-  if (mode === "keyboard") {
-    await reach(target);
-    await Promise.all([page.waitForEvent("framenavigated"), page.keyboard.press("Enter")]);
-  } else {
-    await Promise.all([page.waitForEvent("framenavigated"), target.click()]);
-  }
-  await page.waitForLoadState("domcontentloaded");
-  return before;
-};
-const button = (name) => press("button", name);
-const link = (name) => press("link", name);
-const heading = async (words) => {
-  await page.getByRole("heading", { level: 1, name: words }).waitFor();
-};
-
-try {
+await hand.walk(async () => {
   await page.goto(url);
   await heading("Welcome home.");
   check((await page.getByLabel("Where do you live?").inputValue()) === "Europe/Berlin", "the time zone is guessed");
@@ -194,6 +102,12 @@ try {
     await page.getByText(/^(\d+) of \1 records are right$/).waitFor();
     await seen("records-right");
   }
+  if (provider) {
+    await link("Write the records");
+    await writes(hand, { server: "127.0.0.1", key: "home-key", secret: "YSBzZWNyZXQgb2YgdGhpcnR5LXR3byBieXRlcyB5ZXM=", provider });
+    await heading("Records for smith.test");
+    await seen("records-written");
+  }
   await link("Go on");
   await heading("Certificate");
   await seen("certificate");
@@ -242,16 +156,4 @@ try {
   await button("Finish");
   await heading("Done.");
   await seen("closed");
-
-  check(elsewhere.length === 0, `asked for something elsewhere: ${elsewhere}`);
-  check(broken.length === 0, `errors in the page: ${broken}`);
-  say("walked");
-} catch (error) {
-  await page.screenshot({ path: `${shots}/failed.png`, fullPage: true }).catch(() => {});
-  say("failed", String(error.stack || error).replace(/\n/g, " ⏎ "));
-  process.exitCode = 1;
-} finally {
-  await browser.close();
-  // Standard input would keep the process.
-  process.stdin.destroy();
-}
+});

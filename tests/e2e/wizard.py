@@ -21,6 +21,7 @@ import urllib.parse
 from acme import Box, World
 from house import BINARY, ROOT, TARGET, Checks, anyone, same
 from town import Names, Net, inside, leave, run
+from written import FOREIGN, KEYS, Watched
 
 SHOTS = TARGET / "e2e" / "wizard-shots"
 PHRASE = "river oak lantern moon"
@@ -80,7 +81,8 @@ class Fresh(Box):
 def walk(checks, mode):
     house = Fresh(f"wizard-{mode}")
     (house.folder / "world").mkdir()
-    world, names = World(house.folder / "world"), Names()
+    world, names = World(house.folder / "world"), Names(KEYS, FOREIGN)
+    watched = Watched(names.bind, house, "smith.test")
     shots = SHOTS / mode
     try:
         _, directory = world.pebble("ca", house.port(80), house.port(443))
@@ -93,9 +95,10 @@ def walk(checks, mode):
             env = dict(os.environ, BROWSER_MODULES=str(TARGET / "browser"))
             base = f"http://127.0.0.1:{house.port(8080)}/"
             browser = subprocess.Popen(
-                ["node", str(ROOT / "tests/e2e/wizard.mjs"), mode, base, house.code, str(shots)], env=env, text=True,
+                ["node", str(ROOT / "tests/e2e/wizard.mjs"), mode, base, house.code, str(shots), watched.provider], env=env,
+                text=True,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=os.setpgrp)
-            killer = threading.Timer(300, lambda: os.killpg(browser.pid, signal.SIGKILL))
+            killer = threading.Timer(480, lambda: os.killpg(browser.pid, signal.SIGKILL))
             killer.start()
             steps, walked = [], False
             try:
@@ -110,6 +113,10 @@ def walk(checks, mode):
                                            line__control="web.mx.test", line__mirror="mirror.test",
                                            line__mirror_servers="127.0.0.1", line__lists="list.test",
                                            line__router="127.0.0.1")
+                    elif word in ("dns", "provider"):
+                        watched.told(rest)
+                        browser.stdin.write("seen\n")
+                        browser.stdin.flush()
                     elif word == "letter":
                         write(house, rest)
                         browser.stdin.write("sent\n")
@@ -146,6 +153,9 @@ def walk(checks, mode):
             same([(one["address"], one["name"], one["administrator"]) for one in people],
                  [("anna@smith.test", "Anna Smith", True), ("ben@smith.test", "Ben Smith", False)], "people")
             assert len((house.data / "recovery").read_text()) == 64
+            same(re.search(r"^time_zone = .*$", (house.data / "settings.toml").read_text(), re.M)[0],
+                 'time_zone = "Europe/Berlin"', "where they live")
+            watched.silent()
             house.stop()
             same(house.check(), "", "check")
             house.serve()
@@ -153,6 +163,7 @@ def walk(checks, mode):
             house.stop()
     finally:
         house.end(keep=checks.failed > 0)
+        watched.end()
         world.end()
         names.end()
 

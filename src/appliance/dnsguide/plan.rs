@@ -285,7 +285,7 @@ fn as_entry(found: &Found) -> Entry {
 
 fn in_the_way(want: &Piece, foreign: &[&Found]) -> String {
     let there = foreign.iter().map(|found| shown(&found.data)).collect::<Vec<_>>().join(", ");
-    let (name, kind) = (&want.entry.name, want.entry.data.kind());
+    let name = &want.entry.name;
     let what = match &want.entry.data {
         data if data.kind() != Kind::Cname && foreign.iter().any(|found| found.data.kind() == Kind::Cname) => {
             format!("{name} is an alias of {there}, and beside an alias nothing else can stand")
@@ -300,10 +300,7 @@ fn in_the_way(want: &Piece, foreign: &[&Found]) -> String {
         }
         _ => format!("there is another record of this kind: {there}"),
     };
-    format!(
-        "{what}. homepost did not write that, and leaves it alone. To put ours in its place: --take-over {name}/{kind} (what \
-         was there is kept for --undo)"
-    )
+    format!("{what}. homepost did not write that, and leaves it alone")
 }
 
 impl Plan {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::appliance::writing::{NewMethod, Wish};
+
 use super::{Origin, Relay, Step};
 
 /// A pass phrase on its way to its hash. It has no `Debug` (W5).
@@ -55,6 +57,10 @@ pub enum Answer {
         accepted: bool,
         contact: String,
     },
+    /// How records are written from now on.
+    Method(NewMethod),
+    /// Look what would be written into the DNS of the domain, write it, or put it back.
+    Write(Wish),
     /// Go on without this step for now; it stays what it is.
     Later(Step),
     /// Without a phrase one is made, and shown once.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::appliance::writing::Writing;
 use crate::base::Time;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +95,8 @@ pub struct Facts {
     /// `None` before there is a house.
     pub authority: Option<Authority>,
     pub relay: Option<Relay>,
+    /// Records that are written by themselves; `None` before there is a domain.
+    pub writing: Option<Writing>,
     /// What the line test would ask, and whom.
     pub plan: Vec<(String, String)>,
     /// What it is at just now.
@@ -111,6 +114,7 @@ impl Facts {
             seen: Vec::new(),
             authority: None,
             relay: None,
+            writing: None,
             plan: Vec::new(),
             measuring: None,
         }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::appliance::writing::{NewMethod, Wish};
 use crate::base::Time;
 
 use super::{Line, Relay, Secret};
@@ -46,6 +47,16 @@ pub enum Job {
     Relay {
         relay: Relay,
         password: Secret,
+    },
+    /// Records are written in this way from now on; what would change is looked at.
+    Method {
+        domain: String,
+        new: NewMethod,
+    },
+    /// Begun here, goes on by itself; how far it is the facts say.
+    Write {
+        domain: String,
+        wish: Wish,
     },
     Line {
         before: Option<Before>,

@@ -47,6 +47,8 @@ pub struct Wizard {
     pub(super) pause: Pause,
     pub(super) running: BTreeSet<Step>,
     looked: Option<Mono>,
+    /// Of the writing of records after which they were looked at.
+    written: Option<u64>,
     /// Not kept: whoever loses it between making and confirming asks for a new one.
     sheet: Option<Sheet>,
 }
@@ -66,7 +68,15 @@ impl Wizard {
     /// From what was kept, whenever that was.
     pub fn resume(saved: Saved, now: Mono) -> Wizard {
         let pause = Pause::after_start(saved.wrong, now);
-        Wizard { saved, sessions: Sessions::default(), pause, running: BTreeSet::new(), looked: None, sheet: None }
+        Wizard {
+            saved,
+            sessions: Sessions::default(),
+            pause,
+            running: BTreeSet::new(),
+            looked: None,
+            written: None,
+            sheet: None,
+        }
     }
 
     pub fn saved(&self) -> &Saved {
@@ -221,6 +231,14 @@ impl Wizard {
                 self.admin()?;
                 return relayed(relay, password);
             }
+            Answer::Method(new) => {
+                let domain = self.own_domain()?.to_owned();
+                return Ok(Next::Ask(Job::Method { domain, new: new.clone() }));
+            }
+            Answer::Write(wish) => {
+                let domain = self.own_domain()?.to_owned();
+                return Ok(Next::Ask(Job::Write { domain, wish: wish.clone() }));
+            }
             Answer::HouseOnly => {
                 self.admin()?;
                 return Ok(Next::Ask(Job::House));
@@ -249,9 +267,9 @@ impl Wizard {
         Ok(Next::Keep)
     }
 
-    fn own_domain(&self) -> Result<(), Refusal> {
-        match self.saved.domain {
-            Some(Domain::Own { .. }) => Ok(()),
+    fn own_domain(&self) -> Result<&str, Refusal> {
+        match &self.saved.domain {
+            Some(Domain::Own { name, .. }) => Ok(name),
             _ => Err(Refusal::words("First decide about your domain.")),
         }
     }
@@ -322,7 +340,7 @@ impl Wizard {
     fn again(&mut self, step: Step) -> Result<(), Refusal> {
         match step {
             Step::Line => {}
-            Step::Dns | Step::Certificate => self.own_domain()?,
+            Step::Dns | Step::Certificate => drop(self.own_domain()?),
             _ => return Err(Refusal::words("There is nothing to do again in this step.")),
         }
         self.saved.asked.insert(step);
@@ -427,7 +445,7 @@ impl Wizard {
                 self.saved.later.remove(&Step::Family);
                 told.phrase = Some((address, phrase));
             }
-            (Job::Relay { .. }, Outcome::Relayed) => {}
+            (Job::Relay { .. }, Outcome::Relayed) | (Job::Method { .. } | Job::Write { .. }, Outcome::Asked) => {}
             (_, Outcome::Field { field, words }) => return Err(Refusal { field: Some(field), words }),
             (Job::Line { .. }, Outcome::Line(line)) => {
                 self.ended(Step::Line);
@@ -544,6 +562,14 @@ impl Wizard {
     pub fn observe(&mut self, facts: &Facts) -> bool {
         if self.saved.letter.is_none() && self.saved.domain.is_some() && facts.letters > 0 {
             self.saved.letter = Some(facts.now.seconds());
+            return true;
+        }
+        // What was written just now is looked at as everybody sees it.
+        let work = facts.writing.as_ref().and_then(|writing| writing.work.as_ref());
+        let written = work.filter(|work| work.wish.write && !work.is_running()).map(|work| work.id);
+        if written.is_some() && written != self.written && self.own_domain().is_ok() && !self.saved.finished {
+            self.written = written;
+            self.saved.asked.insert(Step::Dns);
             return true;
         }
         false

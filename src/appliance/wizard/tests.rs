@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
+use crate::appliance::writing::{Wish, Work, Writing};
 use crate::base::{ManualClock, SeededRandom, Time};
 
 /// 2026-11-26T12:00:00Z
@@ -546,6 +547,17 @@ fn records_are_looked_at_again_until_they_are_right() {
     assert_eq!(table.state(Step::Dns), "done 1 of 1 right");
     table.clock.advance_ms(300_000);
     assert_eq!(table.desk.due(), [], "right is right");
+    // What homepost wrote itself is looked at once more, when it is done and not before.
+    let work = |ended: Option<&str>| {
+        let wish = Wish { write: true, ..Wish::default() };
+        let ended = ended.map(str::to_owned);
+        let work = Work { id: 7, wish, begun: String::new(), ended, difference: None, failed: None };
+        table.facts(|facts| facts.writing = Some(Writing { work: Some(work), ..Writing::default() }));
+        let due = table.desk.due();
+        due.iter().for_each(|job| table.desk.run(job));
+        due.len()
+    };
+    assert_eq!((work(None), work(Some("")), work(Some(""))), (0, 1, 0), "once");
     // Another name begins anew.
     table.desk.say(Some(admin.text()), &domain("miller.example")).unwrap();
     assert_eq!(table.state(Step::Dns), "waits for the domain's name servers");

@@ -262,7 +262,7 @@ fn explain(name: &str, error: &Error) -> Why {
     let token = || Why {
         words: format!(
             "{name} does not accept the token, or it may not change this domain: it is mistyped, revoked or for something \
-             else. Make one that may edit the domain's DNS, and give it with homepost dns use"
+             else. Make one that may edit the domain's DNS, and give that in its place"
         ),
         bars: true,
     };

@@ -212,13 +212,13 @@ fn judge(place: &str, id: u16, answer: &[u8], signed: Option<Signed>, now: u64) 
         4 => format!("the name server {place} takes no changes this way (NOTIMP)"),
         5 => format!(
             "the name server {place} does not let this key change the zone (REFUSED): allow it there (in BIND allow-update \
-             or update-policy)"
+             or update-policy), or see in its log which record it does not take"
         ),
         9 => format!(
             "the server {place} does not keep this zone (NOTAUTH): give the address of the zone's primary name server, and \
-             look at dns.zone"
+             see whether the zone is the right one"
         ),
-        10 => format!("a name lies outside of the zone that {place} keeps (NOTZONE): look at dns.zone"),
+        10 => format!("a name lies outside of the zone that {place} keeps (NOTZONE), so the zone is not the right one"),
         code => format!("the name server {place} answers with the error {code}"),
     };
     Err(Fault::sure(format!("{words}. Nothing was changed")))
@@ -229,11 +229,11 @@ fn signature(place: &str, error: u16, time: Option<u64>, now: u64) -> String {
     match error {
         16 => format!(
             "the name server {place} does not take our signature (BADSIG): the secret is not the one it has. Nothing was \
-             changed. Give the secret again (homepost dns use)"
+             changed. Give the secret again"
         ),
         17 => format!(
             "the name server {place} does not know the key (BADKEY): its name or its algorithm is another there. Nothing was \
-             changed. Look at dns.key_name and dns.algorithm"
+             changed. Compare the key's name and its algorithm with what stands there"
         ),
         18 => {
             let apart = time.map(|time| format!(" by {} s", time.abs_diff(now))).unwrap_or_default();
@@ -303,8 +303,7 @@ mod tests {
             assert!(fault.words.contains(part) && fault.words.contains("Nothing was changed"), "{fault:?}");
             assert!(fault.certain);
         }
-        for (error, time, part) in
-            [(16, None, "secret"), (17, None, "dns.key_name"), (18, Some(4600), "clock by 3600 s")]
+        for (error, time, part) in [(16, None, "secret"), (17, None, "algorithm"), (18, Some(4600), "clock by 3600 s")]
         {
             let fault = said(9, Signed::Refused { error, time }).unwrap_err();
             let words = fault

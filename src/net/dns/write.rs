@@ -106,12 +106,12 @@ impl Writer {
             return Err(format!("{method} needs {}", needed.join(", then ")));
         }
         let way = if method == RFC2136 {
-            let address = address(server).ok_or("the name server's address is missing (dns.server, as 192.0.2.53)")?;
+            let address = address(server).ok_or("the name server's address is missing, as 192.0.2.53")?;
             let secret = secrets.first().and_then(|secret| STANDARD.decode(secret.trim()).ok());
             let secret = secret.ok_or("the secret of the TSIG key is not base64, as name servers write it")?;
             let algorithm = Algorithm::from_name(algorithm).ok_or("the algorithm of the TSIG key is not known")?;
             let updater = Updater::new(address, key_name, algorithm, &secret);
-            Way::Update(Box::new(updater.ok_or("the name of the TSIG key is missing (dns.key_name)")?))
+            Way::Update(Box::new(updater.ok_or("the name of the TSIG key is missing")?))
         } else {
             Way::Provider(Arc::new(Provider::new(method, server, secrets)?))
         };

@@ -2,6 +2,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use clap::{Subcommand, ValueEnum};
 
+use crate::appliance::writing::Wish;
+
 use super::super::dns::How;
 use super::super::verbs::{DnsForm, Request};
 use super::secret;
@@ -38,7 +40,8 @@ enum What {
         #[arg(long = "server", value_name = "IP[:PORT]", value_parser = server)]
         servers: Vec<SocketAddr>,
     },
-    /// Say how records are written: rfc2136, or the name of a DNS provider; without a method, show what is set
+    /// Say how records are written: rfc2136, or the name of a DNS provider; without a method, show what is set. The pages can
+    /// do it too: "Write the records" at the domain
     Use {
         /// none, rfc2136, cloudflare, desec, digitalocean, gandi, hetzner, ovh, porkbun, route53, …
         method: Option<String>,
@@ -62,7 +65,7 @@ enum What {
         secret_stdin: bool,
     },
     /// Show what would be written into the DNS of a domain, and with --yes write it. Only what homepost has written itself
-    /// is changed or removed
+    /// is changed or removed. The pages can do it too
     Push {
         domain: String,
         /// As for records
@@ -106,7 +109,7 @@ impl Args {
                 Request::DnsUse { how: Some(How { method, server, key_name, algorithm, zone, ask, secret }) }
             }
             What::Push { domain, addresses, take_over, undo, yes, dry_run: _ } => {
-                Request::DnsPush { domain, addresses, take_over, write: yes, undo }
+                Request::DnsPush { domain, addresses, wish: Wish { write: yes, undo, take_over } }
             }
         })
     }

@@ -4,6 +4,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
+use crate::appliance::writing::{Method, NewMethod};
 use crate::net::dns::{Credentials, RFC2136, Writer, secrets_of};
 use crate::settings::{Dns, edit};
 
@@ -42,6 +43,23 @@ pub(in super::super) struct How {
     pub secret: Option<Secret>,
 }
 
+impl How {
+    /// As it was filled in on a page, or sent by a program. Errors: a secret that is none.
+    pub fn of(new: &NewMethod) -> Result<How, Error> {
+        let NewMethod { method, server, key_name, algorithm, zone, ask, secrets } = new.clone();
+        // Those of one method are kept as words of one line.
+        if secrets
+            .iter()
+            .any(|secret| secret.0.is_empty() || secret.0.contains(|c: char| c.is_whitespace() || c.is_control()))
+        {
+            return Err(Error::Words("a secret is one word, without blanks".to_owned()));
+        }
+        let words: Vec<String> = secrets.into_iter().map(|secret| secret.0).collect();
+        let secret = (!words.is_empty()).then(|| Secret(words.join(" ")));
+        Ok(How { method, server, key_name, algorithm, zone, ask, secret })
+    }
+}
+
 /// What is kept, as far as it may be seen.
 pub(in super::super) struct Kept {
     pub dns: Dns,
@@ -50,6 +68,12 @@ pub(in super::super) struct Kept {
 }
 
 impl Kept {
+    /// For those who look at it.
+    pub fn method(&self) -> Method {
+        let Dns { method, server, key_name, algorithm, zone, ask } = self.dns.clone();
+        Method { method, server, key_name, algorithm, zone, ask, secret: self.secret, ready: self.is_ready() }
+    }
+
     pub fn of(house: &House) -> Kept {
         let dns = house.settings.load().dns.clone();
         let secret = Keys::read(&house.folder).is_some_and(|keys| keys.method == dns.method);
@@ -89,6 +113,7 @@ pub(in super::super) fn use_method(house: &House, how: &How) -> Result<Kept, Err
         let settings = set_all(house, &to_set)?;
         remove(&path).map_err(fault)?;
         house.settings.store(settings.into());
+        house.board.forget();
         return Ok(Kept::of(house));
     }
     let needed = secrets_of(method).ok_or_else(|| {
@@ -97,9 +122,10 @@ pub(in super::super) fn use_method(house: &House, how: &How) -> Result<Kept, Err
     })?;
     let secrets: Vec<String> = match &how.secret {
         Some(secret) => secret.0.split_whitespace().map(str::to_owned).collect(),
-        None => Keys::read(&house.folder).filter(|keys| keys.method == method).map(|keys| keys.secrets).ok_or_else(
-            || Error::Words(format!("{method} needs {}: give it with --secret-stdin", needed.join(", then "))),
-        )?,
+        None => Keys::read(&house.folder)
+            .filter(|keys| keys.method == method)
+            .map(|keys| keys.secrets)
+            .ok_or_else(|| Error::Words(format!("{method} needs {}", needed.join(", then "))))?,
     };
     if secrets.len() != needed.len() {
         return Err(Error::Words(format!(
@@ -116,6 +142,7 @@ pub(in super::super) fn use_method(house: &House, how: &How) -> Result<Kept, Err
     let settings = set_all(house, &to_set)?;
     house.settings.store(settings.into());
     house.certificates.poke();
+    house.board.forget();
     Ok(Kept::of(house))
 }
 
@@ -142,15 +169,11 @@ fn credentials(dns: &Dns, secrets: Vec<String>) -> Credentials {
 pub(super) fn writer(house: &House) -> Result<Writer, String> {
     let dns = house.settings.load().dns.clone();
     if dns.method == "none" {
-        return Err(
-            "nobody has said yet how records are written: homepost dns use METHOD does (rfc2136, or the name of your \
-                    DNS provider)"
-                .to_owned(),
-        );
+        return Err("nobody has said yet how records are written".to_owned());
     }
     let keys = Keys::read(&house.folder).filter(|keys| keys.method == dns.method).ok_or_else(|| {
         let what = if dns.method == RFC2136 { "the secret of the TSIG key" } else { "the token" };
-        format!("{what} for {} is not there: homepost dns use {} --secret-stdin takes it", dns.method, dns.method)
+        format!("{what} for {} is not there; give it again", dns.method)
     })?;
     Writer::new(&credentials(&dns, keys.secrets), &asker(house), house.clock.clone(), house.random.clone())
 }
@@ -183,10 +206,10 @@ mod tests {
         let folder = Folder::new(dir.path());
         let house = house(&folder);
         let said = |how: &How| use_method(&house, how).map(|_| ()).unwrap_err().to_string();
-        assert!(said(&how("desec", None)).contains("--secret-stdin"));
+        assert!(said(&how("desec", None)).contains("needs the API token"));
         assert!(said(&how("ovh", Some("one two"))).contains("were 2 words"));
         assert!(said(&how("nobody", Some("x"))).contains("no way to write records"));
-        assert!(said(&how("rfc2136", Some("c2VjcmV0"))).contains("dns.server"));
+        assert!(said(&how("rfc2136", Some("c2VjcmV0"))).contains("name server's address"));
         assert!(!folder.path().join(FILE).exists() && !Kept::of(&house).is_ready());
         assert!(use_method(&house, &how("desec", Some("abc"))).unwrap().is_ready());
         let server =

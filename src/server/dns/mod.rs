@@ -8,16 +8,20 @@
 //! | [`plan`] | the difference: what a push would add, change, leave alone, and what is in its way. Writes nothing |
 //! | [`push`] | the same, and then writes it, and looks whether it is there. [`Outcome::went`] says of each line how it went |
 //! | [`plan_undo`], [`undo`] | the same for putting back what was there before the last push |
+//! | [`shown`] | any of these four, in the shapes that pages, programs and `--json` share |
+//! | [`begin`], [`writing`] | the same in the background, for who cannot wait, and how far it is |
 //!
 //! All of them block, for as long as name servers and a provider take (seconds, with some providers minutes): call them on
 //! a thread of its own, never in a task. Errors are sentences for the owner. Pushes wait for each other. A conflict is no
-//! error: its line says what is in the way and by which word it can be taken over.
+//! error: its line says what is in the way and by which word ([`dnsguide::Line::handle`]) it can be taken over.
 //!
 //! The records of an authority (DNS-01) are written by [`Challenges`].
 
+mod board;
 mod challenge;
 mod key;
 mod push;
+mod shown;
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -29,15 +33,17 @@ use crate::net::dns::{Asker, Writer, Zone, address};
 use super::house::House;
 use super::verbs::{Error, dns_facts};
 
+pub(super) use board::{Board, PATIENCE, begin, writing};
 pub(super) use challenge::Challenges;
 pub(super) use key::{How, Kept, use_method};
-pub(super) use push::{Outcome, push, undo};
+use push::{Outcome, push, undo};
+pub(super) use shown::shown;
 
 /// Where this machine says which resolvers it uses (resolv.conf(5)).
 const RESOLVERS: &str = "/etc/resolv.conf";
 
 /// What would change.
-pub(super) struct Difference {
+struct Difference {
     pub facts: Facts,
     pub records: Vec<Record>,
     pub zone: Zone,
@@ -48,17 +54,12 @@ pub(super) struct Difference {
 }
 
 /// The difference of a push. `addresses` as for the records.
-pub(super) fn plan(house: &House, domain: &str, addresses: &[IpAddr], take: &TakeOver) -> Result<Difference, Error> {
+fn plan(house: &House, domain: &str, addresses: &[IpAddr], take: &TakeOver) -> Result<Difference, Error> {
     look(house, domain, addresses, take, false)
 }
 
 /// The difference of an undo. Errors: also that there is nothing to undo.
-pub(super) fn plan_undo(
-    house: &House,
-    domain: &str,
-    addresses: &[IpAddr],
-    take: &TakeOver,
-) -> Result<Difference, Error> {
+fn plan_undo(house: &House, domain: &str, addresses: &[IpAddr], take: &TakeOver) -> Result<Difference, Error> {
     look(house, domain, addresses, take, true)
 }
 
@@ -120,7 +121,8 @@ pub(super) fn wait<T>(work: impl Future<Output = T>) -> Result<T, Error> {
 pub(super) fn asked_servers(house: &House) -> Result<Vec<SocketAddr>, String> {
     let words = house.settings.load().dns.ask.clone();
     let each = words.split(',').filter(|word| !word.is_empty());
-    each.map(|word| address(word).ok_or_else(|| format!("{word} in dns.ask is no address"))).collect()
+    each.map(|word| address(word).ok_or_else(|| format!("{word} is no address of a name server, as 192.0.2.53")))
+        .collect()
 }
 
 /// The zone that a name is written in, with the servers that know best what is there now: the one that is written to,
@@ -134,9 +136,7 @@ async fn zone(house: &House, asker: &Asker, writer: &Writer, name: &str) -> Resu
     let given = &house.settings.load().dns.zone;
     if !given.is_empty() {
         if !is_in(name, given) {
-            return Err(format!(
-                "{name} does not lie in the zone {given}, which dns.zone says is the one that is written"
-            ));
+            return Err(format!("{name} does not lie in the zone {given}, and only that is to be written"));
         }
         zone.name.clone_from(given);
     }

@@ -10,6 +10,7 @@ use crate::account as mailboxes;
 use crate::appliance::attached::own_addresses as own;
 use crate::appliance::wizard::{Clock as ClockState, Facts, HOME, Host, Internet, Job, Outcome, Saved, Secret, Seen};
 use crate::appliance::words;
+use crate::appliance::writing::Wish;
 use crate::base::{Clock, OsRandom, Random, SystemClock, Time};
 use crate::directory::Directory;
 use crate::directory::dkim::NewKeys;
@@ -18,6 +19,7 @@ use crate::directory::manage::domain;
 use crate::net::tls;
 use crate::settings::{Settings, edit};
 
+use super::super::dns::{self, How};
 use super::super::folder::Folder;
 use super::super::house::House;
 use super::super::serve::{Held, Told};
@@ -192,6 +194,12 @@ impl Clerk {
                 Err(why) => Outcome::Refused(why),
             },
             Job::Certificate { .. } => super::authority::again(&house, self.clock.now()),
+            Job::Method { domain, new } => match How::of(new).and_then(|how| dns::use_method(&house, &how)) {
+                Ok(kept) if kept.is_ready() => begun(&house, domain, &Wish::default()),
+                Ok(_) => Outcome::Asked,
+                Err(error) => Outcome::Refused(error.to_string()),
+            },
+            Job::Write { domain, wish } => begun(&house, domain, wish),
             Job::House => {
                 self.open();
                 Outcome::Named { address: admin.address }
@@ -223,6 +231,8 @@ impl Clerk {
         let Some(admin) = self.admin(&house)? else { return Ok(()) };
         facts.letters = mailboxes::quota::usage(&house.data.read()?, admin.id).unwrap_or_default().emails;
         let settings = house.settings.load();
+        let domain = admin.address.rsplit_once('@').map_or("", |(_, domain)| domain);
+        facts.writing = if domain == HOME { None } else { Some(dns::writing(&house, domain)?) };
         facts.relay = super::relay::known(&house);
         facts.plan = super::line::plan(&settings.line);
         facts.measuring = self.measuring.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -279,6 +289,13 @@ impl Host for Clerk {
         let house = self.house()?;
         let admin = self.admin(&house).ok().flatten()?;
         Some((house.settings.load().hostname.clone(), admin.address))
+    }
+}
+
+fn begun(house: &Arc<House>, domain: &str, wish: &Wish) -> Outcome {
+    match dns::begin(house, domain, wish.clone(), dns::PATIENCE) {
+        Ok(_) => Outcome::Asked,
+        Err(error) => Outcome::Refused(error.to_string()),
     }
 }
 

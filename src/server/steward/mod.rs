@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::appliance::writing::{Method, NewMethod, Wish, Work, Writing};
 use crate::base::{AccountId, Family};
 use crate::directory::manage::{device, invitation, token};
 use crate::directory::{self, login};
@@ -17,6 +18,7 @@ use crate::web::admin::{
     Record, Secret, Standing, Token,
 };
 
+use super::dns::{self, How};
 use super::house::House;
 use super::limits;
 use super::serve::Told;
@@ -224,6 +226,25 @@ impl Household for Steward {
                 other => other,
             },
         )
+    }
+
+    fn method(&self) -> Result<Method, Error> {
+        Ok(dns::Kept::of(&self.house).method())
+    }
+
+    fn set_method(&self, new: &NewMethod) -> Result<Method, Error> {
+        Ok(dns::use_method(&self.house, &How::of(new).map_err(error_of)?).map_err(error_of)?.method())
+    }
+
+    fn writing(&self, domain: &str) -> Result<Writing, Error> {
+        self.known(domain)?;
+        dns::writing(&self.house, domain).map_err(error_of)
+    }
+
+    fn begin_writing(&self, domain: &str, wish: Wish) -> Result<Work, Error> {
+        self.known(domain)?;
+        let begun = dns::begin(&self.house, domain, wish, dns::PATIENCE);
+        begun.map_err(|error| Error::Conflict(error.to_string()))
     }
 
     fn ports(&self) -> Result<Vec<Port>, Error> {

@@ -439,3 +439,71 @@ async fn who_was_not_kept_is_deleted_when_the_time_has_come() {
     assert_eq!(home.program("GET", &path, &all, "").await.status, 404);
     assert_eq!(verbs::run(&home.house, &Request::Check).error, None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_written_from_the_page_and_no_secret_comes_back() {
+    const SECRET: &str = "YSBzZWNyZXQgb2YgdGhpcnR5LXR3byBieXRlcyB5ZXM=";
+    let home = home(&[]);
+    let alice = home.browser();
+    alice.sign_in(ALICE, PHRASE).await;
+    let (base, domain) = ("/admin/domains/example.test/writing", "/admin/domains/example.test");
+    assert!(alice.get(domain).await.body.contains(base));
+    let page = alice.get(base).await;
+    assert!(page.status == 200 && page.body.contains("Who keeps the DNS of your domain?"), "{}", page.body);
+    assert_eq!(alice.get("/admin/domains/other.test/writing").await.status, 404);
+    assert_eq!(alice.get(&format!("{base}/nobody")).await.status, 404);
+    let chosen = alice.post(base, &[("do", "choose"), ("method", "rfc2136")]).await;
+    assert_eq!((chosen.status, chosen.place.as_str()), (303, "/admin/domains/example.test/writing/rfc2136"));
+    let form = format!("{base}/rfc2136");
+    // Nobody listens there.
+    let fields = [("server", "127.0.0.1:1"), ("key_name", "home"), ("algorithm", "hmac-sha256"), ("secret1", SECRET)];
+    let but = |name: &'static str, value: &'static str| {
+        fields.map(|(field, typed)| if field == name { (field, value) } else { (field, typed) })
+    };
+    for (name, value, part) in [
+        ("server", "over there", "id=\"server-wrong\""),
+        ("key_name", "", "id=\"key_name-wrong\""),
+        ("secret1", "", "id=\"secret1-wrong\""),
+        ("secret1", "no!base64", "not base64"),
+    ] {
+        let page = alice.post(&form, &but(name, value)).await;
+        assert!(page.status == 422 && page.body.contains(part), "{name} {value}: {}", page.body);
+        assert!(!page.body.contains(SECRET) && !page.body.contains("no!base64"), "{name}");
+    }
+    let token = alice.form_token(&form).await;
+    let origin = format!("https://{HOST}");
+    for (name, value) in [("server", "127.0.0.1\r\n"), ("key_name", "a\0b"), ("secret1", "a\nb")] {
+        let sent = alice.submit(&form, &token, &but(name, value), &[("origin", &origin)]).await;
+        assert_eq!(sent.status, 400, "M4: {name}");
+    }
+    assert_eq!(alice.submit(&form, &token, &fields, &[("origin", "https://evil.example")]).await.status, 403, "M1");
+    assert!(!home.house.folder.path().join("dns-key.json").exists());
+
+    let kept = alice.post(&form, &fields).await;
+    assert_eq!((kept.status, kept.place.as_str()), (303, base));
+    let page = loop {
+        let page = alice.get(base).await.body;
+        if !page.contains("<progress") {
+            break page;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert!(page.contains("Cannot ask") && page.contains("Nothing was changed."), "{page}");
+    let look = home.token("read");
+    let said = [
+        page,
+        alice.get(&form).await.body,
+        home.program("GET", "/api/dns", &look, "").await.body,
+        home.program("GET", "/api/domains/example.test/writing", &look, "").await.body,
+        std::fs::read_to_string(home.house.folder.path().join("settings.toml")).unwrap(),
+    ];
+    for said in said {
+        assert!(said.contains("rfc2136") && !said.contains(SECRET), "{said}");
+    }
+    let set = r#"{"method":"none"}"#;
+    assert_eq!(home.program("PUT", "/api/dns", &look, set).await.status, 403);
+    let odd = r#"{"method":"desec","secrets":["a b"]}"#;
+    assert_eq!(home.program("PUT", "/api/dns", &home.token("all"), odd).await.status, 422);
+    assert_eq!(alice.post(base, &[("do", "choose"), ("method", "none")]).await.status, 303);
+    assert!(!home.house.folder.path().join("dns-key.json").exists(), "by hand: the key goes");
+}

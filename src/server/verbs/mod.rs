@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::account as mailboxes;
+use crate::appliance::writing::Wish;
 use crate::base::{Family, Fault};
 use crate::directory;
 use crate::settings;
@@ -154,9 +155,7 @@ pub(super) enum Request {
     DnsPush {
         domain: String,
         addresses: Vec<IpAddr>,
-        take_over: Vec<String>,
-        write: bool,
-        undo: bool,
+        wish: Wish,
     },
     CertList,
     CertRenew {
@@ -393,9 +392,7 @@ pub(super) fn attempt(house: &House, request: &Request) -> Done {
         }
         Request::DnsCheck { domain, addresses, servers } => dns::check(house, domain, addresses, servers),
         Request::DnsUse { how } => dns::use_method(house, how.as_ref()),
-        Request::DnsPush { domain, addresses, take_over, write, undo } => {
-            dns::push(house, domain, addresses, take_over, *write, *undo)
-        }
+        Request::DnsPush { domain, addresses, wish } => dns::push(house, domain, addresses, wish),
         Request::CertList => cert::list(house),
         Request::CertRenew { name, force } => cert::renew(house, name.as_deref(), *force),
         Request::CertImport { chain, key } => cert::import(house, chain, key),

@@ -5,6 +5,8 @@ use http::StatusCode;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::web::writing::{Form, Panel};
+
 use super::household::{Alias, Certificate, Device, Letter, Link, Person, Port, Problem, Standing, Token};
 use super::site::{Answer, Site};
 use super::visit::{Fields, Visit, encode};
@@ -78,7 +80,7 @@ impl Frame {
             None => self.alarm = Some(wrong.words.clone()),
         }
         self.typed = typed.clone();
-        self.typed.retain(|name, _| !name.starts_with("phrase") && name != "t");
+        self.typed.retain(|name, _| !name.starts_with("phrase") && !name.starts_with("secret") && name != "t");
         self
     }
 
@@ -117,6 +119,8 @@ page!(Domains, "domains.html", domains: Vec<DomainRow>);
 page!(Devices, "devices.html", devices: Vec<OwnDevice>);
 page!(Profile, "profile.html", link: String, picture: String, back: String);
 page!(DomainPage, "domain.html", domain: String, path: String, checked: bool, servers: Vec<String>, advice: Vec<String>, right: usize, records: Vec<Piece>, withheld: Vec<Piece>);
+page!(DomainWriting, "domain-writing.html", panel: Panel);
+page!(DomainMethod, "domain-method.html", form: Form);
 page!(Ports, "ports.html", ports: Vec<(Port, &'static str)>);
 page!(Sure, "sure.html", port: Port, words: &'static str);
 page!(Certificates, "certificates.html", certificates: Vec<Held>, asked: bool);

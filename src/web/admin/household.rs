@@ -9,6 +9,8 @@ use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
 
+use crate::appliance::writing::{Method, NewMethod, Wish, Work, Writing};
+
 /// A pass phrase, link or token on its way to its hash. It has no `Debug`.
 #[derive(Clone)]
 pub struct Secret(pub String);
@@ -258,6 +260,15 @@ pub trait Household: Send + Sync + 'static {
     fn records(&self, domain: &str) -> Result<Vec<Record>, Error>;
     /// Asks the domain's name servers; takes some seconds.
     fn check(&self, domain: &str) -> Result<Checked, Error>;
+
+    /// How records are written.
+    fn method(&self) -> Result<Method, Error>;
+    /// Asks nobody: whether a secret is taken shows with the first look.
+    fn set_method(&self, new: &NewMethod) -> Result<Method, Error>;
+    /// What is being done, or was done last, for a domain.
+    fn writing(&self, domain: &str) -> Result<Writing, Error>;
+    /// Goes on by itself; waits for two seconds at most.
+    fn begin_writing(&self, domain: &str, wish: Wish) -> Result<Work, Error>;
 
     fn ports(&self) -> Result<Vec<Port>, Error>;
     /// Beside the port as it is then, what did not work.

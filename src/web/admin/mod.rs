@@ -20,6 +20,7 @@ mod household;
 mod pages;
 #[cfg(test)]
 pub(crate) mod play;
+mod records;
 mod sessions;
 mod site;
 mod visit;

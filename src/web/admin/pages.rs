@@ -15,12 +15,13 @@ use super::draw::{
     draw,
 };
 use super::household::{Checked, Error, Port, Record, Secret, Standing};
+use super::records;
 use super::site::{Answer, Site};
 use super::visit::{Fields, Visit, encode};
 
-type Done = Result<Answer, Error>;
+pub(super) type Done = Result<Answer, Error>;
 /// A form that was refused, and what was typed into it.
-type Again<'a> = Option<(&'a Wrong, &'a Fields)>;
+pub(super) type Again<'a> = Option<(&'a Wrong, &'a Fields)>;
 
 /// Of a generated pass phrase: 48 bits, and log-ins are slowed down.
 const PHRASE_WORDS: usize = 6;
@@ -150,7 +151,7 @@ fn times(site: &Site) -> Times {
     Times::of(&site.household.time_zone())
 }
 
-fn field<'a>(fields: &'a Fields, name: &str) -> &'a str {
+pub(super) fn field<'a>(fields: &'a Fields, name: &str) -> &'a str {
     fields.get(name).map_or("", |value| value.trim())
 }
 
@@ -165,7 +166,7 @@ fn sign_in(site: &Site, visit: &Visit, again: Again<'_>) -> Answer {
     draw(&SignIn { frame: Frame::new(site, visit, "Sign in", "").with(again), address }, status)
 }
 
-fn status_of(again: Again<'_>) -> StatusCode {
+pub(super) fn status_of(again: Again<'_>) -> StatusCode {
     match again {
         None => StatusCode::OK,
         Some((wrong, _)) if wrong.later => StatusCode::SERVICE_UNAVAILABLE,
@@ -354,6 +355,8 @@ async fn admin(site: &Arc<Site>, visit: &Visit, path: &[&str], again: Again<'_>)
             let page = domain_page(frame(domain, "/admin/domains"), domain, records, None);
             draw(&page, status)
         }
+        ["domains", domain, "writing"] => return records::writing(site, visit, domain, again).await,
+        ["domains", domain, "writing", method] => return records::method(site, visit, domain, method, again).await,
         ["ports"] => {
             let ports = site.ask(|household| household.ports()).await?;
             let ports = ports.into_iter().map(|port| (what_for(&port.name), port)).map(|(what, port)| (port, what));
@@ -436,6 +439,8 @@ async fn act(site: &Arc<Site>, visit: &Visit, who: &Standing, path: &[&str], fie
             let frame = Frame::new(site, visit, domain, "/admin/domains");
             Ok(draw(&domain_page(frame, domain, records, Some(checked)), StatusCode::OK))
         }
+        ["domains", domain, "writing"] => records::act(site, domain, fields).await,
+        ["domains", domain, "writing", method] => records::keep(site, visit, domain, method, fields).await,
         ["ports"] => switch(site, visit, fields).await,
         ["certificates"] => {
             let group = Some(field(fields, "group").to_owned()).filter(|group| !group.is_empty());

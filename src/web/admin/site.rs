@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, SET_COOKIE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, REFRESH, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
 use tokio::sync::Semaphore;
 
@@ -97,6 +97,8 @@ impl Site {
 /// What a page answers with, before it has the cookies.
 pub(super) enum Answer {
     Html(StatusCode, String),
+    /// A page of something that goes on; it comes anew by itself.
+    Waits(String),
     To(String),
     /// Signed in: a session of this account is to be opened.
     Enter(Box<Standing>, &'static str),
@@ -125,6 +127,13 @@ async fn page(State(site): State<Arc<Site>>, request: Request) -> Response {
         Answer::Html(status, html) => {
             let mut response = (status, html).into_response();
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+            response
+        }
+        Answer::Waits(html) => {
+            let mut response = html.into_response();
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+            headers.insert(REFRESH, HeaderValue::from_static("2"));
             response
         }
         Answer::To(place) => to(&place),

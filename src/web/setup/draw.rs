@@ -9,6 +9,7 @@ use crate::appliance::wizard::{
 };
 use crate::base::Time;
 use crate::web::look;
+use crate::web::writing::{Form, Panel};
 
 use super::site::About;
 use super::zones;
@@ -16,6 +17,10 @@ use super::zones;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Page {
     Step(Step),
+    /// Records that homepost writes.
+    Writing,
+    /// What a way of writing them needs.
+    Method(String),
     SignIn,
     Recover,
     /// Somebody was added: the one time that the first pass phrase is shown.
@@ -29,6 +34,9 @@ pub(super) enum Page {
     /// Set-up is finished.
     Closed,
 }
+
+/// Where the records are written.
+pub(super) const WRITING: &str = "/step/dns/writing";
 
 /// All that a page is drawn from.
 pub(super) struct Canvas<'a> {
@@ -120,6 +128,8 @@ page!(YouDone, "you-done.html", address: String, confirmed: bool);
 page!(Line, "line.html", state: Shown, line: Option<Measured>, plan: Vec<(String, String)>, measuring: String, relay: Relay, kept: String, wants: bool, tone: &'static str);
 page!(DomainPage, "domain.html", name: String, host: String, conflict: Option<String>, chosen: Option<String>, house: bool);
 page!(Dns, "dns.html", state: Shown, own: bool, domain: String, pieces: Vec<Drawn>, withheld: usize, right: usize, looked: Option<String>, advice: Vec<String>, zone: String);
+page!(DnsWriting, "dns-writing.html", panel: Panel);
+page!(DnsMethod, "dns-method.html", form: Form);
 page!(Certificate, "certificate.html", state: Shown, own: bool, server: String, authority: Authority, names: Vec<Name>, told: Option<String>, clock: bool, contact: String, asking: bool);
 page!(Letter, "letter.html", state: Shown, address: String, seen: Option<String>, own: bool);
 page!(Family, "family.html", people: Vec<(String, String)>, domain: String, open: bool);
@@ -191,6 +201,26 @@ pub(super) fn draw(canvas: &Canvas<'_>) -> Result<String, askama::Error> {
     };
     let server = saved.domain.as_ref().and_then(Domain::server);
     match &canvas.page {
+        Page::Writing => {
+            let writing = view.facts.writing.clone().unwrap_or_default();
+            let domain = own.unwrap_or_default();
+            let panel = Panel::of(&domain, WRITING.to_owned(), "/step/dns".to_owned(), &writing);
+            let mut frame = frame(canvas, "Write records", Some(Step::Dns));
+            frame.refresh = panel.running.map(|_| 3);
+            frame.look = frame.refresh;
+            DnsWriting { frame, panel }.render()
+        }
+        Page::Method(method) => {
+            let kept = view.facts.writing.as_ref().map(|writing| writing.method.clone()).unwrap_or_default();
+            let form = Form::of(WRITING.to_owned(), method, &kept, canvas.typed, canvas.secure);
+            let mut frame = frame(canvas, "Write records", Some(Step::Dns));
+            (frame.refresh, frame.look) = (None, None);
+            frame.typed.retain(|name, _| !name.starts_with("secret"));
+            match form {
+                Some(form) => DnsMethod { frame, form }.render(),
+                None => nothing(frame).render(),
+            }
+        }
         Page::SignIn => SignIn { frame: frame(canvas, "Sign in", None), address }.render(),
         Page::Recover => Recover { frame: frame(canvas, "New pass phrase", None) }.render(),
         Page::Closed => Closed { frame: frame(canvas, "Set-up is finished", None), address }.render(),
@@ -204,12 +234,7 @@ pub(super) fn draw(canvas: &Canvas<'_>) -> Result<String, askama::Error> {
             words: "This form was too old, or it was not sent from a page of this box. Nothing was changed.",
         }
         .render(),
-        Page::Nothing => Words {
-            frame: frame(canvas, "Not found", None),
-            headline: "There is no such page.",
-            words: "Perhaps the address was typed by hand. The set-up goes on at its first page.",
-        }
-        .render(),
+        Page::Nothing => nothing(frame(canvas, "Not found", None)).render(),
         Page::Step(step) => {
             let frame = frame(canvas, step.title(), Some(*step));
             match step {
@@ -355,6 +380,14 @@ pub(super) fn draw(canvas: &Canvas<'_>) -> Result<String, askama::Error> {
                 }
             }
         }
+    }
+}
+
+fn nothing(frame: Frame) -> Words {
+    Words {
+        frame,
+        headline: "There is no such page.",
+        words: "Perhaps the address was typed by hand. The set-up goes on at its first page.",
     }
 }
 

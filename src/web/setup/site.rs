@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::appliance::wizard::{Answer, Desk, Host, Origin, Refusal, Relay, Said, Secret, Step, Token, View, Who};
+use crate::appliance::wizard::{
+    Answer, Desk, Domain, Host, Origin, Refusal, Relay, Said, Secret, Step, Token, View, Who,
+};
 use crate::base::Random;
+use crate::web::writing::{read_method, read_wish};
 
-use super::draw::{self, Page};
+use super::draw::{self, Page, WRITING};
 use super::form;
 use super::guard::{self, Forms};
 
@@ -165,6 +168,10 @@ impl<H: Host> Site<H> {
             "/sign-in" if view.who == Who::Administrator => Reply::to("/"),
             "/sign-in" => self.page(visit, &view, Page::SignIn, None, &Fields::new()),
             "/recover" => self.page(visit, &view, Page::Recover, None, &Fields::new()),
+            _ if path.starts_with(WRITING) => match writing_page(&view, path) {
+                Ok(page) => self.page(visit, &view, page, None, &Fields::new()),
+                Err(place) => Reply::to(place),
+            },
             _ => match path.strip_prefix("/step/").and_then(Step::by_id) {
                 Some(step) => match not_yet(&view, step) {
                     Some(place) => Reply::to(place),
@@ -248,6 +255,7 @@ impl<H: Host> Site<H> {
                 reply.headers.push(("Set-Cookie", gone));
                 reply
             }
+            _ if path.starts_with(WRITING) => self.writing(visit, path, &fields),
             _ => match path.strip_prefix("/step/").and_then(Step::by_id) {
                 Some(step) => self.answer(visit, step, &fields),
                 None => Reply::words(404, "There is no such page."),
@@ -278,6 +286,41 @@ impl<H: Host> Site<H> {
         match self.desk.say(visit.session.as_deref(), &answer) {
             Ok(said) => self.taken(visit, step, &answer, said),
             Err(refusal) => self.refused(visit, step, fields, &refusal),
+        }
+    }
+
+    /// What somebody pressed or filled in where records are written.
+    fn writing(&self, visit: &Visit, path: &str, fields: &Fields) -> Reply {
+        let view = self.desk.look(visit.session.as_deref());
+        let page = match writing_page(&view, path) {
+            Ok(page) => page,
+            Err(place) => return Reply::to(place),
+        };
+        let kept = view.facts.writing.as_ref().map(|writing| writing.method.clone()).unwrap_or_default();
+        let chosen = fields.get("method").map_or("", String::as_str);
+        let new = |method: &str| {
+            let read = read_method(method, fields, &kept).map(Answer::Method);
+            read.map_err(|wrong| Refusal { field: wrong.field, words: wrong.words })
+        };
+        let answer = match &page {
+            Page::Method(method) => new(method),
+            _ => match read_wish(fields) {
+                Some(wish) => Ok(Answer::Write(wish)),
+                None if chosen == "none" => new(chosen),
+                // Only what is in the list leads somewhere.
+                None if crate::settings::DNS_METHODS.contains(&chosen) => {
+                    return Reply::to(&format!("{WRITING}/{chosen}"));
+                }
+                None => Err(Refusal::words("Choose how the records are to be written.")),
+            },
+        };
+        let said = answer.and_then(|answer| self.desk.say(visit.session.as_deref(), &answer));
+        match said {
+            Ok(_) => Reply::to(WRITING),
+            Err(refusal) => {
+                let view = self.desk.look(visit.session.as_deref());
+                self.page(visit, &view, page, Some(&refusal), fields)
+            }
         }
     }
 
@@ -350,6 +393,20 @@ fn not_yet(view: &View, step: Step) -> Option<&'static str> {
         (_, _) if step == Step::Code => Some("/step/origin"),
         _ => None,
     }
+}
+
+/// Which of the pages where records are written. Errors: where to go instead.
+fn writing_page(view: &View, path: &str) -> Result<Page, &'static str> {
+    if let Some(place) = not_yet(view, Step::Dns) {
+        return Err(place);
+    }
+    if !matches!(view.saved.domain, Some(Domain::Own { .. })) {
+        return Err("/step/dns");
+    }
+    Ok(match path.strip_prefix(WRITING).unwrap_or_default().strip_prefix('/') {
+        Some(method) if !method.is_empty() => Page::Method(method.to_owned()),
+        _ => Page::Writing,
+    })
 }
 
 fn secret(fields: &Fields, name: &str) -> Secret {

@@ -35,6 +35,7 @@ impl Host for Paper {
                 Outcome::Existing(Existing { mail: vec!["mx.big.example".into()] })
             }
             Job::Name { domain, .. } => Outcome::Named { address: format!("anna@{domain}") },
+            Job::Method { .. } | Job::Write { .. } => Outcome::Asked,
             Job::House => Outcome::Named { address: format!("anna@{HOME}") },
             Job::Person { local, .. } => {
                 Outcome::Added { address: format!("{local}@smith.example"), phrase: Secret("otter-lamp".into()) }
@@ -339,4 +340,35 @@ fn fifty_wrong_codes_take_hours_and_end_with_another_code() {
     let (status, _) = browser.post("/step/code", &[("code", &second)]);
     assert_eq!(status, 303);
     assert_eq!(browser.get("/step/you").0, 200);
+}
+
+#[test]
+fn records_are_written_by_who_administers_and_by_nobody_else() {
+    let stranger = Browser::new();
+    let (writing, form) = ("/step/dns/writing", "/step/dns/writing/desec");
+    for path in [writing, form] {
+        let reply = stranger.send(&stranger.asked(path));
+        assert_eq!(reply.status, 303, "{path}");
+        let (status, place) = stranger.post(path, &[("do", "push"), ("secret1", "abc")]);
+        assert!(status == 403 || (status == 303 && place != writing), "{path}: {status} {place}");
+    }
+    let browser = stranger.founded();
+    assert_eq!(browser.send(&browser.asked(writing)).status, 303, "there is no domain yet");
+    assert_eq!(browser.post("/step/domain", &[("name", "smith.example"), ("host", "mail")]).0, 303);
+    let page = browser.get(writing).1;
+    assert!(page.contains("Who keeps the DNS of your domain?") && page.contains("Hetzner"), "{page}");
+    assert_eq!(browser.post(writing, &[("do", "choose"), ("method", "desec")]), (303, form.into()));
+    assert_eq!(browser.post(writing, &[("do", "choose"), ("method", "//evil.example")]).0, 422);
+    let page = browser.get(form).1;
+    assert!(page.contains("This page is not encrypted.") && page.contains("The API token"), "{page}");
+    for secret in ["", "a\r\nb", "two words", "a\0b"] {
+        let (status, page) = browser.post(form, &[("secret1", secret)]);
+        assert!(status == 422 && page.contains("id=\"secret1-wrong\""), "{secret:?}: {page}");
+        assert!(secret.is_empty() || !page.contains(secret), "{secret:?}");
+    }
+    let forged = Asked { origin: Some("http://evil.example".into()), ..browser.form(form, &[("secret1", "abc")]) };
+    assert_eq!(browser.send(&forged).status, 403);
+    assert!(browser.get("/step/dns/writing/nobody").1.contains("no such page"));
+    assert_eq!(browser.post(form, &[("secret1", "abc")]), (303, writing.into()));
+    assert_eq!(browser.post(writing, &[("do", "plan")]), (303, writing.into()));
 }

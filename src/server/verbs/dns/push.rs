@@ -3,22 +3,25 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::appliance::dnsguide::{Action, Line, Piece, TakeOver, shown_data};
+use crate::appliance::writing::{Difference, Line, Value, Wish};
 
-use super::super::super::dns::{self, Difference, How, Kept, Outcome};
+use super::super::super::dns::{self, How, Kept};
 use super::super::super::house::House;
-use super::super::{Done, Reply};
+use super::super::{Done, Error, Reply};
 
 /// Keeps how records are written; without a method it says what is kept.
 pub(in super::super) fn use_method(house: &House, how: Option<&How>) -> Done {
     let kept = match how {
-        Some(how) => dns::use_method(house, how)?,
+        Some(how) => dns::use_method(house, how).map_err(|error| match how.secret {
+            None if how.method != "none" => hinted(&error, "--secret-stdin takes a secret"),
+            _ => error,
+        })?,
         None => Kept::of(house),
     };
-    let Kept { dns, secret } = &kept;
-    let text = match (dns.method.as_str(), secret) {
+    let method = kept.method();
+    let text = match (method.method.as_str(), method.secret) {
         ("none", _) => "Records are not written by themselves: you enter them where your domain is kept.\n".to_owned(),
         (method, true) => {
             format!("Records are written by {method}. `homepost dns push DOMAIN` shows what would change.\n")
@@ -27,147 +30,94 @@ pub(in super::super) fn use_method(house: &House, how: Option<&How>) -> Done {
             "Records are to be written by {method}, but its secret is not there: homepost dns use {method} --secret-stdin\n"
         ),
     };
-    let json = json!({
-        "method": dns.method, "server": dns.server, "key-name": dns.key_name, "algorithm": dns.algorithm,
-        "zone": dns.zone, "ask": dns.ask, "secret": secret, "ready": kept.is_ready(),
-    });
-    Ok(Reply::done(text, json))
+    Ok(Reply::done(text, json!(method)))
 }
 
-pub(in super::super) fn push(
-    house: &House,
-    domain: &str,
-    addresses: &[IpAddr],
-    take_over: &[String],
-    write: bool,
-    back: bool,
-) -> Done {
-    let take = TakeOver::new(take_over);
-    if !write {
-        let difference = match back {
-            true => dns::plan_undo(house, domain, addresses, &take),
-            false => dns::plan(house, domain, addresses, &take),
-        }?;
-        return Ok(shown(house, &difference, None, back));
-    }
-    let outcome = match back {
-        true => dns::undo(house, domain, addresses, &take),
-        false => dns::push(house, domain, addresses, &take),
-    }?;
-    Ok(shown(house, &outcome.difference, Some(&outcome), back))
+/// The same, and which command helps.
+fn hinted(error: &Error, hint: &str) -> Error {
+    Error::Words(format!("{error} ({hint})"))
 }
 
-fn shown(house: &House, difference: &Difference, outcome: Option<&Outcome>, back: bool) -> Reply {
-    let Difference { facts, zone, plan, .. } = difference;
-    let method = house.settings.load().dns.method.clone();
-    let servers: Vec<&str> = zone.servers.iter().map(|server| server.name.as_str()).collect();
-    let what = if back { "Taking back the last push" } else { "Records" };
-    let mut text =
-        format!("{what} of {} (zone {}, by {method}, as {} says it)\n\n", facts.domain, zone.name, servers.join(", "));
-    let mut list = Vec::new();
-    for (at, line) in plan.lines.iter().enumerate() {
-        let went = outcome.and_then(|outcome| outcome.went.iter().find(|(place, _)| *place == at));
-        let fault = went.and_then(|(_, why)| why.as_deref());
-        if line.action != Action::Keep {
-            in_words(&mut text, line, fault);
+pub(in super::super) fn push(house: &House, domain: &str, addresses: &[IpAddr], wish: &Wish) -> Done {
+    let done = dns::shown(house, domain, addresses, wish);
+    let done = done.map_err(|error| match Kept::of(house).is_ready() {
+        true => error,
+        false => {
+            hinted(&error, "homepost dns use METHOD --secret-stdin says how; rfc2136, or the name of your DNS provider")
         }
-        list.push(object(line, went.map(|(_, why)| why.is_none()), fault));
+    })?;
+    Ok(reply(&done, wish))
+}
+
+fn reply(all: &Difference, wish: &Wish) -> Reply {
+    let Difference { domain, zone, method, servers, lines, to_write, done, conflicts, .. } = all;
+    let what = if wish.undo { "Taking back the last push" } else { "Records" };
+    let mut text = format!("{what} of {domain} (zone {zone}, by {method}, as {} says it)\n\n", servers.join(", "));
+    for line in lines.iter().filter(|line| line.action != "keep") {
+        in_words(&mut text, line);
     }
-    let kept = plan.lines.iter().filter(|line| line.action == Action::Keep).count();
+    let kept = lines.iter().filter(|line| line.action == "keep").count();
     if kept > 0 {
-        let _ = writeln!(text, "{kept} of {} are there already and stay as they are.", plan.lines.len());
+        let _ = writeln!(text, "{kept} of {} are there already and stay as they are.", lines.len());
     }
-    let (done, faults) = outcome.map_or((0, Vec::new()), |outcome| {
-        (outcome.went.iter().filter(|(_, why)| why.is_none()).count(), outcome.faults())
+    let flag = if wish.undo { " --undo" } else { "" };
+    text.push_str(&match wish.write {
+        _ if *to_write == 0 => "There is nothing to write.\n".to_owned(),
+        false => format!("Nothing is written yet. To write it: homepost dns push {domain}{flag} --yes\n"),
+        true => format!("{done} of {to_write} are written.\n"),
     });
-    let acting = plan.lines.iter().filter(|line| line.is_acting()).count();
-    let flag = if back { " --undo" } else { "" };
-    text.push_str(&match outcome {
-        _ if acting == 0 => "There is nothing to write.\n".to_owned(),
-        None => format!("Nothing is written yet. To write it: homepost dns push {}{flag} --yes\n", facts.domain),
-        Some(_) => format!("{done} of {acting} are written.\n"),
-    });
-    let unseen = outcome.map(|outcome| outcome.unseen.as_slice()).unwrap_or_default();
-    if !unseen.is_empty() {
-        let names: Vec<String> = unseen.iter().map(|(name, kind)| format!("{name} {kind}")).collect();
+    if !all.unseen.is_empty() {
+        let names: Vec<String> = all.unseen.iter().map(|place| format!("{} {}", place.name, place.kind)).collect();
         let _ = writeln!(
             text,
-            "Not all of the domain's name servers give out these yet; homepost dns check {} says when: {}",
-            facts.domain,
+            "Not all of the domain's name servers give out these yet; homepost dns check {domain} says when: {}",
             names.join(", ")
         );
     }
-    let json = json!({
-        "domain": facts.domain,
-        "zone": zone.name,
-        "method": method,
-        "servers": servers,
-        "written": outcome.is_some() && acting > 0 && faults.is_empty(),
-        "to-write": acting,
-        "done": done,
-        "conflicts": plan.conflicts().count(),
-        "lines": list,
-        "faults": faults,
-        "unseen": unseen.iter().map(|(name, kind)| json!({ "name": name, "type": kind.as_str() })).collect::<Vec<_>>(),
-    });
-    let mut error = faults;
-    let conflicts = plan.conflicts().count();
-    if outcome.is_some() && conflicts > 0 {
-        let of = plan.lines.len();
+    let mut error = all.faults.clone();
+    if !error.is_empty() {
+        error.push(format!("If the secret or the server is to be another: homepost dns use {method} --secret-stdin"));
+    }
+    if wish.write && *conflicts > 0 {
         error.push(format!(
-            "{conflicts} of {of} records are not written: something that is not homepost's is in their way"
+            "{conflicts} of {} records are not written: something that is not homepost's is in their way",
+            lines.len()
         ));
     }
-    Reply { text, json, error: (!error.is_empty()).then(|| error.join("\n")) }
+    Reply { text, json: json!(all), error: (!error.is_empty()).then(|| error.join("\n")) }
 }
 
-fn in_words(text: &mut String, line: &Line, fault: Option<&str>) {
-    let word = if line.action == Action::Conflict { "in the way" } else { line.action.as_str() };
-    let new = line.want.as_ref().map(value).unwrap_or_default();
-    let _ = writeln!(text, "{word:<10} {:<6} {}", line.kind.as_str(), line.name);
-    if !new.is_empty() {
-        let _ = writeln!(text, "           {new}");
+fn in_words(text: &mut String, line: &Line) {
+    let conflict = line.action == "conflict";
+    let word = if conflict { "in the way" } else { line.action.as_str() };
+    let _ = writeln!(text, "{word:<10} {:<6} {}", line.kind, line.name);
+    if let Some(new) = &line.new {
+        let _ = writeln!(text, "           {}", value(new));
     }
-    if line.action != Action::Conflict {
+    if !conflict {
         for old in &line.old {
             let whose = if old.ours { "" } else { ", not homepost's" };
-            let kind = old.entry.data.kind();
-            let kind = if kind == line.kind { String::new() } else { format!("{kind} ") };
+            let kind = if old.kind == line.kind { String::new() } else { format!("{} ", old.kind) };
             let _ = writeln!(text, "           goes: {kind}{}{whose}", value(old));
         }
     }
     if !line.words.is_empty() {
         let _ = writeln!(text, "           {}", line.words);
     }
-    if let Some(fault) = fault {
+    if let Some(handle) = &line.take_over {
+        let _ = writeln!(
+            text,
+            "           To put ours in its place: --take-over {handle} (what was there is kept for --undo)"
+        );
+    }
+    if let Some(fault) = &line.fault {
         let _ = writeln!(text, "           NOT DONE: {fault}");
     }
 }
 
 /// Of records of others too: on one line, and not without end.
-fn value(piece: &Piece) -> String {
-    shown_data(&piece.entry.data)
-}
-
-fn object(line: &Line, done: Option<bool>, fault: Option<&str>) -> Value {
-    let record = |piece: &Piece| {
-        json!({
-            "type": piece.entry.data.kind().as_str(),
-            "priority": piece.entry.data.priority(),
-            "value": piece.entry.data.value(),
-            "ttl": piece.entry.ttl,
-            "ours": piece.ours,
-        })
-    };
-    json!({
-        "name": line.name,
-        "type": line.kind.as_str(),
-        "action": line.action.as_str(),
-        "new": line.want.as_ref().map(record),
-        "old": line.old.iter().map(record).collect::<Vec<_>>(),
-        "words": line.words,
-        "take-over": (line.action == Action::Conflict).then(|| line.handle()),
-        "done": done,
-        "fault": fault,
-    })
+fn value(value: &Value) -> String {
+    let priority = value.priority.map(|priority| format!("{priority} ")).unwrap_or_default();
+    let text = format!("{priority}{}", value.value);
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(600).collect()
 }

@@ -1,6 +1,6 @@
 //! What goes in and out, as JSON Schema (2020-12, the dialect of OpenAPI 3.1).
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 fn object(properties: Value, optional: &[&str]) -> Value {
     let names = properties.as_object().map(|all| all.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
@@ -32,6 +32,14 @@ fn texts_or_null() -> Value {
     json!({ "type": ["array", "null"], "items": { "type": "string" } })
 }
 
+fn of(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+fn of_or_null(name: &str) -> Value {
+    json!({ "anyOf": [{ "type": "null" }, of(name)] })
+}
+
 fn number() -> Value {
     json!({ "type": "integer", "minimum": 0 })
 }
@@ -40,7 +48,13 @@ fn secret() -> Value {
     json!({ "type": "string", "format": "password", "maxLength": 256 })
 }
 
-pub(super) fn all() -> Value {
+/// By their names.
+pub(super) fn all() -> Map<String, Value> {
+    let parts = [household(), writing()];
+    parts.into_iter().filter_map(|part| part.as_object().cloned()).flatten().collect()
+}
+
+fn household() -> Value {
     json!({
         "Document": { "type": "object" },
         "ProblemDocument": object(json!({
@@ -140,6 +154,11 @@ pub(super) fn all() -> Value {
                 "last": or_null("string"),
             }), &[]) },
         }), &[]),
+        "Device": object(json!({
+            "id": number(), "name": text(), "created": time(), "used": time_or_null(), "waits-until": time_or_null(),
+        }), &[]),
+        "NewDevice": object(json!({ "name": { "type": "string", "maxLength": 64 } }), &[]),
+        "AddedDevice": object(json!({ "name": text(), "password": secret() }), &[]),
         "Token": object(json!({
             "id": number(),
             "name": text(),
@@ -147,6 +166,64 @@ pub(super) fn all() -> Value {
             "scope": { "enum": ["read", "all"] },
             "created": time(),
             "until": time(),
+        }), &[]),
+    })
+}
+
+/// Records that are written by themselves.
+fn writing() -> Value {
+    json!({
+        "Method": object(json!({
+            "method": text(), "server": text(), "key-name": text(), "algorithm": text(), "zone": text(), "ask": text(),
+            "secret": { "type": "boolean" }, "ready": { "type": "boolean" },
+        }), &[]),
+        "NewMethod": object(json!({
+            "method": text(),
+            "server": or_null("string"), "key-name": or_null("string"), "algorithm": or_null("string"),
+            "zone": or_null("string"), "ask": or_null("string"),
+            "secrets": { "type": "array", "items": { "type": "string", "format": "password" } },
+        }), &["server", "key-name", "algorithm", "zone", "ask", "secrets"]),
+        "Plan": object(json!({ "undo": { "type": "boolean" }, "take-over": texts() }), &["undo", "take-over"]),
+        "Push": object(json!({ "take-over": texts() }), &["take-over"]),
+        "Writing": object(json!({
+            "method": of("Method"), "undoable": { "type": "boolean" }, "work": of_or_null("Work"),
+        }), &[]),
+        "Work": object(json!({
+            "id": number(),
+            "wish": object(json!({
+                "write": { "type": "boolean" }, "undo": { "type": "boolean" }, "take-over": texts(),
+            }), &[]),
+            "begun": time(),
+            "ended": time_or_null(),
+            "difference": of_or_null("Difference"),
+            "failed": or_null("string"),
+        }), &[]),
+        "Difference": object(json!({
+            "domain": text(),
+            "zone": text(),
+            "method": text(),
+            "servers": texts(),
+            "written": { "type": "boolean" },
+            "to-write": number(),
+            "done": number(),
+            "conflicts": number(),
+            "lines": { "type": "array", "items": of("DnsLine") },
+            "faults": texts(),
+            "unseen": { "type": "array", "items": object(json!({ "name": text(), "type": text() }), &[]) },
+        }), &[]),
+        "DnsValue": object(json!({
+            "type": text(), "priority": or_null("integer"), "value": text(), "ttl": number(), "ours": { "type": "boolean" },
+        }), &[]),
+        "DnsLine": object(json!({
+            "name": text(),
+            "type": text(),
+            "action": { "enum": ["keep", "add", "change", "remove", "conflict"] },
+            "new": of_or_null("DnsValue"),
+            "old": { "type": "array", "items": of("DnsValue") },
+            "words": text(),
+            "take-over": or_null("string"),
+            "done": or_null("boolean"),
+            "fault": or_null("string"),
         }), &[]),
     })
 }

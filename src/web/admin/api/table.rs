@@ -4,6 +4,9 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::appliance::wizard::Secret as Kept;
+use crate::appliance::writing::{NewMethod, Wish};
+
 use super::super::household::{Error, Household, Secret};
 use super::super::pages::cuts_off;
 
@@ -131,6 +134,49 @@ struct NewDomain {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct NewDevice {
+    name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Way {
+    method: String,
+    server: Option<String>,
+    key_name: Option<String>,
+    algorithm: Option<String>,
+    zone: Option<String>,
+    ask: Option<String>,
+    #[serde(default)]
+    secrets: Vec<String>,
+}
+
+impl From<Way> for NewMethod {
+    fn from(way: Way) -> NewMethod {
+        let Way { method, server, key_name, algorithm, zone, ask, secrets } = way;
+        let secrets = secrets.into_iter().map(Kept).collect();
+        NewMethod { method, server, key_name, algorithm, zone, ask, secrets }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Looked {
+    #[serde(default)]
+    undo: bool,
+    #[serde(default)]
+    take_over: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Push {
+    #[serde(default)]
+    take_over: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Switch {
     on: bool,
     #[serde(default)]
@@ -222,6 +268,24 @@ pub(super) const OPERATIONS: &[Operation] = &[
             is(house.person(call.value(0))?)
         }),
 
+    operation!("GET" "/api/people/{address}/devices" "devices" Read "Somebody's mail programs that have a password of their own.",
+        None => OK Some(Many("Device")), |house, call| is(house.devices(call.value(0))?)),
+    operation!("POST" "/api/people/{address}/devices" "add-device" All "Makes a password for one device alone; it is said only in this answer.",
+        Some("NewDevice") => CREATED Some(One("AddedDevice")), |house, call| {
+            let NewDevice { name } = call.read()?;
+            let secret = house.add_device(call.value(0), &name)?;
+            is(json!({ "name": name.trim(), "password": secret.0 }))
+        }),
+    operation!("DELETE" "/api/people/{address}/devices/{id}" "remove-device" All "Takes a device's password away.",
+        None => NO_CONTENT None, |house, call| {
+            let missing = || Error::Missing(format!("there is no device {}", call.value(1)));
+            let id = call.value(1).parse().map_err(|_| missing())?;
+            if !house.devices(call.value(0))?.iter().any(|device| device.id == id) {
+                return Err(missing());
+            }
+            done(house.remove_device(call.value(0), id))
+        }),
+
     operation!("GET" "/api/aliases" "aliases" Read "Addresses whose mail goes to others.",
         None => OK Some(Many("Alias")), |house, _| is(house.aliases()?)),
     operation!("POST" "/api/aliases" "add-alias" All "Makes an alias, or adds targets to one.",
@@ -245,6 +309,28 @@ pub(super) const OPERATIONS: &[Operation] = &[
         None => OK Some(Many("Record")), |house, call| is(house.records(call.value(0))?)),
     operation!("GET" "/api/domains/{domain}/check" "check" Read "What the domain's own name servers say; takes some seconds.",
         None => OK Some(One("Checked")), |house, call| is(house.check(call.value(0))?)),
+
+    operation!("GET" "/api/dns" "dns-method" Read "How records are written, and whether there is a secret for it.",
+        None => OK Some(One("Method")), |house, _| is(house.method()?)),
+    operation!("PUT" "/api/dns" "set-dns-method" All "Sets how records are written: `none`, `rfc2136`, or a provider. What is left out stays as it is.",
+        Some("NewMethod") => OK Some(One("Method")), |house, call| is(house.set_method(&call.read::<Way>()?.into())?)),
+    operation!("GET" "/api/domains/{domain}/writing" "writing" Read "What is being done to the records of a domain, or was done last.",
+        None => OK Some(One("Writing")), |house, call| is(house.writing(call.value(0))?)),
+    operation!("POST" "/api/domains/{domain}/plan" "plan" Read "Looks what would be written, or with `undo` put back; changes nothing. What comes of it is in the writing.",
+        Some("Plan") => ACCEPTED Some(One("Work")), |house, call| {
+            let Looked { undo, take_over } = call.read()?;
+            is(house.begin_writing(call.value(0), Wish { write: false, undo, take_over })?)
+        }),
+    operation!("POST" "/api/domains/{domain}/push" "push" All "Writes what is missing or different; of what is not ours only what is named in `take-over` goes.",
+        Some("Push") => ACCEPTED Some(One("Work")), |house, call| {
+            let Push { take_over } = call.read()?;
+            is(house.begin_writing(call.value(0), Wish { write: true, undo: false, take_over })?)
+        }),
+    operation!("POST" "/api/domains/{domain}/undo" "undo" All "Puts back what was there before the last writing.",
+        Some("Push") => ACCEPTED Some(One("Work")), |house, call| {
+            let Push { take_over } = call.read()?;
+            is(house.begin_writing(call.value(0), Wish { write: true, undo: true, take_over })?)
+        }),
 
     operation!("GET" "/api/ports" "ports" Read "The ports, and which are open.",
         None => OK Some(Many("Port")), |house, _| is(house.ports()?)),
