@@ -123,6 +123,7 @@ impl Client {
                 Some(Output::SendBlob { blob, range }) => {
                     out.extend_from_slice(&proto::Host::<Imap>::blob(host, blob, range).await.expect("it can be read"));
                 }
+                Some(Output::SendDotted { .. }) => panic!("that is SMTP's"),
                 Some(Output::Close) => self.closed = true,
                 Some(Output::StartTls) => panic!("TLS is there from the start"),
                 None if self.more => {

@@ -17,6 +17,7 @@ use crate::store::{self, Data, Durable, Sink, Staged};
 
 use super::checks::{self, Checks};
 use super::envelope::Envelope;
+use super::remote::Bell;
 use super::seen::{self, Confirmed};
 use super::{local, trace};
 
@@ -115,6 +116,7 @@ pub struct Intake {
     confirmed: Confirmed,
     large: Arc<Semaphore>,
     checks: Option<Checks>,
+    bell: Bell,
 }
 
 /// Why the transaction was given up.
@@ -132,19 +134,18 @@ impl From<store::Error> for Stop {
 
 impl Intake {
     pub fn new(data: Data, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Intake {
-        Intake {
-            data,
-            clock,
-            random,
-            confirmed: Confirmed::default(),
-            large: Arc::new(Semaphore::new(1)),
-            checks: None,
-        }
+        let (confirmed, large) = (Confirmed::default(), Arc::new(Semaphore::new(1)));
+        Intake { data, clock, random, confirmed, large, checks: None, bell: Bell::default() }
     }
 
     /// The same door, with these checks of what strangers hand in; without any nothing is checked.
     pub fn with_checks(&self, checks: Option<Checks>) -> Intake {
         Intake { checks, ..self.clone() }
+    }
+
+    /// Rings when there is something to send.
+    pub fn ringing(self, bell: Bell) -> Intake {
+        Intake { bell, ..self }
     }
 
     /// Takes or refuses the letter whose bytes are in `sink`.
@@ -233,6 +234,7 @@ impl Intake {
 
         let outgoing = outside.and_then(|staged| outgoing(&envelope, staged));
         let queue_limits = limits.queue;
+        let leaves = outgoing.is_some();
         let mut old = Vec::new();
         if self.confirmed.sweep_is_due(now) {
             let data = self.data.clone();
@@ -266,7 +268,12 @@ impl Intake {
             forgotten.into_iter().for_each(|digest| self.confirmed.add(digest));
         }
         match written {
-            Ok(committed) => Ok(Outcome::Taken { durable: committed.durable, ticket: Ticket(digest), id }),
+            Ok(committed) => {
+                if leaves {
+                    self.bell.ring();
+                }
+                Ok(Outcome::Taken { durable: committed.durable, ticket: Ticket(digest), id })
+            }
             Err(
                 Stop::Store(error)
                 | Stop::Account(account::Error::Store(error))

@@ -16,6 +16,7 @@ mod checks;
 mod envelope;
 mod intake;
 mod local;
+pub mod remote;
 mod seen;
 mod trace;
 

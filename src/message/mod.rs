@@ -15,11 +15,12 @@
 //!   order, without overlap.
 //! - M4: `Structure::decode(&message.encode())` gives back what was encoded; unknown fields of later versions are skipped.
 //!
-//! Reports (RFC 3464 delivery status, RFC 8098, RFC 5965) will have a file each beside `trace.rs`.
+//! Of reports, RFC 3464 (delivery status) is in `dsn`; RFC 8098 and RFC 5965 will have a file each beside it.
 
 pub mod address;
 pub mod date;
 pub mod decode;
+pub mod dsn;
 pub mod header;
 mod limits;
 mod mime;

@@ -14,12 +14,13 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use tracing::{debug, trace};
 
 use crate::base::{BlobId, Clock, Mono};
 use crate::proto::{Event, Host, Output, Part, Session};
 
+use super::dial::ClientTls;
 use super::tls::describe;
 use super::wire::Wire;
 
@@ -43,11 +44,18 @@ impl Default for Patience {
     }
 }
 
+/// Which side of a handshake is ours, and how we do it.
+#[derive(Clone)]
+pub enum TlsSide {
+    Server(Arc<ServerConfig>),
+    Client(ClientTls),
+}
+
 /// What a session is driven with.
 pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// For STARTTLS and implicit TLS.
-    pub tls: Option<Arc<ServerConfig>>,
+    pub tls: Option<TlsSide>,
     /// The port is a TLS one: the handshake comes before the first word.
     pub implicit_tls: bool,
     pub patience: Patience,
@@ -70,6 +78,8 @@ pub enum End {
     NotReading,
     /// The TLS handshake was not finished in time (N3).
     NoHandshake,
+    /// There is no TLS with the server that we spoke to.
+    NoTls(io::Error),
     /// A blob whose length was announced could not be read whole.
     BlobGone,
     /// The machine neither wants anything nor waits for anything: our mistake.
@@ -199,7 +209,12 @@ where
                     self.body = false;
                     self.host.body_abort();
                 }
-                Output::SendBlob { blob, range } => Box::pin(self.send_blob(blob, range)).await?,
+                Output::SendBlob { blob, range } => Box::pin(self.send_blob(blob, range, None)).await?,
+                Output::SendDotted { blob, range } => {
+                    let mut dots = Dots::default();
+                    Box::pin(self.send_blob(blob, range, Some(&mut dots))).await?;
+                    self.out.extend_from_slice(dots.end());
+                }
                 Output::StartTls => {
                     self.flush().await?;
                     self.secure().await?;
@@ -280,33 +295,37 @@ where
         })
     }
 
-    /// The server's side of a handshake, in place.
+    /// Our side of a handshake, in place.
     async fn secure(&mut self) -> Result<(), End> {
         let Wire::Plain(plain) = std::mem::replace(&mut self.wire, Wire::Gone) else {
             return Err(End::Broken(io::Error::other("TLS within TLS")));
         };
-        let Some(config) = self.context.tls.clone() else {
-            return Err(End::Broken(io::Error::other("TLS without a certificate")));
-        };
         let patience = Duration::from_millis(self.context.patience.handshake_ms);
         // N1: nothing that was read in the clear is kept here, so the handshake starts with what the peer sends now; bytes
         // smuggled behind STARTTLS that are still in the socket are taken for a handshake, and fail it.
-        let handshake = Box::pin(timeout(patience, TlsAcceptor::from(config).accept(plain)));
-        match handshake.await {
-            Ok(Ok(tls)) => {
+        let (tls, secured) = match self.context.tls.clone() {
+            None => return Err(End::Broken(io::Error::other("TLS without a certificate"))),
+            Some(TlsSide::Server(config)) => {
+                let handshake = Box::pin(timeout(patience, TlsAcceptor::from(config).accept(plain)));
+                let tls = handshake.await.map_err(|_| End::NoHandshake)?.map_err(End::Broken)?;
                 let secured = describe(tls.get_ref().1);
-                debug!(version = secured.version, cipher = secured.cipher, "TLS is up");
-                self.wire = Wire::Tls(Box::new(tls));
-                self.awake();
-                self.input(Event::Secured(secured));
-                Ok(())
+                (TlsStream::Server(tls), secured)
             }
-            Ok(Err(error)) => Err(End::Broken(error)),
-            Err(_) => Err(End::NoHandshake),
-        }
+            Some(TlsSide::Client(ClientTls { config, name })) => {
+                let handshake = Box::pin(timeout(patience, TlsConnector::from(config).connect(name, plain)));
+                let tls = handshake.await.map_err(|_| End::NoHandshake)?.map_err(End::NoTls)?;
+                let secured = describe(tls.get_ref().1);
+                (TlsStream::Client(tls), secured)
+            }
+        };
+        debug!(version = secured.version, cipher = secured.cipher, "TLS is up");
+        self.wire = Wire::Tls(Box::new(tls));
+        self.awake();
+        self.input(Event::Secured(secured));
+        Ok(())
     }
 
-    async fn send_blob(&mut self, blob: BlobId, range: Range<u64>) -> Result<(), End> {
+    async fn send_blob(&mut self, blob: BlobId, range: Range<u64>, mut dots: Option<&mut Dots>) -> Result<(), End> {
         let mut at = range.start;
         while at < range.end {
             let until = range.end.min(at.saturating_add(BLOB_READ));
@@ -317,6 +336,10 @@ where
                 return Err(End::BlobGone);
             }
             at = until;
+            let bytes = match &mut dots {
+                Some(dots) => dots.put(&bytes),
+                None => bytes,
+            };
             if self.out.len() + bytes.len() <= GATHER {
                 self.out.extend_from_slice(&bytes);
             } else {
@@ -348,6 +371,36 @@ where
     async fn close(&mut self) {
         let polite = poll_fn(|cx| self.wire.poll_shutdown(cx));
         let _ = timeout(Duration::from_secs(5), polite).await;
+    }
+}
+
+/// The lines of a letter on their way out (RFC 5321 4.5.2).
+#[derive(Default)]
+struct Dots {
+    /// The last byte of what came before, and the one before it; nothing at the beginning.
+    last: [Option<u8>; 2],
+}
+
+impl Dots {
+    fn put(&mut self, bytes: &[u8]) -> Bytes {
+        let mut out = Vec::with_capacity(bytes.len() + 16);
+        for byte in bytes {
+            let begins = matches!(self.last, [None, None] | [Some(b'\r'), Some(b'\n')]);
+            if begins && *byte == b'.' {
+                out.push(b'.');
+            }
+            out.push(*byte);
+            self.last = [self.last[1], Some(*byte)];
+        }
+        out.into()
+    }
+
+    /// What is missing for the last line to be one.
+    fn end(&self) -> &'static [u8] {
+        match self.last {
+            [_, None] | [Some(b'\r'), Some(b'\n')] => b"",
+            _ => b"\r\n",
+        }
     }
 }
 
@@ -428,5 +481,29 @@ async fn passed(clock: &Arc<dyn Clock>, deadline: Option<Mono>) {
 pub(super) async fn gone_down(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Dots;
+
+    #[test]
+    fn lines_that_begin_with_a_stop_get_another_however_they_are_cut() {
+        for (text, dotted) in [
+            (".", "..\r\n"),
+            ("", ""),
+            ("a\r\n.\r\n..b\r\n", "a\r\n..\r\n...b\r\n"),
+            ("a.b\r\n\r\n.", "a.b\r\n\r\n..\r\n"),
+            ("x", "x\r\n"),
+        ] {
+            for cut in 0..=text.len() {
+                let mut dots = Dots::default();
+                let mut out = dots.put(&text.as_bytes()[..cut]).to_vec();
+                out.extend_from_slice(&dots.put(&text.as_bytes()[cut..]));
+                out.extend_from_slice(dots.end());
+                assert_eq!(String::from_utf8(out).unwrap(), dotted, "{text:?} at {cut}");
+            }
+        }
     }
 }

@@ -14,7 +14,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::drive::End;
+use super::drive::{End, TlsSide};
 use super::listen::{Handler, Incoming};
 
 /// RFC 8446 5.1: a record of type handshake.
@@ -85,7 +85,7 @@ impl Front {
             awake();
         }
         let done = if first[0] == TLS_HELLO {
-            let Some(config) = context.tls else { return End::Closed };
+            let Some(TlsSide::Server(config)) = context.tls else { return End::Closed };
             let handshake = TlsAcceptor::from(config).accept(stream);
             match timeout(Duration::from_millis(context.patience.handshake_ms), handshake).await {
                 Ok(Ok(stream)) => self.through(stream, &self.tls).await,

@@ -13,13 +13,13 @@ use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::rt::TokioIo;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::pki_types::ServerName;
+use rustls::{CertificateError, ClientConfig};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::dial::root_store;
 use super::tls::Unusable;
 
 /// For one address to answer.
@@ -84,19 +84,7 @@ pub struct HttpClient {
 impl HttpClient {
     /// Errors: the roots are no certificates.
     pub fn new(roots: &Roots) -> Result<HttpClient, Unusable> {
-        let mut store = RootCertStore::empty();
-        match roots {
-            Roots::Public => store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-            Roots::Only(pem) => {
-                for root in CertificateDer::pem_slice_iter(pem) {
-                    let root = root.map_err(|_| Unusable("the root certificate is not PEM".to_owned()))?;
-                    store.add(root).map_err(|error| Unusable(format!("a root certificate cannot be used: {error}")))?;
-                }
-                if store.is_empty() {
-                    return Err(Unusable("the file of root certificates holds none".to_owned()));
-                }
-            }
-        }
+        let store = root_store(roots)?;
         let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(|error| Unusable(format!("TLS cannot be set up: {error}")))?

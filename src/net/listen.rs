@@ -19,7 +19,7 @@ use tracing::{Instrument, debug, error, info_span, warn};
 
 use crate::base::{Clock, Mono, counted};
 
-use super::drive::{Context, End, Patience};
+use super::drive::{Context, End, Patience, TlsSide};
 
 /// Connections waiting in the kernel to be accepted.
 const BACKLOG: u32 = 1024;
@@ -297,7 +297,7 @@ fn admit(door: &Arc<Door>, stream: TcpStream, peer: SocketAddr) {
     };
     let context = Context {
         clock: common.clock.clone(),
-        tls: common.tls.clone(),
+        tls: common.tls.clone().map(TlsSide::Server),
         implicit_tls: door.spec.implicit_tls,
         patience: door.spec.patience,
         stop: common.stop.clone(),

@@ -12,6 +12,7 @@
 //! - N5: a stranger can hold no more than the caps of a listener; of those that have not said anything yet, the oldest
 //!   goes first.
 
+pub mod dial;
 pub mod dns;
 pub mod drive;
 pub mod front;
@@ -30,7 +31,8 @@ mod https_tests;
 #[cfg(test)]
 mod tests;
 
-pub use drive::{Context, End, Patience, drive};
+pub use dial::{ClientTls, NoWay, dial};
+pub use drive::{Context, End, Patience, TlsSide, drive};
 pub use front::{Front, FrontLimits};
 pub use http::{HttpClient, HttpError, Roots};
 pub use https::{Connection, Https, HttpsLimits, Site};

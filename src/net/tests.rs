@@ -24,7 +24,7 @@ use tokio_rustls::TlsConnector;
 use crate::base::{BlobId, Mono, SystemClock};
 use crate::proto::{BodyFault, Event, Host, Output, Part, Secured, Session};
 
-use super::drive::{Context, End, Patience, drive};
+use super::drive::{Context, End, Patience, TlsSide, drive};
 use super::listen::{Caps, Common, Ending, Handler, Listener, Spec};
 use super::tls::{Certs, Pair, self_signed};
 use super::{is_public, outward_addresses};
@@ -224,7 +224,7 @@ fn context() -> (Context, watch::Sender<bool>) {
 fn tls_context() -> (Context, watch::Sender<bool>, TlsConnector) {
     let (mut context, stop) = context();
     let (config, connector) = tls();
-    context.tls = Some(config);
+    context.tls = Some(TlsSide::Server(config));
     (context, stop, connector)
 }
 
@@ -457,7 +457,7 @@ async fn both_sides_export_the_same_secret_and_only_in_tls_1_3() {
         let pair = self_signed(&["mail.example.test".to_owned()]).unwrap();
         let connector = trusting(&pair, versions);
         let (mut context, _stop) = context();
-        context.tls = Some(Certs::new(&[pair]).unwrap().config().unwrap());
+        context.tls = Some(TlsSide::Server(Certs::new(&[pair]).unwrap().config().unwrap()));
         context.implicit_tls = true;
         let (client, server) = tokio::io::duplex(64 * 1024);
         tokio::spawn(drive(server, Toy::default(), ToyHost::default(), context));

@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ServerConfig, ServerConnection};
+use rustls::{ConnectionCommon, ServerConfig};
 
 use crate::proto::Secured;
 
@@ -243,7 +243,7 @@ fn aws_lc_rs_digest(bytes: &[u8]) -> ::aws_lc_rs::digest::Digest {
 }
 
 /// What the session machine is told of a finished handshake.
-pub(super) fn describe(connection: &ServerConnection) -> Secured {
+pub(super) fn describe<D>(connection: &ConnectionCommon<D>) -> Secured {
     let version = connection.protocol_version();
     let exporter = (version == Some(rustls::ProtocolVersion::TLSv1_3))
         .then(|| {

@@ -115,7 +115,13 @@ pub enum Output<Q> {
         blob: BlobId,
         range: Range<u64>,
     },
-    /// After what was written before is flushed, do the server's side of a TLS handshake, drop any plain bytes that were
+    /// The same, as the lines of a letter after DATA (RFC 5321 4.5.2): a line that begins with a full stop gets another one,
+    /// and the last line is ended if it is not.
+    SendDotted {
+        blob: BlobId,
+        range: Range<u64>,
+    },
+    /// After what was written before is flushed, do this side's part of a TLS handshake, drop any plain bytes that were
     /// already received, and tell with [`Event::Secured`].
     StartTls,
     /// Flush, then close.

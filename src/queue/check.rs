@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use super::row::{LetterRow, RecipientRow};
+use super::row::{LetterRow, RecipientRow, WAITING};
 use super::spool::{Error, decode, due_key, number, totals};
 use crate::base::{QueueId, Time};
 use crate::store::schema::Key;
@@ -49,7 +49,9 @@ pub fn check(read: &dyn Read) -> Result<Vec<String>, Error> {
         let n = key.get(8..12).and_then(|n| n.try_into().ok()).map(u32::from_be_bytes);
         match (decode::<RecipientRow>(value), n) {
             (Ok(row), Some(n)) => {
-                waiting.insert(due_key(Time(row.due), QueueId(id), n).build());
+                if row.state == WAITING {
+                    waiting.insert(due_key(Time(row.due), QueueId(id), n).build());
+                }
                 *expected.entry(id).or_default() -= 1;
             }
             (Err(error), _) => wrong.push(format!("a recipient of letter {id} of the queue: {error}")),

@@ -8,10 +8,13 @@
 //! - Q3: the queue has a limit; past it a letter is refused before it is acknowledged (P7).
 
 mod check;
+mod moves;
 mod row;
+pub mod schedule;
 mod spool;
 
 pub use check::check;
+pub use moves::{Due, cancel, due, hold, leave, put_off, release, retry};
 #[doc(hidden)]
 pub use row::reads_back;
 pub use spool::{Entry, Error, Limits, NewLetter, NewRecipient, Notify, Recipient, State, enqueue, find, list};

@@ -36,6 +36,10 @@ pub(super) struct LetterRow {
     pub recipients: u32,
 }
 
+/// Values of [`RecipientRow::state`].
+pub(super) const WAITING: u8 = 0;
+pub(super) const HELD: u8 = 1;
+
 /// Table QueueRecipients.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub(super) struct RecipientRow {
@@ -47,7 +51,7 @@ pub(super) struct RecipientRow {
     /// RFC 3461 4.2: kind and address, decoded.
     #[n(2)]
     pub orcpt: Option<(String, String)>,
-    /// 0 waiting.
+    /// [`WAITING`] or [`HELD`].
     #[n(3)]
     pub state: u8,
     /// When it is due next, milliseconds since 1970.
@@ -58,6 +62,9 @@ pub(super) struct RecipientRow {
     /// What the last attempt was told, if it failed.
     #[n(6)]
     pub last: Option<String>,
+    /// The sender has been told that it takes long.
+    #[n(7)]
+    pub told: Option<bool>,
 }
 
 /// Whether a value of a table of this folder (in table Meta: the totals) is the same when it is written and read again;
@@ -106,6 +113,7 @@ mod tests {
             due: 5,
             attempts: 1,
             last: None,
+            told: None,
         };
         let bytes = hex("86 68634064 2e74657374 06 82 66726663383232 68634064 2e74657374 00 05 01");
         assert_eq!(minicbor::to_vec(&recipient).unwrap(), bytes);

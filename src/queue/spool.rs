@@ -3,7 +3,11 @@
 //! | state | on disk | leaves by |
 //! |---|---|---|
 //! | nothing | - | [`enqueue`] → waiting |
-//! | waiting | rows in Queue, QueueRecipients and QueueDue | sending (a later issue) → nothing, or waiting with a later due time |
+//! | waiting | rows in Queue, QueueRecipients and QueueDue | [`leave`](super::leave) → nothing (delivered, or bounced in the same transaction); [`put_off`](super::put_off) → waiting, due later; [`retry`](super::retry) → waiting, due now; [`hold`](super::hold) → held; [`cancel`](super::cancel) → nothing |
+//! | held | rows in Queue and QueueRecipients | [`release`](super::release) → waiting, due now; [`cancel`](super::cancel) → nothing |
+//!
+//! That a recipient is being sent to is no state: a cut in the middle leaves it waiting, and the letter is sent again. So it
+//! may arrive twice where the far end's word was not written down here before the cut, and nowhere else.
 
 use std::ops::ControlFlow;
 
@@ -11,7 +15,7 @@ use crate::base::{AccountId, BlobId, Family, Fault, QueueId, Time};
 use crate::store::schema::Key;
 use crate::store::{self, Order, Read, Staged, Table, Txn};
 
-use super::row::{LetterRow, RecipientRow};
+use super::row::{HELD, LetterRow, RecipientRow, WAITING};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
@@ -97,10 +101,14 @@ pub struct NewRecipient {
 pub enum State {
     /// For its next attempt.
     Waiting,
+    /// For somebody to release it.
+    Held,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipient {
+    /// Which of the letter's recipients; those that have left keep their number.
+    pub n: u32,
     pub address: String,
     pub notify: Option<Notify>,
     pub orcpt: Option<(String, String)>,
@@ -108,6 +116,8 @@ pub struct Recipient {
     pub due: Time,
     pub attempts: u32,
     pub last: Option<String>,
+    /// The sender has been told that it takes long.
+    pub told: bool,
 }
 
 /// A letter in the queue, as it is listed.
@@ -165,10 +175,11 @@ pub fn enqueue(
             address: recipient.address.clone(),
             notify: recipient.notify.map(notify_bits),
             orcpt: recipient.orcpt.clone(),
-            state: 0,
+            state: WAITING,
             due: now.0,
             attempts: 0,
             last: None,
+            told: None,
         };
         txn.put(Table::QueueRecipients, Key::new().u64(id.0).u32(n).as_ref(), encode(&row)?);
         txn.put(Table::QueueDue, due_key(now, id, n).as_ref(), Vec::new());
@@ -197,19 +208,22 @@ fn entry(read: &dyn Read, id: QueueId, value: &[u8]) -> Result<Entry, Error> {
     let row: LetterRow = decode(value)?;
     let prefix = Key::new().u64(id.0);
     let mut values = Vec::new();
-    read.scan(Table::QueueRecipients, prefix.as_ref(), &prefix.clone().after(), Order::Forward, &mut |_, value| {
-        values.push(value.to_vec());
+    read.scan(Table::QueueRecipients, prefix.as_ref(), &prefix.clone().after(), Order::Forward, &mut |key, value| {
+        values.push((key.get(8..12).and_then(|n| n.try_into().ok()).map(u32::from_be_bytes), value.to_vec()));
         ControlFlow::Continue(())
     })?;
     let recipients = values
         .iter()
-        .map(|value| {
+        .map(|(n, value)| {
+            let n = n.ok_or_else(|| Error::Corrupt("a recipient without a number".into()))?;
             let row: RecipientRow = decode(value)?;
             let state = match row.state {
-                0 => State::Waiting,
+                WAITING => State::Waiting,
+                HELD => State::Held,
                 other => return Err(Error::Corrupt(format!("a recipient in state {other}"))),
             };
             Ok(Recipient {
+                n,
                 address: row.address,
                 notify: row.notify.map(notify_from),
                 orcpt: row.orcpt,
@@ -217,6 +231,7 @@ fn entry(read: &dyn Read, id: QueueId, value: &[u8]) -> Result<Entry, Error> {
                 due: Time(row.due),
                 attempts: row.attempts,
                 last: row.last,
+                told: row.told == Some(true),
             })
         })
         .collect::<Result<_, Error>>()?;
@@ -256,7 +271,7 @@ pub(super) fn totals(read: &dyn Read) -> Result<(u64, u64), Error> {
     }
 }
 
-fn put_totals(txn: &mut Txn<'_>, letters: u64, bytes: u64) -> Result<(), Error> {
+pub(super) fn put_totals(txn: &mut Txn<'_>, letters: u64, bytes: u64) -> Result<(), Error> {
     let value = encode(&(letters, bytes))?;
     txn.put(Table::Meta, TOTALS, value);
     Ok(())

@@ -367,16 +367,20 @@ impl Task {
     }
 
     fn roots(&self) -> Result<Roots, String> {
-        let root = &self.house.settings.load().acme.root;
-        if root.is_empty() {
-            return Ok(Roots::Public);
-        }
-        let path = self.house.folder.path().join(root);
-        // A person's file: a megabyte is more than all roots there are.
-        let fault = |error: std::io::Error| format!("acme.root: {}: {error}", path.display());
-        let mut pem = Vec::new();
-        let file = std::fs::File::open(&path).map_err(fault)?;
-        std::io::Read::read_to_end(&mut std::io::Read::take(file, 1 << 20), &mut pem).map_err(fault)?;
-        Ok(Roots::Only(pem))
+        roots(&self.house, "acme.root", &self.house.settings.load().acme.root)
     }
+}
+
+/// The roots in a file of the data folder; without one those that browsers trust. Errors: a sentence that names the setting.
+pub(super) fn roots(house: &House, setting: &str, file: &str) -> Result<Roots, String> {
+    if file.is_empty() {
+        return Ok(Roots::Public);
+    }
+    let path = house.folder.path().join(file);
+    // A person's file: a megabyte is more than all roots there are.
+    let fault = |error: std::io::Error| format!("{setting}: {}: {error}", path.display());
+    let mut pem = Vec::new();
+    let file = std::fs::File::open(&path).map_err(fault)?;
+    std::io::Read::read_to_end(&mut std::io::Read::take(file, 1 << 20), &mut pem).map_err(fault)?;
+    Ok(Roots::Only(pem))
 }

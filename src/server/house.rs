@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 
 use crate::account::Overviews;
 use crate::base::{Clock, OsRandom, Random, SystemClock, Time};
+use crate::delivery::remote::Bell;
 use crate::directory::{Internal, Throttle, dkim};
 use crate::settings::Settings;
 use crate::store::disk::RealDisk;
@@ -38,6 +39,8 @@ pub(super) struct House {
     pub dns: Mutex<()>,
     /// What was done to them last, for pages and programs.
     pub board: Board,
+    /// Rung when there is something to send.
+    pub bell: Bell,
 }
 
 impl House {
@@ -69,6 +72,7 @@ impl House {
             noted: Noted::default(),
             dns: Mutex::default(),
             board: Board::default(),
+            bell: Bell::default(),
         })
     }
 

@@ -21,6 +21,7 @@ mod folder;
 mod house;
 pub mod limits;
 mod log;
+mod outgoing;
 mod pages;
 mod serve;
 mod sessions;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
@@ -19,6 +19,7 @@ use super::control;
 use super::doors::{Doors, Shift};
 use super::folder::{Folder, remove};
 use super::house::House;
+use super::outgoing;
 use super::setup::Setup;
 use super::tasks;
 use super::verbs::{self, Reply, Request};
@@ -137,6 +138,8 @@ async fn run(folder: &Folder, shift: Shift) -> Result<(), String> {
     }
     let chores = tokio::spawn(tasks::run(house.clone()));
     let watch = tokio::spawn(tasks::watch(house.clone()));
+    let (no_more, ending) = watch::channel(false);
+    let sending = tokio::spawn(outgoing::run(house.clone(), shift, ending));
     let renewals = tokio::spawn(certificates::run(house.clone(), doors.theatre(&house)));
     folder.set_ready(true);
     say("ready");
@@ -170,10 +173,16 @@ async fn run(folder: &Folder, shift: Shift) -> Result<(), String> {
     }
     info!("ending");
     folder.set_ready(false);
+    let _ = no_more.send(true);
     renewals.abort();
     let _ = renewals.await;
     if tokio::time::timeout(GRACE, doors.close()).await.is_err() {
         warn!("some sessions did not end in time");
+    }
+    let stop_sending = sending.abort_handle();
+    if tokio::time::timeout(GRACE, sending).await.is_err() {
+        // What was in hand is tried again after the next start.
+        stop_sending.abort();
     }
     watch.abort();
     let _ = watch.await;

@@ -24,8 +24,8 @@ mod value;
 
 pub use help::{default_file, reference};
 pub use table::{
-    Acme, Checks, DNS_METHODS, Def, Dns, ImapLimits, Kind, Line, LoginLimits, Relay, SECTIONS, Section, SmtpLimits,
-    StoreLimits,
+    Acme, Checks, DNS_METHODS, Def, Dns, ImapLimits, Kind, Line, LoginLimits, Relay, SECTIONS, Section, Sending,
+    SmtpLimits, StoreLimits,
 };
 pub use value::Value;
 
@@ -49,6 +49,7 @@ pub struct Settings {
     pub checks: Checks,
     pub dns: Dns,
     pub relay: Relay,
+    pub sending: Sending,
     pub line: Line,
     pub limits: Limits,
 }

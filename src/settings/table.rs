@@ -383,7 +383,7 @@ pub(super) const RELAY_TLS: &[&str] = &["implicit", "starttls"];
 const RELAY: Section = Section {
     path: "relay",
     about: "A server of somebody else's (a smarthost) that letters leave through, where the line cannot send them itself. Its \
-            password is not here: the set-up page keeps it in a file of its own. It is used when this server sends.",
+            password is not here: the set-up page keeps it in a file of its own.",
     shown: true,
     settings: &[
         Def { key: "relay.host", kind: Kind::Words { default: "" }, help: "Its name. Empty: no relay." },
@@ -403,8 +403,40 @@ const RELAY: Section = Section {
             kind: Kind::Words { default: "" },
             help: "What stands for it in SPF records, as include:_spf.provider.example. Empty: not known.",
         },
+        Def {
+            key: "relay.root",
+            kind: Kind::File,
+            help: "For a relay of your own: the file (PEM) with the root of its certificate, by its path within the data \
+                   folder. Empty: those that browsers trust.",
+        },
     ],
 };
+
+const SENDING: Section = Section {
+    path: "sending",
+    about: "Letters for elsewhere.",
+    shown: true,
+    settings: &[
+        Def {
+            key: "sending.on",
+            kind: Kind::Switch { default: true },
+            help: "false: they wait in the queue, and nothing leaves.",
+        },
+        Def {
+            key: "sending.source",
+            kind: Kind::Words { default: "" },
+            help: "The addresses of this machine that they leave from, where it has several: an IPv4, an IPv6, or both. Empty: \
+                   the system chooses.",
+        },
+    ],
+};
+
+/// How letters leave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sending {
+    pub on: bool,
+    pub source: String,
+}
 
 /// Without a host there is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -415,6 +447,7 @@ pub struct Relay {
     pub tls: String,
     pub user: String,
     pub spf: String,
+    pub root: String,
 }
 
 /// What domains ask for is done, or only written down.
@@ -531,7 +564,7 @@ section! { StoreLimits, "limits.store", "How the disk and the memory are used.",
 }
 
 /// Every section, in the order of the file.
-pub const SECTIONS: [Section; 17] = [
+pub const SECTIONS: [Section; 18] = [
     TOP,
     listener!("smtp", true, 25, "Mail from other servers. Without it you only get mail from yourself."),
     listener!("submissions", true, 465, "Mail that your own mail programs send, encrypted from the first byte."),
@@ -549,6 +582,7 @@ pub const SECTIONS: [Section; 17] = [
     CHECKS,
     DNS,
     RELAY,
+    SENDING,
     LINE,
     SmtpLimits::SECTION,
     ImapLimits::SECTION,
@@ -650,6 +684,11 @@ impl Values {
                 tls: self.text("relay.tls"),
                 user: self.text("relay.user"),
                 spf: self.text("relay.spf"),
+                root: self.text("relay.root"),
+            },
+            sending: Sending {
+                on: self.value("sending.on") == Some(Value::Switch(true)),
+                source: self.text("sending.source"),
             },
             line: Line {
                 targets: self.text("line.targets"),

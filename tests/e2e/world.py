@@ -21,6 +21,8 @@ from bind import tool
 ROUTER, BOX, NAMES, OFFICE, AUTHORITY = (f"5.5.5.{n}" for n in (1, 10, 53, 25, 80))
 # Of who opens the pages: a machine in the same house.
 COUCH = "5.5.5.20"
+# Of servers that a test plays itself.
+FAR = [f"5.5.5.{n}" for n in range(30, 40)]
 NETWORK = 24
 
 
@@ -62,7 +64,7 @@ class World:
             time.sleep(0.02)
         run("ip", "link", "set", "lo", "up")
         run("ip", "link", "add", "world", "type", "veth", "peer", "name", "eth0", "netns", self.house.pid)
-        for address in (ROUTER, NAMES, OFFICE, AUTHORITY, COUCH):
+        for address in (ROUTER, NAMES, OFFICE, AUTHORITY, COUCH, *FAR):
             run("ip", "addr", "add", f"{address}/{NETWORK}", "dev", "world")
         run("ip", "link", "set", "world", "up")
         run(*self.inside, "ip", "link", "set", "lo", "up")
@@ -88,10 +90,11 @@ class Office:
 
     name = "mail.elsewhere.test"
 
-    def __init__(self, folder):
+    def __init__(self, folder, receives=None):
+        """`receives` is a domain whose addresses of the local part `aunt` it takes mail for, into `letters()`."""
         self.root = root = pathlib.Path(folder)
         shutil.rmtree(root, ignore_errors=True)
-        for name in ("postfix", "queue", "data"):
+        for name in ("postfix", "queue", "data", "mail"):
             (root / name).mkdir(parents=True)
         # Every folder above must let its own users through.
         for above in [root, *root.parents]:
@@ -114,8 +117,8 @@ inet_interfaces = {OFFICE}
 inet_protocols = ipv4
 smtp_bind_address = {OFFICE}
 smtp_tls_security_level = encrypt
-smtpd_recipient_restrictions = permit_mynetworks, reject
-""")
+smtpd_recipient_restrictions = permit_mynetworks, {"permit_auth_destination, " if receives else ""}reject
+""" + (self.receiving(receives) if receives else ""))
         (root / "postfix" / "master.cf").write_text(f"""
 {OFFICE}:25 inet n - n - 20 smtpd
 pickup unix n - n 60 1 pickup
@@ -130,6 +133,7 @@ verify unix - - n - 1 verify
 flush unix n - n 1000? 0 flush
 proxymap unix - - n - - proxymap
 smtp unix - - n - - smtp
+virtual unix - n n - - virtual
 showq unix n - n - - showq
 error unix - - n - - error
 retry unix - - n - - error
@@ -138,7 +142,9 @@ anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 """)
-        os.chown(root / "data", pwd.getpwnam("postfix").pw_uid, grp.getgrnam("postfix").gr_gid)
+        user, group = pwd.getpwnam("postfix").pw_uid, grp.getgrnam("postfix").gr_gid
+        os.chown(root / "data", user, group)
+        os.chown(root / "mail", user, group)
         run(tool("postfix"), "-c", root / "postfix", "start")
         end = time.monotonic() + 60
         while True:
@@ -148,6 +154,27 @@ postlog unix-dgram n - n - 1 postlogd
             except OSError:
                 assert time.monotonic() < end, self.log()
                 time.sleep(0.1)
+
+    def receiving(self, domain):
+        run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+            "-keyout", self.root / "key.pem", "-out", self.root / "cert.pem", "-subj", f"/CN={self.name}")
+        (self.root / "postfix" / "people").write_text(f"aunt@{domain} aunt/\n")
+        user, group = pwd.getpwnam("postfix").pw_uid, grp.getgrnam("postfix").gr_gid
+        return f"""
+smtpd_tls_chain_files = {self.root}/key.pem {self.root}/cert.pem
+smtpd_tls_security_level = may
+smtpd_tls_received_header = yes
+virtual_mailbox_domains = {domain}
+virtual_mailbox_base = {self.root}/mail
+virtual_mailbox_maps = texthash:{self.root}/postfix/people
+virtual_minimum_uid = 1
+virtual_uid_maps = static:{user}
+virtual_gid_maps = static:{group}
+"""
+
+    def letters(self):
+        """What has come for aunt, as bytes with line ends of LF."""
+        return [path.read_bytes() for path in sorted((self.root / "mail" / "aunt" / "new").glob("*"))]
 
     def send(self, sender, recipient, letter):
         client = smtplib.SMTP(OFFICE, 25, local_hostname="desk.elsewhere.test", timeout=60, source_address=(OFFICE, 0))

@@ -342,6 +342,7 @@ impl<S: Session, H: Host<S>> Driver<S, H> {
                         }
                     }
                 }
+                Output::SendDotted { .. } => panic!("no server of ours sends letters that way"),
                 Output::StartTls => {
                     // What came in the clear behind the command is not read any more.
                     self.waiting.clear();

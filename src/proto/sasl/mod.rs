@@ -1,4 +1,5 @@
-//! SASL on the server's side (RFC 4422): PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256 (RFC 7677), as machines.
+//! SASL (RFC 4422): PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256 (RFC 7677), as machines: [`Sasl`] on the server's side, [`Client`]
+//! on the other.
 //!
 //! Does not know: users, where passwords are kept, which protocol carries the exchange. Messages go in and out as raw
 //! octets; the line that carries them is the protocol's, [`encode`] and [`decode`] are the one base64 for all of them,
@@ -10,11 +11,13 @@
 //! - A2: what the client sends is refused above [`MAX_MESSAGE`] octets, and nothing it sends panics (P7).
 
 mod base64;
+mod client;
 mod login;
 mod plain;
 mod scram;
 
 pub use base64::{decode, encode};
+pub use client::{Client, Fault};
 
 /// Octets of one message of the client, before base64. RFC 4954 4 asks for lines of 12,288, and no mechanism here needs
 /// them.

@@ -183,7 +183,7 @@ fn saslname(text: &str) -> Option<String> {
     field(name.as_bytes())
 }
 
-fn sign(key: &[u8], message: &[u8]) -> Vec<u8> {
+pub(super) fn sign(key: &[u8], message: &[u8]) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message).as_ref().to_vec()
 }
 

@@ -1,4 +1,5 @@
-//! SMTP (RFC 5321) on the receiving side: framing, grammar, replies, the session machine.
+//! SMTP (RFC 5321): framing, grammar, replies, the session machine of the receiving side, and in `client` that of the sending
+//! side.
 //!
 //! Does not know: clocks, users, stores, TLS objects, what is in a letter. Whom it takes mail for and whether a letter is
 //! accepted it asks ([`Ask`]); which port offers what, in which order commands may come, and where a letter ends are its
@@ -18,6 +19,7 @@
 
 mod ask;
 mod body;
+pub mod client;
 mod frame;
 pub mod grammar;
 mod limits;

@@ -40,7 +40,7 @@ use push::{Outcome, push, undo};
 pub(super) use shown::shown;
 
 /// Where this machine says which resolvers it uses (resolv.conf(5)).
-const RESOLVERS: &str = "/etc/resolv.conf";
+pub(super) const RESOLVERS: &str = "/etc/resolv.conf";
 
 /// What would change.
 struct Difference {

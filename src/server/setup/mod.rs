@@ -37,6 +37,7 @@ use super::serve::{Held, Told};
 use super::verbs::{Reply, Secret, SetupAnswer};
 use clerk::Clerk;
 pub(super) use file::closed as file_closed;
+pub(super) use relay::PASSWORD as RELAY_PASSWORD;
 
 const PORT: u16 = 8080;
 /// Names that the set-up's own certificate is for, before there is a better one.

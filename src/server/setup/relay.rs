@@ -9,7 +9,7 @@ use super::super::folder;
 use super::super::house::House;
 
 /// In the data folder, the owner's only (DESIGN section 6).
-const PASSWORD: &str = "relay-password";
+pub(in crate::server) const PASSWORD: &str = "relay-password";
 
 pub(super) fn known(house: &House) -> Option<Relay> {
     let relay = house.settings.load().relay.clone();

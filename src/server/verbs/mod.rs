@@ -173,6 +173,14 @@ pub(super) enum Request {
         binding: Option<(String, Secret)>,
     },
     QueueList,
+    QueueShow {
+        id: u64,
+    },
+    /// Without a number, everything.
+    QueueDo {
+        what: QueueAct,
+        id: Option<u64>,
+    },
     TokenAdd {
         address: String,
         name: String,
@@ -198,6 +206,16 @@ pub(super) enum Request {
     Setup {
         answer: Option<SetupAnswer>,
     },
+}
+
+/// What can be done with a letter in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum QueueAct {
+    Retry,
+    Hold,
+    Release,
+    Cancel,
 }
 
 /// What the console can say to a set-up that is going on; without it the reply says how far that is.
@@ -399,6 +417,8 @@ pub(super) fn attempt(house: &House, request: &Request) -> Done {
         Request::CertRemove { name } => cert::remove(house, name),
         Request::CertAccount { binding } => cert::account(house, binding.as_ref()),
         Request::QueueList => queue::list(house),
+        Request::QueueShow { id } => queue::show(house, *id),
+        Request::QueueDo { what, id } => queue::act(house, *what, *id),
         Request::TokenAdd { address, name, scope, days, token } => {
             token::add(house, address, name, scope, *days, token)
         }

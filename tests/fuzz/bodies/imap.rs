@@ -63,6 +63,7 @@ impl Talk {
                 }
                 Output::BodyEnd => imap.input(Mono(0), Event::BodyStored(Ok(()))),
                 Output::BodyChunk(_) | Output::BodyAbort | Output::StartTls => {}
+                Output::SendDotted { .. } => panic!("that is SMTP's"),
                 Output::Close => self.closed = true,
             }
         }

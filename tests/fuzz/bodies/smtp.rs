@@ -89,7 +89,7 @@ impl Talk {
                         machine.input(Mono(0), Event::BodyStored(Ok(())));
                     }
                     Output::BodyAbort => self.body.clear(),
-                    Output::SendBlob { .. } => panic!("SMTP sends no letters here"),
+                    Output::SendBlob { .. } | Output::SendDotted { .. } => panic!("SMTP sends no letters here"),
                     Output::StartTls => self.start_tls = true,
                     Output::Close => self.closed = true,
                 }

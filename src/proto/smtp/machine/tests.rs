@@ -105,7 +105,7 @@ impl Bench {
                     self.body.clear();
                     self.aborts += 1;
                 }
-                Output::SendBlob { .. } => panic!("no blobs here"),
+                Output::SendBlob { .. } | Output::SendDotted { .. } => panic!("no blobs here"),
                 Output::StartTls => self.start_tls = true,
                 Output::Close => self.closed = true,
             }

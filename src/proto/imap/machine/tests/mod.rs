@@ -85,6 +85,7 @@ impl Wire {
                 }
                 Output::BodyAbort => self.host.abort(),
                 Output::SendBlob { blob, range } => self.said.extend_from_slice(&self.host.blob(blob, range)),
+                Output::SendDotted { .. } => panic!("that is SMTP's"),
                 Output::StartTls => {}
                 Output::Close => self.closed = true,
             }

@@ -1,0 +1,264 @@
+//! Letters on their way out: from what is due in the queue, over one connection after another, to what became of each
+//! recipient.
+//!
+//! Invariants, cited by tests:
+//! - R1: a recipient leaves the queue only in a transaction that writes down what became of it: delivered, or a notice to the
+//!   sender in the same transaction.
+//! - R2: one recipient is in one attempt at a time.
+//! - R3: nothing is written to whom nobody has proved to be: a notice goes into an account of the household, never out.
+
+mod dialogue;
+mod route;
+mod settle;
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+use crate::base::{Clock, QueueId, Random};
+use crate::net::dns::Asker;
+use crate::proto::smtp::Reply;
+use crate::proto::smtp::client::{Login, Said};
+use crate::queue;
+use crate::store::Data;
+
+/// Recipients that are taken out of the queue at a time.
+const BATCH: usize = 1000;
+/// Recipients of one letter in one dialogue (RFC 5321 4.5.3.1.8: every server takes a hundred).
+const TOGETHER: usize = 100;
+/// Between two looks where nothing rings: a clock may have been set.
+const LOOK: Duration = Duration::from_secs(60);
+/// After the store or the resolver failed.
+const BREATH: Duration = Duration::from_secs(10);
+
+/// Rung when something is to be sent. Clones ring the same bell.
+#[derive(Clone, Default)]
+pub struct Bell(Arc<Notify>);
+
+impl Bell {
+    pub fn ring(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// How letters leave; asked for at each attempt, so that a change of the settings counts for the next one.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// Our host name.
+    pub hostname: String,
+    /// Whom everything is given to, instead of the domains' own servers.
+    pub relay: Option<Relay>,
+    /// False: nothing leaves.
+    pub on: bool,
+    /// The addresses that connections come from, one of each kind at most.
+    pub source: Vec<IpAddr>,
+    /// Of the domains' servers.
+    pub port: u16,
+    /// In all, and to one destination.
+    pub connections: usize,
+    pub connections_to_one: usize,
+}
+
+/// A server of somebody else's that letters leave through.
+#[derive(Clone, Debug)]
+pub struct Relay {
+    pub host: String,
+    pub port: u16,
+    /// TLS from the first byte; otherwise STARTTLS, without which nothing is said.
+    pub implicit: bool,
+    pub login: Option<Login>,
+}
+
+/// What [`Sender`] asks of who runs it.
+pub trait World: Send + Sync + 'static {
+    fn way(&self) -> Way;
+    fn asker(&self) -> Asker;
+    /// How to do TLS with any server, and with one whose certificate counts.
+    fn opportunistic(&self) -> Option<crate::net::ClientTls>;
+    fn verified(&self) -> Option<crate::net::ClientTls>;
+    /// Whom a notice goes to that has no account of its own to go to.
+    fn caretakers(&self) -> Vec<crate::base::AccountId>;
+}
+
+/// Why a destination was not reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Trouble {
+    said: Said,
+    lasting: bool,
+    /// Whose words they are, if somebody was reached.
+    remote: Option<String>,
+}
+
+impl Trouble {
+    fn later(status: (u8, u16, u16), words: String) -> Trouble {
+        Trouble { said: Said { reply: Reply::new(451, status, words), own: true }, lasting: false, remote: None }
+    }
+
+    fn never(status: (u8, u16, u16), words: String) -> Trouble {
+        Trouble { said: Said { reply: Reply::new(550, status, words), own: true }, lasting: true, remote: None }
+    }
+}
+
+/// One letter for one destination.
+#[derive(Clone, Debug)]
+struct Job {
+    id: QueueId,
+    /// Numbers of its recipients.
+    recipients: Vec<u32>,
+}
+
+/// Sends what is due.
+pub struct Sender<W> {
+    data: Data,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    world: W,
+    bell: Bell,
+    state: Mutex<Going>,
+}
+
+#[derive(Default)]
+struct Going {
+    /// By destination: a domain, or empty for the relay.
+    waiting: BTreeMap<String, VecDeque<Job>>,
+    /// R2
+    taken: HashSet<(QueueId, u32)>,
+    /// Connections to each destination.
+    open: BTreeMap<String, usize>,
+}
+
+impl<W: World> Sender<W> {
+    pub fn new(data: Data, clock: Arc<dyn Clock>, random: Arc<dyn Random>, world: W, bell: Bell) -> Arc<Sender<W>> {
+        Arc::new(Sender { data, clock, random, world, bell, state: Mutex::default() })
+    }
+
+    /// Until `stop` turns true; letters in hand are ended first, as far as the caller waits for it.
+    pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut workers = JoinSet::new();
+        loop {
+            let pause = match self.take_due().await {
+                Ok(pause) => pause,
+                Err(why) => {
+                    warn!(why, "the queue cannot be read now");
+                    BREATH
+                }
+            };
+            self.begin_workers(&mut workers, &stop);
+            tokio::select! {
+                () = gone_down(&mut stop) => break,
+                () = self.bell.0.notified() => {}
+                Some(_) = workers.join_next(), if !workers.is_empty() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        while workers.join_next().await.is_some() {}
+    }
+
+    /// Puts what is due into the lines of its destinations. How long nothing more will be.
+    async fn take_due(self: &Arc<Self>) -> Result<Duration, String> {
+        let way = self.world.way();
+        if !way.on {
+            return Ok(LOOK);
+        }
+        let relayed = way.relay.is_some();
+        let sender = self.clone();
+        let look = move || {
+            let read = sender.data.read().map_err(|error| format!("{error:?}"))?;
+            let now = sender.clock.now();
+            let taken = sender.going().taken.clone();
+            if taken.len() >= BATCH {
+                return Ok((Vec::new(), None));
+            }
+            let skip = |id: QueueId, n: u32| taken.contains(&(id, n));
+            queue::due(&read, now, BATCH, &skip).map_err(|error| error.to_string())
+        };
+        let (due, next) = tokio::task::spawn_blocking(look).await.map_err(|_| "a mistake of ours".to_owned())??;
+        let mut going = self.going();
+        for one in due {
+            let domain = one.address.rsplit_once('@').map_or("", |(_, domain)| domain).to_lowercase();
+            let destination = if relayed { String::new() } else { domain };
+            if !going.taken.insert((one.id, one.n)) {
+                continue;
+            }
+            let line = going.waiting.entry(destination).or_default();
+            let together = line.iter_mut().find(|job| job.id == one.id && job.recipients.len() < TOGETHER);
+            match together {
+                Some(job) => job.recipients.push(one.n),
+                None => line.push_back(Job { id: one.id, recipients: vec![one.n] }),
+            }
+        }
+        let until = next.map_or(u64::MAX, |next| u64::try_from(next.0.saturating_sub(self.clock.now().0)).unwrap_or(0));
+        Ok(LOOK.min(Duration::from_millis(until.saturating_add(1))))
+    }
+
+    fn begin_workers(self: &Arc<Self>, workers: &mut JoinSet<()>, stop: &watch::Receiver<bool>) {
+        let way = self.world.way();
+        let mut going = self.going();
+        let going = &mut *going;
+        for (destination, line) in &going.waiting {
+            let all: usize = going.open.values().sum();
+            if all >= way.connections {
+                break;
+            }
+            let open = going.open.entry(destination.clone()).or_default();
+            // One connection takes letter after letter; another is worth its greeting when there is a crowd.
+            let wanted =
+                line.len().div_ceil(10).min(way.connections_to_one).min(open.saturating_add(way.connections - all));
+            for _ in *open..wanted {
+                *open += 1;
+                let (sender, destination, stop) = (self.clone(), destination.clone(), stop.clone());
+                workers.spawn(async move {
+                    dialogue::serve(&sender, &destination, &stop).await;
+                    sender.ended(&destination);
+                });
+            }
+        }
+        going.open.retain(|_, open| *open > 0);
+    }
+
+    fn ended(&self, destination: &str) {
+        let mut going = self.going();
+        if let Some(open) = going.open.get_mut(destination) {
+            *open = open.saturating_sub(1);
+        }
+        going.waiting.retain(|_, line| !line.is_empty());
+    }
+
+    /// The next letter for a destination.
+    fn next(&self, destination: &str) -> Option<Job> {
+        self.going().waiting.get_mut(destination)?.pop_front()
+    }
+
+    fn put_back(&self, destination: &str, job: Job) {
+        self.going().waiting.entry(destination.to_owned()).or_default().push_front(job);
+    }
+
+    /// All that waits for a destination that cannot be reached now.
+    fn drain(&self, destination: &str) -> Vec<Job> {
+        self.going().waiting.get_mut(destination).map(std::mem::take).unwrap_or_default().into()
+    }
+
+    /// These recipients may be tried again.
+    fn give_back(&self, job: &Job) {
+        let mut going = self.going();
+        for n in &job.recipients {
+            going.taken.remove(&(job.id, *n));
+        }
+    }
+
+    fn going(&self) -> MutexGuard<'_, Going> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn gone_down(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        debug!("nobody can say any more that it ends");
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,258 @@
+//! What became of a letter's recipients, written down in one transaction: the queue's rows, and the notices that the sender
+//! gets (R1, R3).
+
+use std::sync::Arc;
+
+use tracing::{error, warn};
+
+use super::{Job, Sender, Trouble, Way, World, dialogue};
+use crate::account::{self, Letter, Place};
+use crate::base::{AccountId, Time};
+use crate::message::date::Date;
+use crate::message::dsn::{About, Kind, Notice};
+use crate::message::{self, trace};
+use crate::proto::smtp::Reply;
+use crate::proto::smtp::client::{Said, Verdict};
+use crate::queue::schedule::{self, GIVE_UP, Next};
+use crate::queue::{self, Entry, Recipient, State};
+use crate::store::blob::LetterHeader;
+use crate::store::{self, Txn};
+
+/// Words of another server that are kept, in characters.
+const WORDS: usize = 1000;
+/// The longest letter that is read to be given back whole.
+const GIVEN_BACK: u64 = 256 * 1024;
+
+pub(super) struct Outcome {
+    /// Which recipient.
+    pub n: u32,
+    pub verdict: Verdict,
+    /// Who spoke, if somebody did.
+    pub remote: Option<String>,
+    /// The other server will tell the sender what becomes of it (RFC 3461 5.2.2).
+    pub tells: bool,
+}
+
+/// The same for all recipients of a job.
+pub(super) async fn all<W: World>(sender: &Arc<Sender<W>>, way: &Way, job: &Job, trouble: &Trouble) {
+    let (reader, id) = (sender.clone(), job.id);
+    let found = tokio::task::spawn_blocking(move || queue::find(&reader.data.read().ok()?, id).ok()?);
+    let Some(entry) = found.await.ok().flatten() else { return };
+    let outcome =
+        |n: &u32| Outcome { n: *n, verdict: dialogue::verdict(trouble), remote: trouble.remote.clone(), tells: false };
+    let outcomes = job.recipients.iter().map(outcome).collect();
+    write(sender, way, &entry, outcomes).await;
+}
+
+/// One row's way, as the transaction goes it.
+#[derive(Clone)]
+enum Move {
+    Leave(u32),
+    PutOff { n: u32, due: Time, last: String, told: bool },
+}
+
+/// If it cannot be written down the letter stays as it is, and is sent again: it may arrive twice, and is not lost (P3).
+pub(super) async fn write<W: World>(sender: &Arc<Sender<W>>, way: &Way, entry: &Entry, outcomes: Vec<Outcome>) {
+    let now = sender.clock.now();
+    let mut moves = Vec::new();
+    let mut told: Vec<(Kind, About)> = Vec::new();
+    for outcome in outcomes {
+        let waits = |one: &&Recipient| one.n == outcome.n && one.state == State::Waiting;
+        let Some(recipient) = entry.recipients.iter().find(waits) else { continue };
+        judge(entry, recipient, &outcome, now, &mut moves, &mut told);
+    }
+    let letters = match notices(sender, way, entry, &told, now).await {
+        Ok(letters) => letters,
+        Err(why) => {
+            error!(letter = %entry.id, why, "what became of a letter cannot be told, so it stays in the queue");
+            return;
+        }
+    };
+    let id = entry.id;
+    let written = sender.data.write(move |txn| -> Result<(), Stop> {
+        for one in &moves {
+            match one {
+                Move::Leave(n) => drop(queue::leave(txn, id, *n)?),
+                Move::PutOff { n, due, last, told } => drop(queue::put_off(txn, id, *n, *due, last, *told)?),
+            }
+        }
+        for (account, letter) in &letters {
+            put(txn, *account, letter, now)?;
+        }
+        Ok(())
+    });
+    if let Err(stop) = written.await {
+        error!(letter = %entry.id, %stop, "what became of a letter cannot be written down, so it may be sent again");
+        // The store may be full or fenced: whoever goes on at once only does it again.
+        tokio::time::sleep(super::BREATH).await;
+    }
+}
+
+fn judge(
+    entry: &Entry,
+    recipient: &Recipient,
+    outcome: &Outcome,
+    now: Time,
+    moves: &mut Vec<Move>,
+    told: &mut Vec<(Kind, About)>,
+) {
+    let n = recipient.n;
+    // RFC 3461 4.1: without NOTIFY, failures are told, and delays may be.
+    let (success, failure, delay) =
+        recipient.notify.map_or((false, true, true), |notify| (notify.success, notify.failure, notify.delay));
+    match &outcome.verdict {
+        Verdict::Sent(said) => {
+            moves.push(Move::Leave(n));
+            if success && !outcome.tells {
+                told.push((Kind::Relayed, about(recipient, outcome, said, None)));
+            }
+        }
+        Verdict::Never(said) => {
+            moves.push(Move::Leave(n));
+            if failure {
+                told.push((Kind::Failed, about(recipient, outcome, said, None)));
+            }
+        }
+        Verdict::Later(said) => {
+            let attempts = recipient.attempts.saturating_add(1);
+            match schedule::after_failure(entry.queued, attempts, now) {
+                Next::GiveUp => {
+                    moves.push(Move::Leave(n));
+                    if failure {
+                        let mut about = about(recipient, outcome, said, None);
+                        // RFC 3463 3.5: X.4.7, the time is over.
+                        about.status = (5, 4, 7);
+                        told.push((Kind::Failed, about));
+                    }
+                }
+                Next::Again(due) => {
+                    let late = !recipient.told && schedule::is_late(entry.queued, attempts, now);
+                    if late && delay {
+                        let until = Time(entry.queued.0.saturating_add(GIVE_UP));
+                        told.push((Kind::Delayed, about(recipient, outcome, said, Some(until))));
+                    }
+                    moves.push(Move::PutOff { n, due, last: words(&said.reply), told: late });
+                }
+            }
+        }
+    }
+}
+
+/// As it is listed, and told.
+fn words(reply: &Reply) -> String {
+    let (class, subject, detail) = status(reply);
+    let text: String = reply.text.join(" ").chars().take(WORDS).collect();
+    format!("{} {class}.{subject}.{detail} {text}", reply.code)
+}
+
+fn status(reply: &Reply) -> (u8, u16, u16) {
+    // RFC 3463 2: one that says no more than the code does.
+    reply.enhanced.unwrap_or(((reply.code / 100).clamp(2, 5) as u8, 0, 0))
+}
+
+fn about(recipient: &Recipient, outcome: &Outcome, said: &Said, until: Option<Time>) -> About {
+    let mut text = words(&said.reply);
+    if said.own {
+        text = said.reply.text.join(" ");
+    }
+    About {
+        address: recipient.address.clone(),
+        original: recipient.orcpt.clone(),
+        status: status(&said.reply),
+        own: said.own,
+        diagnostic: Some(text),
+        remote: outcome.remote.clone(),
+        until: until.map(Date::utc),
+    }
+}
+
+/// The notices, one for each kind, and whose they are. Errors: a sentence.
+async fn notices<W: World>(
+    sender: &Arc<Sender<W>>,
+    way: &Way,
+    entry: &Entry,
+    told: &[(Kind, About)],
+    now: Time,
+) -> Result<Vec<(AccountId, Letter)>, String> {
+    // RFC 3461 6.2: nothing is said of what was said itself by nobody.
+    let Some(from) = entry.from.clone().filter(|_| !told.is_empty()) else { return Ok(Vec::new()) };
+    // R3
+    let whose = entry.account.map_or_else(|| sender.world.caretakers(), |account| vec![account]);
+    if whose.is_empty() {
+        warn!(letter = %entry.id, "nobody is here to be told of a letter that was not delivered");
+        return Ok(Vec::new());
+    }
+    let (sender, hostname, entry, told) = (sender.clone(), way.hostname.clone(), entry.clone(), told.to_vec());
+    let build = move || -> Result<Vec<(AccountId, Letter)>, store::Error> {
+        let blobs = sender.data.blobs();
+        let bytes = blobs.read(entry.blob, 0..entry.size.min(GIVEN_BACK))?;
+        let mut out = Vec::new();
+        for kind in [Kind::Failed, Kind::Delayed, Kind::Relayed] {
+            let recipients: Vec<About> =
+                told.iter().filter(|(one, _)| *one == kind).map(|(_, about)| about.clone()).collect();
+            if recipients.is_empty() {
+                continue;
+            }
+            let notice = Notice {
+                kind,
+                hostname: &hostname,
+                to: &from,
+                now: Date::utc(now),
+                arrived: Date::utc(entry.queued),
+                envid: entry.envid.as_deref(),
+                recipients: &recipients,
+                full: if entry.size > GIVEN_BACK { Some(false) } else { entry.ret_full },
+                passed_on: entry.account.is_none(),
+                letter: &bytes,
+                chance: [sender.random.u64(), sender.random.u64()],
+            };
+            let text = [trace::return_path(""), notice.build()].concat();
+            let header = LetterHeader { accounts: vec![from.clone()], received: now };
+            let staged = blobs.stage(header, &text)?;
+            match Letter::read(staged, &message::Limits::default()) {
+                Ok(letter) => out.extend(whose.iter().map(|account| (*account, letter.clone()))),
+                Err(error) => error!(%error, "a notice of ours is no letter"),
+            }
+        }
+        Ok(out)
+    };
+    let built = tokio::task::spawn_blocking(build).await.map_err(|_| "a mistake of ours".to_owned())?;
+    built.map_err(|error| format!("{error:?}"))
+}
+
+enum Stop {
+    Queue(queue::Error),
+    Account(account::Error),
+    Store(store::Error),
+}
+
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Stop::Queue(error) => error.fmt(f),
+            Stop::Account(error) => error.fmt(f),
+            Stop::Store(error) => write!(f, "{error:?}"),
+        }
+    }
+}
+
+impl From<queue::Error> for Stop {
+    fn from(error: queue::Error) -> Stop {
+        Stop::Queue(error)
+    }
+}
+
+impl From<store::Error> for Stop {
+    fn from(error: store::Error) -> Stop {
+        Stop::Store(error)
+    }
+}
+
+/// Into the INBOX, however full it is. An account that went meanwhile needs no notice.
+fn put(txn: &mut Txn<'_>, account: AccountId, letter: &Letter, now: Time) -> Result<(), Stop> {
+    let place = Place { mailbox: account::INBOX, flags: account::Flags::default() };
+    match account::append(txn, account, letter, &[place], now, now, None) {
+        Ok(_) | Err(account::Error::NoSuchAccount | account::Error::NoSuchMailbox) => Ok(()),
+        Err(error) => Err(Stop::Account(error)),
+    }
+}

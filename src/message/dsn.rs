@@ -1,0 +1,304 @@
+//! Delivery status notices (RFC 3464 in the multipart/report of RFC 6522): what a sender is told of a letter that did not
+//! arrive, or not yet.
+
+use super::date::{self, Date};
+use super::header;
+
+/// Whole letters up to this size are given back where nobody asked for less; of longer ones the header.
+const WHOLE: usize = 50 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Failed,
+    Delayed,
+    /// It was handed to a server that will say nothing more (RFC 3461 4.1, 5.2.2).
+    Relayed,
+}
+
+/// What is said of one recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    pub address: String,
+    /// RFC 3461 4.2: kind and address.
+    pub original: Option<(String, String)>,
+    /// RFC 3463.
+    pub status: (u8, u16, u16),
+    /// The words of the other server, as it said them, or ours.
+    pub diagnostic: Option<String>,
+    pub own: bool,
+    /// The other server.
+    pub remote: Option<String>,
+    /// Until when it is tried again.
+    pub until: Option<Date>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice<'a> {
+    pub kind: Kind,
+    /// Ours.
+    pub hostname: &'a str,
+    /// The sender.
+    pub to: &'a str,
+    pub now: Date,
+    pub arrived: Date,
+    pub envid: Option<&'a str>,
+    pub recipients: &'a [About],
+    /// RFC 3461 4.3; `None`: whatever fits.
+    pub full: Option<bool>,
+    /// Whoever reads this did not write it: an address here passes on what comes for it.
+    pub passed_on: bool,
+    /// The letter.
+    pub letter: &'a [u8],
+    /// Two numbers made by chance: nothing in a letter can be made to look like a boundary.
+    pub chance: [u64; 2],
+}
+
+impl Notice<'_> {
+    /// The whole letter, its lines ended by CR LF.
+    pub fn build(&self) -> Vec<u8> {
+        let head = self.letter.get(..header::end(self.letter)).unwrap_or_default();
+        let whole = self.full.unwrap_or(self.letter.len() <= WHOLE) && self.kind == Kind::Failed;
+        let boundary = format!("={:016x}{:016x}=", self.chance[0], self.chance[1]);
+        let mut out = Vec::new();
+        let mut line = |text: String| {
+            out.extend_from_slice(text.replace(['\r', '\n'], " ").as_bytes());
+            out.extend_from_slice(b"\r\n");
+        };
+        line(format!("From: \"Mail server {}\" <mailer-daemon@{}>", self.hostname, self.hostname));
+        line(format!("To: <{}>", self.to));
+        line(format!("Subject: {}", self.subject()));
+        line(format!("Date: {}", date::rfc5322(self.now)));
+        line(format!("Message-ID: <{:016x}.{:016x}@{}>", self.chance[1], self.chance[0], self.hostname));
+        if let Some(id) = header::find(head, "Message-ID") {
+            let id = String::from_utf8_lossy(&id.value()).trim().to_owned();
+            if id.starts_with('<') && id.ends_with('>') && id.len() < 500 && !id.contains(char::is_whitespace) {
+                line(format!("In-Reply-To: {id}"));
+                line(format!("References: {id}"));
+            }
+        }
+        // RFC 3834 5: nobody's machine is to answer this.
+        line("Auto-Submitted: auto-replied".to_owned());
+        line("MIME-Version: 1.0".to_owned());
+        line("Content-Type: multipart/report; report-type=delivery-status;".to_owned());
+        line(format!(" boundary=\"{boundary}\""));
+        line(String::new());
+        line(format!("--{boundary}"));
+        line("Content-Type: text/plain; charset=utf-8".to_owned());
+        line("Content-Transfer-Encoding: 8bit".to_owned());
+        line(String::new());
+        self.words(&mut line);
+        line(String::new());
+        line(format!("--{boundary}"));
+        // RFC 6533 4: addresses beyond ASCII need the other type.
+        let ascii = self.recipients.iter().all(|about| about.address.is_ascii());
+        let kind = if ascii { "delivery-status" } else { "global-delivery-status" };
+        line(format!("Content-Type: message/{kind}"));
+        line("Content-Transfer-Encoding: 8bit".to_owned());
+        line(String::new());
+        self.status(&mut line);
+        line(String::new());
+        line(format!("--{boundary}"));
+        line(format!("Content-Type: {}", if whole { "message/rfc822" } else { "text/rfc822-headers" }));
+        line("Content-Transfer-Encoding: 8bit".to_owned());
+        line(String::new());
+        let given = if whole { self.letter } else { head };
+        out.extend_from_slice(given);
+        if !given.ends_with(b"\r\n") {
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+        out
+    }
+
+    fn subject(&self) -> &'static str {
+        match self.kind {
+            Kind::Failed => "Your letter could not be delivered",
+            Kind::Delayed => "Your letter is still on its way",
+            Kind::Relayed => "Your letter was handed on",
+        }
+    }
+
+    fn words(&self, line: &mut impl FnMut(String)) {
+        let head = self.letter.get(..header::end(self.letter)).unwrap_or_default();
+        let subject = header::find(head, "Subject").map(|field| {
+            let decoded = super::decode::words(&field.value());
+            decoded.chars().filter(|c| !c.is_control()).take(200).collect::<String>()
+        });
+        let whose = if self.passed_on { "A letter that an address here passes on," } else { "Your letter" };
+        let what = match subject.as_deref().map(str::trim) {
+            Some(subject) if !subject.is_empty() => format!("{whose} \u{201c}{subject}\u{201d}"),
+            _ => whose.to_owned(),
+        };
+        let arrived = date::rfc5322(self.arrived);
+        match self.kind {
+            Kind::Failed => line(format!("{what} of {arrived} was not delivered to:")),
+            Kind::Delayed => {
+                line(format!("{what} of {arrived} has not been delivered yet to:"));
+            }
+            Kind::Relayed => line(format!("{what} of {arrived} was handed on for:")),
+        }
+        for about in self.recipients {
+            line(String::new());
+            line(format!("  {}", about.address));
+            match self.kind {
+                Kind::Relayed => line("  Its server took the letter and will not report further.".to_owned()),
+                _ => line(format!("  {}", meaning(about.status))),
+            }
+            if let Some(said) = &about.diagnostic {
+                match about.remote.as_deref().filter(|_| !about.own) {
+                    Some(remote) => line(format!("  What {remote} said: {said}")),
+                    None => line(format!("  What was found: {said}")),
+                }
+            }
+            if let Some(until) = about.until {
+                line(format!("  It is tried again by itself until {}.", date::rfc5322(until)));
+            }
+        }
+        line(String::new());
+        match self.kind {
+            Kind::Failed => line("It will not be tried again. The letter, or its beginning, is attached.".to_owned()),
+            Kind::Delayed => line("You need not do anything, and need not send it again.".to_owned()),
+            Kind::Relayed => {}
+        }
+    }
+
+    /// RFC 3464 2.2 and 2.3.
+    fn status(&self, line: &mut impl FnMut(String)) {
+        line(format!("Reporting-MTA: dns; {}", self.hostname));
+        if let Some(envid) = self.envid {
+            line(format!("Original-Envelope-Id: {envid}"));
+        }
+        line(format!("Arrival-Date: {}", date::rfc5322(self.arrived)));
+        let action = match self.kind {
+            Kind::Failed => "failed",
+            Kind::Delayed => "delayed",
+            Kind::Relayed => "relayed",
+        };
+        for about in self.recipients {
+            line(String::new());
+            if let Some((kind, address)) = &about.original {
+                line(format!("Original-Recipient: {kind}; {address}"));
+            }
+            let kind = if about.address.is_ascii() { "rfc822" } else { "utf-8" };
+            line(format!("Final-Recipient: {kind}; {}", about.address));
+            line(format!("Action: {action}"));
+            let (class, subject, detail) = about.status;
+            line(format!("Status: {class}.{subject}.{detail}"));
+            if let Some(remote) = &about.remote {
+                line(format!("Remote-MTA: dns; {remote}"));
+            }
+            // RFC 3464 2.3.6: the words of the other side only.
+            if let Some(said) = about.diagnostic.as_ref().filter(|_| !about.own) {
+                line(format!("Diagnostic-Code: smtp; {said}"));
+            }
+            line(format!("Last-Attempt-Date: {}", date::rfc5322(self.now)));
+            if let Some(until) = about.until {
+                line(format!("Will-Retry-Until: {}", date::rfc5322(until)));
+            }
+        }
+    }
+}
+
+/// What a status means to somebody who wrote a letter (RFC 3463 3).
+fn meaning((class, subject, detail): (u8, u16, u16)) -> &'static str {
+    match (class, subject, detail) {
+        (_, 1, 1 | 6) => "There is no such address. Look whether it is spelled right.",
+        (_, 1, 2 | 10) => "The part behind the @ is no domain that takes mail. Look whether it is spelled right.",
+        (_, 1, 3) => "That is not how an address looks.",
+        (_, 2, 1) => "That mailbox is switched off.",
+        (_, 2, 2) => "That mailbox is full.",
+        (_, 2, 3) | (_, 3, 4) => "The letter is larger than that server takes.",
+        (_, 4, 6) => "The way there leads back to this box.",
+        (4, 4, _) | (5, 4, 1..=5) => "Its server could not be reached.",
+        (5, 4, 7) => "Its server could not be given the letter for five days.",
+        (_, 6, 3 | 7) => "Its server cannot handle the characters in this letter or its addresses.",
+        (4, 7, _) => "Its server does not want the letter now.",
+        (5, 7, _) => "Its server refuses letters like this one, or letters from here.",
+        (4, _, _) => "Its server cannot take the letter now.",
+        (2, _, _) => "It was handed on.",
+        _ => "Its server refused the letter.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Time;
+    use crate::message::{Content, Limits, parse};
+
+    const LETTER: &[u8] = b"From: anna@example.test\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nMessage-ID: <1@example.test>\r\n\r\nhello\r\n";
+
+    fn about(address: &str) -> About {
+        About {
+            address: address.into(),
+            original: Some(("rfc822".into(), "B@out.test".into())),
+            status: (5, 1, 1),
+            diagnostic: Some("550 5.1.1 nobody\r\nhere".into()),
+            own: false,
+            remote: Some("mx.out.test".into()),
+            until: None,
+        }
+    }
+
+    fn notice<'a>(kind: Kind, recipients: &'a [About], letter: &'a [u8]) -> Notice<'a> {
+        Notice {
+            kind,
+            hostname: "mail.example.test",
+            to: "anna@example.test",
+            now: Date::utc(Time(1_800_000_000_000)),
+            arrived: Date::utc(Time(1_799_999_000_000)),
+            envid: Some("e1"),
+            recipients,
+            full: None,
+            passed_on: false,
+            letter,
+            chance: [1, 2],
+        }
+    }
+
+    #[test]
+    fn a_notice_is_a_report_that_mail_programs_read() {
+        let recipients = [about("b@out.test"), about("c@out.test")];
+        let bytes = notice(Kind::Failed, &recipients, LETTER).build();
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        assert!(text.contains("Your letter \u{201c}Gr\u{fc}\u{df}e\u{201d}"), "{text}");
+        assert!(text.contains("There is no such address"), "{text}");
+        assert!(text.contains("\r\nFinal-Recipient: rfc822; b@out.test\r\nAction: failed\r\nStatus: 5.1.1\r\nRemote-MTA: dns; mx.out.test\r\n"));
+        assert!(text.contains("\r\nDiagnostic-Code: smtp; 550 5.1.1 nobody  here\r\n"), "no line of another's: {text}");
+        assert!(text.contains("\r\nIn-Reply-To: <1@example.test>\r\n"));
+        assert!(text.contains("\r\nhello\r\n"));
+        let message = parse(&bytes, &Limits::default()).unwrap();
+        let Content::Multipart(parts) = &message.body.content else { panic!("{text}") };
+        assert!(
+            parts[0].is("text", "plain")
+                && parts[1].is("message", "delivery-status")
+                && parts[2].is("message", "rfc822")
+        );
+    }
+
+    #[test]
+    fn no_more_is_given_back_than_was_asked_for_or_fits() {
+        let recipients = [about("b@out.test")];
+        let mut less = notice(Kind::Failed, &recipients, LETTER);
+        less.full = Some(false);
+        let long = [LETTER, &vec![b'x'; WHOLE]].concat();
+        for text in [
+            less.build(),
+            notice(Kind::Delayed, &recipients, LETTER).build(),
+            notice(Kind::Failed, &recipients, &long).build(),
+        ] {
+            let text = String::from_utf8(text).unwrap();
+            assert!(text.contains("text/rfc822-headers") && !text.contains("hello"), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_beyond_ascii_have_their_own_type() {
+        let recipients = [about("b\u{fc}@out.test")];
+        let text = String::from_utf8(notice(Kind::Delayed, &recipients, b"no header").build()).unwrap();
+        assert!(
+            text.contains("message/global-delivery-status")
+                && text.contains("Final-Recipient: utf-8; b\u{fc}@out.test")
+        );
+    }
+}

@@ -1,0 +1,267 @@
+//! From one state into another, each in one durable act of whoever commits the transaction. A recipient that is not there
+//! any more, or not in the state that is left, is left alone: somebody else was quicker.
+
+use std::ops::ControlFlow;
+
+use crate::base::{BlobId, QueueId, Time};
+use crate::store::schema::Key;
+use crate::store::{Order, Read, Table, Txn};
+
+use super::row::{HELD, LetterRow, RecipientRow, WAITING};
+use super::schedule;
+use super::spool::{Error, decode, due_key, encode, number, put_totals, totals};
+
+/// A recipient whose time has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    pub id: QueueId,
+    /// Which of the letter's recipients.
+    pub n: u32,
+    pub address: String,
+}
+
+/// Recipients who wait and whose time has come, longest ago first, without those that `skip` names; at most `most`. And when
+/// the next one's time comes, if all of these are named.
+pub fn due(
+    read: &dyn Read,
+    now: Time,
+    most: usize,
+    skip: &dyn Fn(QueueId, u32) -> bool,
+) -> Result<(Vec<Due>, Option<Time>), Error> {
+    let mut found: Vec<(QueueId, u32)> = Vec::new();
+    let mut next = None;
+    let mut look = |key: &[u8], until_first: bool| {
+        if found.len() >= most {
+            return ControlFlow::Break(());
+        }
+        let Some((due, id, n)) = split(key) else { return ControlFlow::Continue(()) };
+        if !schedule::is_due(due, now) {
+            if until_first {
+                next = Some(due);
+            }
+            return ControlFlow::Break(());
+        }
+        if !skip(id, n) && !found.contains(&(id, n)) {
+            found.push((id, n));
+        }
+        ControlFlow::Continue(())
+    };
+    read.scan(Table::QueueDue, &[], &[0xff; 24], Order::Forward, &mut |key, _| look(key, true))?;
+    // Times that no clock of ours can have meant lie at the end.
+    read.scan(Table::QueueDue, &[], &[0xff; 24], Order::Backward, &mut |key, _| look(key, false))?;
+    let mut out = Vec::new();
+    for (id, n) in found {
+        if let Some(row) = recipient(read, id, n)? {
+            out.push(Due { id, n, address: row.address });
+        }
+    }
+    Ok((out, next))
+}
+
+/// Waiting → nothing: delivered, or given up and bounced in the same transaction.
+pub fn leave(txn: &mut Txn<'_>, id: QueueId, n: u32) -> Result<bool, Error> {
+    match recipient(txn, id, n)? {
+        Some(row) if row.state == WAITING => remove(txn, id, n, &row).map(|()| true),
+        _ => Ok(false),
+    }
+}
+
+/// Waiting or held → nothing, since nobody wants it sent any more.
+pub fn cancel(txn: &mut Txn<'_>, id: QueueId) -> Result<u32, Error> {
+    each(txn, id, |txn, n, row| remove(txn, id, n, &row).map(|()| true))
+}
+
+/// Waiting → waiting, after an attempt that failed for now. `told`: the sender hears of the delay in the same transaction.
+pub fn put_off(txn: &mut Txn<'_>, id: QueueId, n: u32, due: Time, last: &str, told: bool) -> Result<bool, Error> {
+    let Some(mut row) = recipient(txn, id, n)?.filter(|row| row.state == WAITING) else { return Ok(false) };
+    txn.delete(Table::QueueDue, due_key(Time(row.due), id, n).as_ref());
+    row.attempts = row.attempts.saturating_add(1);
+    row.due = due.0;
+    row.last = Some(last.to_owned());
+    row.told = (row.told == Some(true) || told).then_some(true);
+    txn.put(Table::QueueDue, due_key(due, id, n).as_ref(), Vec::new());
+    put(txn, id, n, &row).map(|()| true)
+}
+
+/// Waiting → waiting, due at once. How many recipients it was.
+pub fn retry(txn: &mut Txn<'_>, id: QueueId, now: Time) -> Result<u32, Error> {
+    each(txn, id, |txn, n, mut row| {
+        if row.state != WAITING {
+            return Ok(false);
+        }
+        txn.delete(Table::QueueDue, due_key(Time(row.due), id, n).as_ref());
+        row.due = now.0;
+        txn.put(Table::QueueDue, due_key(now, id, n).as_ref(), Vec::new());
+        put(txn, id, n, &row).map(|()| true)
+    })
+}
+
+/// Waiting → held: nothing becomes of it until it is released.
+pub fn hold(txn: &mut Txn<'_>, id: QueueId) -> Result<u32, Error> {
+    each(txn, id, |txn, n, mut row| {
+        if row.state != WAITING {
+            return Ok(false);
+        }
+        txn.delete(Table::QueueDue, due_key(Time(row.due), id, n).as_ref());
+        row.state = HELD;
+        put(txn, id, n, &row).map(|()| true)
+    })
+}
+
+/// Held → waiting, due at once.
+pub fn release(txn: &mut Txn<'_>, id: QueueId, now: Time) -> Result<u32, Error> {
+    each(txn, id, |txn, n, mut row| {
+        if row.state != HELD {
+            return Ok(false);
+        }
+        row.state = WAITING;
+        row.due = now.0;
+        txn.put(Table::QueueDue, due_key(now, id, n).as_ref(), Vec::new());
+        put(txn, id, n, &row).map(|()| true)
+    })
+}
+
+fn each(
+    txn: &mut Txn<'_>,
+    id: QueueId,
+    mut change: impl FnMut(&mut Txn<'_>, u32, RecipientRow) -> Result<bool, Error>,
+) -> Result<u32, Error> {
+    let prefix = Key::new().u64(id.0);
+    let mut rows = Vec::new();
+    txn.scan(Table::QueueRecipients, prefix.as_ref(), &prefix.clone().after(), Order::Forward, &mut |key, value| {
+        rows.push((key.get(8..12).and_then(|n| n.try_into().ok()).map(u32::from_be_bytes), value.to_vec()));
+        ControlFlow::Continue(())
+    })?;
+    let mut changed = 0;
+    for (n, value) in rows {
+        let n = n.ok_or_else(|| Error::Corrupt("a recipient without a number".into()))?;
+        changed += u32::from(change(txn, n, decode(&value)?)?);
+    }
+    Ok(changed)
+}
+
+fn remove(txn: &mut Txn<'_>, id: QueueId, n: u32, row: &RecipientRow) -> Result<(), Error> {
+    txn.delete(Table::QueueRecipients, Key::new().u64(id.0).u32(n).as_ref());
+    txn.delete(Table::QueueDue, due_key(Time(row.due), id, n).as_ref());
+    let key = Key::new().u64(id.0);
+    let value = txn.get(Table::Queue, key.as_ref())?;
+    let value = value.ok_or_else(|| Error::Corrupt(format!("a recipient of letter {id}, which is not there")))?;
+    let mut letter: LetterRow = decode(&value)?;
+    letter.recipients = letter.recipients.saturating_sub(1);
+    if letter.recipients > 0 {
+        txn.put(Table::Queue, key.as_ref(), encode(&letter)?);
+        return Ok(());
+    }
+    // Q2
+    txn.delete(Table::Queue, key.as_ref());
+    txn.release(BlobId(letter.blob))?;
+    let (letters, bytes) = totals(txn)?;
+    put_totals(txn, letters.saturating_sub(1), bytes.saturating_sub(letter.size))
+}
+
+fn recipient(read: &dyn Read, id: QueueId, n: u32) -> Result<Option<RecipientRow>, Error> {
+    let value = read.get(Table::QueueRecipients, Key::new().u64(id.0).u32(n).as_ref())?;
+    value.map(|value| decode(&value)).transpose()
+}
+
+fn put(txn: &mut Txn<'_>, id: QueueId, n: u32, row: &RecipientRow) -> Result<(), Error> {
+    txn.put(Table::QueueRecipients, Key::new().u64(id.0).u32(n).as_ref(), encode(row)?);
+    Ok(())
+}
+
+/// What [`due_key`] made.
+fn split(key: &[u8]) -> Option<(Time, QueueId, u32)> {
+    let due = (number(key.get(..8)?) ^ (1 << 63)) as i64;
+    let n = u32::from_be_bytes(key.get(16..20)?.try_into().ok()?);
+    Some((Time(due), QueueId(number(key.get(8..16)?)), n))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::queue::{Limits, NewLetter, NewRecipient, State, check, enqueue, find};
+    use crate::store::Data;
+    use crate::store::blob::LetterHeader;
+    use crate::store::data::Options;
+    use crate::store::disk::{SimDisk, SimOptions};
+
+    const NOW: Time = Time(1_800_000_000_000);
+
+    fn queued(addresses: &[&str]) -> (Data, QueueId) {
+        let data = Data::open(Arc::new(SimDisk::new(SimOptions::default())), Options::default()).unwrap();
+        let id = add(&data, addresses, NOW);
+        (data, id)
+    }
+
+    fn add(data: &Data, addresses: &[&str], now: Time) -> QueueId {
+        let letter = NewLetter {
+            staged: data.blobs().stage(LetterHeader::default(), b"Subject: x\r\n\r\nx\r\n").unwrap(),
+            from: None,
+            account: None,
+            utf8: false,
+            eight_bit: false,
+            ret_full: None,
+            envid: None,
+        };
+        let to = |address: &&str| NewRecipient { address: (*address).into(), notify: None, orcpt: None };
+        let recipients: Vec<NewRecipient> = addresses.iter().map(to).collect();
+        data.write_blocking(move |txn| enqueue(txn, &letter, &recipients, now, Limits::default())).unwrap().value
+    }
+
+    fn does<T: Send + 'static>(data: &Data, act: impl Fn(&mut Txn<'_>) -> Result<T, Error> + Send + 'static) -> T {
+        let value = data.write_blocking(act).unwrap().value;
+        assert_eq!(check(&data.read().unwrap()).unwrap(), Vec::<String>::new(), "Q1, Q2, Q3");
+        value
+    }
+
+    fn waiting(data: &Data, now: Time) -> Vec<String> {
+        let (found, _) = due(&data.read().unwrap(), now, 100, &|_, _| false).unwrap();
+        found.into_iter().map(|due| due.address).collect()
+    }
+
+    #[test]
+    fn each_state_is_left_for_the_one_that_is_named() {
+        let (data, id) = queued(&["a@x.test", "b@x.test", "c@y.test"]);
+        assert_eq!(waiting(&data, NOW), ["a@x.test", "b@x.test", "c@y.test"]);
+        assert!(does(&data, move |txn| leave(txn, id, 1)));
+        assert!(!does(&data, move |txn| leave(txn, id, 1)), "it is gone");
+        let later = Time(NOW.0 + 120_000);
+        assert!(does(&data, move |txn| put_off(txn, id, 0, later, "451 busy", false)));
+        assert_eq!(waiting(&data, NOW), ["c@y.test"]);
+        let (_, next) = due(&data.read().unwrap(), NOW, 100, &|_, n| n == 2).unwrap();
+        assert_eq!(next, Some(later));
+        assert_eq!(waiting(&data, later), ["c@y.test", "a@x.test"]);
+        let entry = find(&data.read().unwrap(), id).unwrap().unwrap();
+        assert_eq!((entry.recipients[0].attempts, entry.recipients[0].last.as_deref()), (1, Some("451 busy")));
+
+        assert_eq!(does(&data, move |txn| hold(txn, id)), 2);
+        assert!(waiting(&data, later).is_empty());
+        assert!(!does(&data, move |txn| leave(txn, id, 0)), "what is held is not sent");
+        assert!(!does(&data, move |txn| put_off(txn, id, 0, later, "x", false)));
+        assert_eq!(does(&data, move |txn| retry(txn, id, NOW)), 0);
+        assert!(find(&data.read().unwrap(), id).unwrap().unwrap().recipients.iter().all(|r| r.state == State::Held));
+        assert_eq!(does(&data, move |txn| release(txn, id, NOW)), 2);
+        assert!(does(&data, move |txn| put_off(txn, id, 0, later, "451 busy", true)));
+        assert_eq!(does(&data, move |txn| retry(txn, id, NOW)), 2);
+        assert_eq!(waiting(&data, NOW).len(), 2);
+        assert!(find(&data.read().unwrap(), id).unwrap().unwrap().recipients[0].told);
+
+        let blob = find(&data.read().unwrap(), id).unwrap().unwrap().blob;
+        assert_eq!(does(&data, move |txn| cancel(txn, id)), 2);
+        assert_eq!(find(&data.read().unwrap(), id).unwrap(), None);
+        assert!(data.blobs().read(blob, 0..1).is_err(), "Q2");
+    }
+
+    #[test]
+    fn the_longest_wait_comes_first_and_no_more_than_asked_for() {
+        let (data, _) = queued(&["late@x.test"]);
+        add(&data, &["early@x.test"], Time(NOW.0 - 5));
+        let (found, _) = due(&data.read().unwrap(), NOW, 1, &|_, _| false).unwrap();
+        assert_eq!(found[0].address, "early@x.test");
+        // Written while the clock was wrong by years.
+        add(&data, &["odd@x.test"], Time(NOW.0 * 2));
+        assert_eq!(waiting(&data, NOW), ["early@x.test", "late@x.test", "odd@x.test"]);
+    }
+}

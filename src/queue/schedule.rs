@@ -1,0 +1,94 @@
+//! When a recipient is tried again, and when no more: pure, so that a week of failures replays in a second.
+
+use crate::base::Time;
+
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+
+/// After the first attempt, the second, …; the last one holds for all that follow (RFC 5321 4.5.4.1: short at first).
+const PAUSES: [i64; 8] = [2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 4 * HOUR];
+
+/// When the sender is told that it takes long.
+pub const DELAY_NOTICE: i64 = 4 * HOUR;
+
+/// RFC 5321 4.5.4.1: the give-up time is four or five days.
+pub const GIVE_UP: i64 = 5 * 24 * HOUR;
+
+/// Attempts that five days have at least while the box is on. A box that was off for a week, or whose clock was wrong when
+/// the letter came, has not tried five days long, whatever the clock says.
+const FEWEST: u32 = 10;
+
+/// What follows an attempt that failed for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    Again(Time),
+    GiveUp,
+}
+
+/// After the attempt number `attempts` (from 1), of a letter that came at `queued`.
+pub fn after_failure(queued: Time, attempts: u32, now: Time) -> Next {
+    if attempts >= FEWEST && now.0.saturating_sub(queued.0) >= GIVE_UP {
+        return Next::GiveUp;
+    }
+    Next::Again(Time(now.0.saturating_add(pause(attempts))))
+}
+
+fn pause(attempts: u32) -> i64 {
+    let n = usize::try_from(attempts.max(1)).unwrap_or(usize::MAX).saturating_sub(1);
+    PAUSES.get(n).copied().unwrap_or(4 * HOUR)
+}
+
+/// Whether what is due then is due now. A time farther away than any pause was written by a clock that was wrong.
+pub fn is_due(due: Time, now: Time) -> bool {
+    due <= now || due.0.saturating_sub(now.0) > 2 * PAUSES[PAUSES.len() - 1]
+}
+
+/// Whether the sender is to hear now that it takes long.
+pub fn is_late(queued: Time, attempts: u32, now: Time) -> bool {
+    attempts >= 4 && now.0.saturating_sub(queued.0) >= DELAY_NOTICE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The attempts of a letter whose recipient cannot be reached, in minutes after it came.
+    fn replay(queued: Time) -> (Vec<i64>, Option<i64>) {
+        let (mut now, mut attempts, mut at, mut late) = (queued, 0, Vec::new(), None);
+        loop {
+            attempts += 1;
+            at.push((now.0 - queued.0) / MINUTE);
+            if late.is_none() && is_late(queued, attempts, now) {
+                late = Some((now.0 - queued.0) / MINUTE);
+            }
+            match after_failure(queued, attempts, now) {
+                Next::Again(due) => {
+                    assert!(!is_due(due, now) && is_due(due, due));
+                    now = due;
+                }
+                Next::GiveUp => return (at, late),
+            }
+        }
+    }
+
+    #[test]
+    fn five_days_of_failures() {
+        let (at, late) = replay(Time(1_700_000_000_000));
+        assert_eq!(at[..9], [0, 2, 7, 17, 32, 62, 122, 242, 482]);
+        assert!(at[8..].windows(2).all(|two| two[1] - two[0] == 240));
+        assert_eq!(at.last().map(|last| last / 60), Some(5 * 24));
+        assert_eq!(late, Some(242));
+    }
+
+    #[test]
+    fn a_clock_that_jumps_gives_nothing_up_and_holds_nothing_back() {
+        let (came, now) = (Time(0), Time(1_800_000_000_000));
+        // Came in 1970, tried now for the first time.
+        assert_eq!(after_failure(came, 1, now), Next::Again(Time(now.0 + 2 * MINUTE)));
+        assert!(matches!(after_failure(came, FEWEST, now), Next::GiveUp));
+        // Written in the future, before the clock was put right.
+        assert!(is_due(Time(now.0 + 365 * 24 * HOUR), now));
+        assert!(!is_due(Time(now.0 + 4 * HOUR), now));
+        assert_eq!(after_failure(now, u32::MAX, came), Next::Again(Time(4 * HOUR)));
+    }
+}

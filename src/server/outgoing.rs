@@ -1,0 +1,110 @@
+//! Letters for elsewhere leave: binds the sender to this house.
+
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use crate::base::AccountId;
+use crate::delivery::remote::{Relay, Sender, Way, World};
+use crate::directory::manage::account;
+use crate::net::dns::Asker;
+use crate::net::{ClientTls, Roots};
+use crate::proto::smtp::client::Login;
+
+use super::certificates;
+use super::dns::RESOLVERS;
+use super::doors::Shift;
+use super::house::House;
+use super::setup::RELAY_PASSWORD;
+
+/// Of the servers that take a domain's mail (RFC 5321 4.5.4.2).
+const SMTP: u16 = 25;
+/// In all, and to one destination: a house has few letters at a time, and every server minds a crowd.
+const CONNECTIONS: usize = 20;
+const CONNECTIONS_TO_ONE: usize = 4;
+/// A password file longer than this holds none.
+const PASSWORD_BYTES: u64 = 4096;
+
+/// Until `stop` turns true.
+pub(super) async fn run(house: Arc<House>, shift: Shift, mut stop: watch::Receiver<bool>) {
+    // Who serves this machine only (a trial, a test) sends nothing into the world.
+    if shift.bind.is_some_and(|address| address.is_loopback()) {
+        info!("bound to this machine, so letters for elsewhere wait in the queue");
+        let _ = stop.wait_for(|stop| *stop).await;
+        return;
+    }
+    let (data, clock, random) = (house.data.clone(), house.clock.clone(), house.random.clone());
+    let bell = house.bell.clone();
+    let world = Outside { house, opportunistic: OnceLock::new() };
+    Sender::new(data, clock, random, world, bell).run(stop).await;
+}
+
+struct Outside {
+    house: Arc<House>,
+    opportunistic: OnceLock<Option<ClientTls>>,
+}
+
+impl World for Outside {
+    fn way(&self) -> Way {
+        let settings = self.house.settings.load();
+        let relay = Some(&settings.relay).filter(|relay| !relay.host.is_empty()).map(|relay| Relay {
+            host: relay.host.clone(),
+            port: relay.port,
+            implicit: relay.tls == "implicit",
+            login: Some(&relay.user).filter(|user| !user.is_empty()).map(|user| Login {
+                user: user.clone(),
+                password: password(&self.house),
+                nonce: format!("{:016x}{:016x}", self.house.random.u64(), self.house.random.u64()),
+            }),
+        });
+        let source: Vec<IpAddr> =
+            settings.sending.source.split_whitespace().filter_map(|one| one.parse().ok()).collect();
+        Way {
+            hostname: settings.hostname.clone(),
+            on: settings.sending.on,
+            relay,
+            source,
+            port: SMTP,
+            connections: CONNECTIONS,
+            connections_to_one: CONNECTIONS_TO_ONE,
+        }
+    }
+
+    fn asker(&self) -> Asker {
+        Asker::new(self.house.random.clone(), &std::fs::read_to_string(RESOLVERS).unwrap_or_default())
+    }
+
+    fn opportunistic(&self) -> Option<ClientTls> {
+        let make = || ClientTls::opportunistic().inspect_err(|error| error!(%error, "letters leave without TLS")).ok();
+        self.opportunistic.get_or_init(make).clone()
+    }
+
+    fn verified(&self) -> Option<ClientTls> {
+        let settings = self.house.settings.load();
+        let roots = certificates::roots(&self.house, "relay.root", &settings.relay.root);
+        let roots = roots.inspect_err(|error| warn!(error, "those that browsers trust count instead"));
+        ClientTls::verified(&roots.unwrap_or(Roots::Public))
+            .inspect_err(|error| error!(%error, "the relay's certificate cannot be checked"))
+            .ok()
+    }
+
+    fn caretakers(&self) -> Vec<AccountId> {
+        let people = self.house.data.read().ok().and_then(|read| account::list(&read).ok()).unwrap_or_default();
+        let may = |one: &account::Shown| one.administrator && !one.disabled && !one.closing;
+        people.iter().filter(|one| may(one)).map(|one| one.id).collect()
+    }
+}
+
+/// Empty if it cannot be read: the relay then says that it is wrong.
+fn password(house: &House) -> String {
+    let path = house.folder.path().join(RELAY_PASSWORD);
+    let mut text = String::new();
+    let read = std::fs::File::open(&path)
+        .and_then(|file| std::io::Read::read_to_string(&mut std::io::Read::take(file, PASSWORD_BYTES), &mut text));
+    if let Err(error) = read {
+        warn!(%error, "the relay's password cannot be read");
+    }
+    text.trim_end_matches(['\r', '\n']).to_owned()
+}

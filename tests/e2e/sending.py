@@ -1,0 +1,352 @@
+"""Letters leave: over the real ports, by the domains' own MX records, to somebody else's Postfix and to servers as strange as
+real ones are. Everything lives in network namespaces."""
+
+import email
+import email.policy
+import os
+import shutil
+import smtplib
+import ssl
+import subprocess
+import time
+
+import world
+from bind import Bind
+from farend import Far
+from house import ALICE, BINARY, PASSWORD, TARGET, Checks, House, anyone, same
+from world import BOX, FAR, NAMES, OFFICE, run
+
+HEAD = f"$TTL 5\n@ SOA ns admin 1 3600 600 86400 5\n@ NS ns\nns A {NAMES}\n"
+PLAIN, GREY, DROPS, BROKEN, DEAD, SECOND, RELAY, REFUSES, SLOW = FAR[:9]
+
+
+def zone(*lines):
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def mx(address):
+    return zone("@ MX 10 mx", f"mx A {address}")
+
+
+ZONES = {
+    "example.test": zone("@ MX 10 mail", f"mail A {BOX}"),
+    "elsewhere.test": zone("@ MX 10 mail", f"mail A {OFFICE}"),
+    "plain.test": mx(PLAIN),
+    "grey.test": mx(GREY),
+    "drops.test": mx(DROPS),
+    "broken.test": mx(BROKEN),
+    "two.test": zone("@ MX 10 first", "@ MX 20 second", f"first A {DEAD}", f"second A {SECOND}"),
+    "bare.test": zone(f"@ A {PLAIN}"),
+    "null.test": zone("@ MX 0 ."),
+    "ours.test": zone("@ MX 10 mail.example.test."),
+    "refuses.test": mx(REFUSES),
+    "slow.test": mx(SLOW),
+    "relay.test": zone(f"smtp A {RELAY}"),
+}
+
+
+def ends(check, box):
+    """Whatever a check leaves open when it fails is closed before the next one."""
+    def begin(name):
+        for far in list(Far.open):
+            far.end()
+            box.run("queue", "cancel", "--all")
+        return check(name)
+    return begin
+
+
+def wait_for(what, seconds, words):
+    end = time.monotonic() + seconds
+    while not (got := what()):
+        assert time.monotonic() < end, f"not after {seconds} s: {words() if callable(words) else words}"
+        time.sleep(0.1)
+    return got
+
+
+class Box(House):
+    """In its own namespace, at the real ports."""
+
+    def __init__(self, place):
+        super().__init__("sending")
+        self.place = place
+
+    def serve(self):
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen([*self.place.inside, BINARY, "serve", "--data", str(self.data)],
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=os.setpgrp)
+        wait_for(lambda: world.answers(BOX, 465), 60, self.tail)
+
+    def submit(self, recipients, subject, sender=ALICE, body="Hello.\r\n.a line with a stop\r\n", options=(), more=()):
+        letter = f"From: Alice <{sender}>\r\nTo: {', '.join(recipients)}\r\nSubject: {subject}\r\n" \
+                 f"Message-ID: <{subject.replace(' ', '-')}@example.test>\r\nDate: Thu, 26 Nov 2026 12:00:00 +0000\r\n\r\n{body}"
+        with smtplib.SMTP_SSL(BOX, 465, context=anyone(), timeout=60) as client:
+            client.login(ALICE, PASSWORD)
+            client.sendmail(sender, recipients, letter.encode(), mail_options=options, rcpt_options=more)
+        return letter.encode()
+
+    def queue(self):
+        return self.json("queue", "list")
+
+    def inbox(self):
+        from imapclient import IMAPClient
+        client = IMAPClient(BOX, 993, ssl_context=anyone(), timeout=60)
+        client.login(ALICE, PASSWORD)
+        client.select_folder("INBOX", readonly=True)
+        rows = client.fetch(client.search("ALL"), ["BODY.PEEK[]"]) if client.search("ALL") else {}
+        client.logout()
+        return [email.message_from_bytes(row[b"BODY[]"], policy=email.policy.default) for _, row in sorted(rows.items())]
+
+    def empty(self, seconds=60):
+        wait_for(lambda: self.queue() == [], seconds, lambda: f"{self.queue()}\n{self.tail()}")
+
+    def waits(self, words, seconds=60):
+        def look():
+            found = [one for letter in self.queue() for one in letter["recipients"] if words in (one["last"] or "")]
+            return found and found[0]
+        return wait_for(look, seconds, lambda: f"{words}: {self.queue()}\n{self.tail()}")
+
+    def cancel(self):
+        self.run("queue", "cancel", "--all")
+        same(self.queue(), [])
+
+
+def report(letter):
+    """The fields of a notice's report, one dictionary a recipient, and its plain words."""
+    same(letter.get_content_type(), "multipart/report")
+    words, status = letter.get_payload()[:2]
+    blocks = [dict(block.items()) for block in status.get_payload()]
+    return words.get_content(), blocks
+
+
+def certificate(folder, name):
+    """From a root of its own, `NAME-root.pem`."""
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    run("openssl", "req", "-x509", *curve, "-keyout", folder / f"{name}-root.key", "-out", folder / f"{name}-root.pem", "-days", "30",
+        "-subj", f"/CN=Root of {name}")
+    run("openssl", "req", *curve, "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.csr", "-subj", f"/CN={name}")
+    (folder / f"{name}.ext").write_text(f"subjectAltName=DNS:{name}\nbasicConstraints=CA:FALSE\n")
+    run("openssl", "x509", "-req", "-in", folder / f"{name}.csr", "-CA", folder / f"{name}-root.pem", "-CAkey",
+        folder / f"{name}-root.key", "-CAcreateserial", "-days", "30", "-extfile", folder / f"{name}.ext", "-out",
+        folder / f"{name}.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
+    return context
+
+
+def play(check, box, office):
+    check = ends(check, box)
+    tls = certificate(box.folder, "mx.grey.test")
+    with check("somebody else's Postfix gets a letter byte for byte, under TLS, by the domain's MX"):
+        sent = box.submit(["aunt@elsewhere.test"], "to Postfix")
+        box.empty()
+        got = wait_for(office.letters, 60, office.log)
+        same(len(got), 1)
+        text = got[0].replace(b"\n", b"\r\n")
+        assert text.endswith(sent), text
+        assert b"(using TLSv1.3" in text, text
+        assert b"127.0.0.1" not in text and world.COUCH.encode() not in text, "the sender's home address is told"
+    with check("whom it does not know comes back as a notice that says so, and the queue is empty"):
+        box.submit(["nobody@elsewhere.test", "aunt@elsewhere.test"], "to two")
+        box.empty()
+        same(len(wait_for(lambda: len(office.letters()) == 2 and office.letters(), 60, office.log)), 2)
+        notice = wait_for(box.inbox, 30, box.tail)[-1]
+        words, blocks = report(notice)
+        assert "There is no such address" in words and "nobody@elsewhere.test" in words and "to two" in words, words
+        same(blocks[1]["Final-Recipient"], "rfc822; nobody@elsewhere.test")
+        same((blocks[1]["Action"], blocks[1]["Status"]), ("failed", "5.1.1"))
+        assert "550 5.1.1" in blocks[1]["Diagnostic-Code"], blocks
+        same(notice["In-Reply-To"], "<to-two@example.test>")
+        same(len(blocks), 2)
+    with check("a server without TLS gets it in the clear; several of its people in one dialogue"):
+        far = Far(PLAIN)
+        sent = box.submit(["a@plain.test", "b@plain.test", "c@plain.test"], "to three")
+        box.empty()
+        same([(sender.split()[0], recipients, secure) for sender, recipients, _, secure, _ in far.letters],
+             [(f"FROM:<{ALICE}>", ["a@plain.test", "b@plain.test", "c@plain.test"], False)])
+        assert far.letters[0][2].endswith(sent), far.letters[0][2]
+        box.submit(["d@bare.test"], "without an MX")
+        box.empty()
+        same(far.letters[1][1], ["d@bare.test"])
+        far.end()
+    with check("a server that greylists gets it at the second try, once"):
+        seen = []
+
+        def answer(line, _):
+            if line.startswith("RCPT") and not seen:
+                seen.append(line)
+                return "450 4.7.1 greylisted, come back"
+            return None
+        far = Far(GREY, tls=tls, answer=answer, offers=["PIPELINING", "CHUNKING", "SIZE"])
+        sent = box.submit(["g@grey.test"], "greylisted")
+        waiting = box.waits("greylisted, come back")
+        same((waiting["attempts"], waiting["state"]), (1, "waiting"))
+        same(far.letters, [])
+        box.run("queue", "retry", "--all")
+        box.empty()
+        same([(letter[1], letter[3]) for letter in far.letters], [(["g@grey.test"], True)])
+        assert far.letters[0][2].endswith(sent)
+        assert any(line.startswith("BDAT ") for line in far.talks[-1].lines), far.talks[-1].lines
+        far.end()
+    with check("where the word on a letter is not heard it is tried again, and is in the queue until it is"):
+        dropped = []
+
+        def answer(line, _):
+            if line == "END" and not dropped:
+                dropped.append(line)
+                return "drop"
+            return None
+        far = Far(DROPS, answer=answer)
+        box.submit(["d@drops.test"], "dropped")
+        box.waits("The server closed the connection")
+        same(len(far.letters), 1)
+        box.run("queue", "retry", "--all")
+        box.empty()
+        same(len(far.letters), 2)
+        far.end()
+    with check("TLS that does not work is done without, where nothing asks for it"):
+        far = Far(BROKEN, tls="broken")
+        box.submit(["b@broken.test"], "broken TLS")
+        box.empty()
+        same([letter[3] for letter in far.letters], [False])
+        far.end()
+    with check("the second MX takes what the first one cannot"):
+        far = Far(SECOND)
+        box.submit(["t@two.test"], "second")
+        box.empty(90)
+        same(len(far.letters), 1)
+        far.end()
+    with check("domains that take no mail, are not there, or lead back here are said to be that at once"):
+        before = len(box.inbox())
+        for domain, status, words in [("null.test", "5.1.10", "takes no mail"), ("nowhere.elsewhere.test", "5.1.2", "there is no server"),
+                                      ("ours.test", "5.4.6", "does not know the domain")]:
+            box.submit([f"x@{domain}"], f"to {domain}")
+            box.empty()
+            notice = wait_for(lambda: len(box.inbox()) > before and box.inbox()[-1], 30, box.tail)
+            before += 1
+            said, blocks = report(notice)
+            assert words in said, said
+            same(blocks[1]["Status"], status)
+    with check("a refusal of the whole letter is told with the server's words; who asked for none gets none"):
+        far = Far(REFUSES, answer=lambda line, _: "554 5.7.1 we do not like this\r\n250 x" if line == "END" else None)
+        before = len(box.inbox())
+        box.submit(["r@refuses.test"], "silent", options=["RET=HDRS"], more=["NOTIFY=NEVER"])
+        box.empty()
+        box.submit(["r@refuses.test"], "told", options=["RET=HDRS", "ENVID=e1"], more=["NOTIFY=FAILURE", "ORCPT=rfc822;R@refuses.test"])
+        box.empty()
+        time.sleep(1)
+        inbox = box.inbox()
+        same(len(inbox), before + 1)
+        said, blocks = report(inbox[-1])
+        assert "we do not like this" in said, said
+        same(blocks[0]["Original-Envelope-Id"], "e1")
+        same(blocks[1]["Original-Recipient"], "rfc822; R@refuses.test")
+        same(inbox[-1].get_payload()[2].get_content_type(), "text/rfc822-headers")
+        far.end()
+    with check("success is told where it was asked for and the other server will not"):
+        far = Far(PLAIN)
+        before = len(box.inbox())
+        box.submit(["a@plain.test"], "tell me", more=["NOTIFY=SUCCESS"])
+        box.empty()
+        notice = wait_for(lambda: len(box.inbox()) > before and box.inbox()[-1], 30, box.tail)
+        same(report(notice)[1][1]["Action"], "relayed")
+        far.end()
+    with check("what is held stays, what is cancelled goes, and both survive a kill"):
+        box.submit(["s@slow.test"], "held")
+        box.waits("cannot be reached")
+        box.run("queue", "hold", "--all")
+        letter = box.queue()[0]
+        same(letter["recipients"][0]["state"], "held")
+        far = Far(SLOW)
+        box.kill()
+        box.serve()
+        same(box.run("queue", "retry", str(letter["id"]), ok=False).returncode != 0, True)
+        time.sleep(2)
+        same(far.letters, [])
+        box.run("queue", "release", str(letter["id"]))
+        box.empty()
+        same(len(far.letters), 1)
+        far.end()
+        box.submit(["s@slow.test"], "cancelled")
+        box.waits("cannot be reached")
+        before = len(box.inbox())
+        box.cancel()
+        same(len(box.inbox()), before)
+    with check("a kill in the middle of a letter loses nothing"):
+        stuck = []
+
+        def answer(line, _):
+            if line == "END" and not stuck:
+                stuck.append(line)
+                time.sleep(20)
+            return None
+        far = Far(SLOW, answer=answer)
+        box.submit(["s@slow.test"], "killed")
+        wait_for(lambda: stuck, 60, box.tail)
+        box.kill()
+        box.serve()
+        box.run("queue", "retry", "--all", ok=False)
+        box.empty()
+        assert 1 <= len(far.letters) <= 2, far.letters
+        far.end()
+
+
+def relayed(check, box):
+    context = certificate(box.folder, "smtp.relay.test")
+    shutil.copy(box.folder / "smtp.relay.test-root.pem", box.data / "relay.pem")
+    far = Far(RELAY, port=465, first=context, users={"anna": "s3cret"})
+
+    def settings(password, root="relay.pem"):
+        text = (box.data / "settings.toml").read_text().split("[relay]")[0].rstrip()
+        (box.data / "settings.toml").write_text(
+            f'{text}\n\n[relay]\nhost = "smtp.relay.test"\nport = 465\ntls = "implicit"\nuser = "anna"\nroot = "{root}"\n')
+        (box.data / "relay-password").write_text(password)
+        os.chmod(box.data / "relay-password", 0o600)
+        box.stop()
+        box.serve()
+
+    with check("a relay whose certificate nobody vouches for, or that does not know us, gets nothing; letters wait"):
+        settings("s3cret", root="")
+        box.submit(["x@elsewhere.test"], "no such relay")
+        box.waits("there is no TLS with smtp.relay.test")
+        settings("wrong")
+        box.run("queue", "retry", "--all")
+        box.waits("535")
+        same(far.letters, [])
+    with check("everything goes through the relay, by SCRAM, and nothing to the domains' own servers"):
+        settings("s3cret")
+        box.run("queue", "retry", "--all")
+        box.submit(["a@plain.test", "y@elsewhere.test"], "relayed")
+        box.empty()
+        same(sorted((recipients, secure, user) for _, recipients, _, secure, user in far.letters),
+             [(["a@plain.test", "y@elsewhere.test"], True, "anna"), (["x@elsewhere.test"], True, "anna")])
+        assert any(line.startswith("AUTH SCRAM-SHA-256") for talk in far.talks for line in talk.lines)
+        assert "s3cret" not in box.log.read_text()
+    far.end()
+
+
+def main():
+    world.enter()
+    place = world.World(TARGET / "e2e")
+    check, box, office, bind = Checks(), Box(place), None, None
+    try:
+        bind = Bind(box.folder / "bind", ZONES, port=53, at=NAMES)
+        office = world.Office(box.folder / "office", receives="elsewhere.test")
+        box.init()
+        box.serve()
+        play(check, box, office)
+        relayed(check, box)
+        with check("the stores are sound"):
+            box.stop()
+            same(box.check(), "")
+    finally:
+        box.end(keep=check.failed > 0)
+        if office:
+            office.end()
+        if bind:
+            bind.end()
+        place.end()
+    check.end()
+
+
+if __name__ == "__main__":
+    main()
