@@ -19,6 +19,7 @@ mod dns;
 mod doors;
 mod folder;
 mod house;
+mod languages;
 pub mod limits;
 mod log;
 mod outgoing;

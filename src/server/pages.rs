@@ -12,6 +12,7 @@ use crate::web::devices::{self, Desk};
 use crate::web::home::{self, Household};
 
 use super::house::House;
+use super::languages;
 use super::serve::Told;
 use super::steward::Steward;
 
@@ -25,6 +26,7 @@ pub(super) fn site(house: &Arc<House>, tell: &mpsc::UnboundedSender<Told>) -> Si
         random: house.random.clone(),
         sign: Arc::new(move |content| cms::signed(content, &signing.certificates.of_host(&signing)?)),
     };
-    let own = vec![admin::part(steward, house.clock.clone(), house.random.clone()), devices::part(desk)];
+    let languages = languages::load(&house.folder);
+    let own = vec![admin::part(steward, house.clock.clone(), house.random.clone(), languages), devices::part(desk)];
     home::site(household.clone(), clients::part(household), own)
 }

@@ -42,6 +42,8 @@ pub struct Settings {
     pub hostname: String,
     /// In which times are shown, as `Europe/Berlin`; empty: universal time.
     pub time_zone: String,
+    /// Of the household, as `de`; empty for none.
+    pub language: String,
     pub listeners: Listeners,
     pub acme: Acme,
     /// `testing`, `enforce` or `none` (RFC 8461 5).

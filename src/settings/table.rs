@@ -174,6 +174,12 @@ const TOP: Section = Section {
             help: "Where the household lives, as Europe/Berlin: in this time zone the pages show times. The set-up asks for it. \
                    Empty: universal time.",
         },
+        Def {
+            key: "language",
+            kind: Kind::Word,
+            help: "The household's language, as en or de: its pages are in it for who has not chosen another. Empty: in what \
+                   each browser asks for.",
+        },
     ],
 };
 
@@ -644,6 +650,7 @@ impl Values {
         Some(Settings {
             hostname,
             time_zone: self.text("time_zone"),
+            language: self.text("language").to_ascii_lowercase(),
             listeners: Listeners {
                 smtp: self.listener("smtp"),
                 submissions: self.listener("submissions"),

@@ -6,6 +6,7 @@ pub mod admin;
 pub mod clients;
 pub mod devices;
 pub mod home;
+pub mod language;
 pub mod look;
 pub mod setup;
 mod writing;

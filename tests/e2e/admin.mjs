@@ -2,7 +2,7 @@
 // looked at, `person ADDRESS PHRASE` when somebody chose a pass phrase, `token TOKEN` when one was made; a line on standard
 // input says "go on".
 //
-// usage: node admin.mjs MODE URL ADDRESS PHRASE SHOTS NAMESERVER PROVIDER      MODE: desktop, phone, keyboard, plain (without JavaScript)
+// usage: node admin.mjs MODE URL ADDRESS PHRASE SHOTS NAMESERVER PROVIDER      MODE: as in browser.mjs
 import { begin, check, say, told } from "./browser.mjs";
 import { writes } from "./writing.mjs";
 
@@ -11,7 +11,7 @@ const NAME = `Carol of the ${mode}`;
 const CHOSEN = "moss fern and river stone";
 
 const hand = await begin({ mode, url, shots, scripts: 0, wait: 60_000, args: [`--host-resolver-rules=MAP ${new URL(url).hostname} 127.0.0.1`] });
-const { seen, fill, press, button, link, heading, text } = hand;
+const { t, seen, fill, press, button, link, heading, text } = hand;
 const tab = (name) => press("link", name, ".tabs");
 const secret = async () => (await hand.page.locator(".secret").textContent()).trim();
 
@@ -27,7 +27,7 @@ await hand.walk(async () => {
   await seen("sign-in");
   await signIn(address, "not that one");
   await hand.page.locator("#phrase-wrong").waitFor();
-  check((await hand.page.getByLabel("Your address").inputValue()) === address, "what was typed is gone");
+  check((await hand.page.getByLabel(t("Your address")).inputValue()) === address, "what was typed is gone");
   await seen("sign-in-wrong");
   await signIn(address, phrase);
   await heading("How it is");
@@ -42,7 +42,7 @@ await hand.walk(async () => {
   await fill("Address", "ben");
   await button("Invite");
   await hand.page.locator(".alarm").waitFor();
-  check((await hand.page.getByLabel("Name", { exact: true }).inputValue()) === NAME, "what was typed is gone");
+  check((await hand.page.getByLabel(t("Name"), { exact: true }).inputValue()) === NAME, "what was typed is gone");
   await seen("people-wrong");
   await fill("Address", local);
   await fill("Room, in megabytes", "750");
@@ -143,11 +143,11 @@ await hand.walk(async () => {
   await tab("Aliases");
   await heading("Aliases");
   await fill("Alias", `info-${mode}@example.test`);
-  await hand.page.getByLabel("Goes to").fill(`nobody@example.test`);
+  await hand.page.getByLabel(t("Goes to")).fill(`nobody@example.test`);
   await button("Make it");
   await hand.page.locator(".alarm").waitFor();
   await seen("aliases-wrong");
-  await hand.page.getByLabel("Goes to").fill(`ben@example.test\n${local}@example.test`);
+  await hand.page.getByLabel(t("Goes to")).fill(`ben@example.test\n${local}@example.test`);
   await button("Make it");
   await text(`to ben@example.test, ${local}@example.test`);
   await seen("aliases");
@@ -204,7 +204,7 @@ await hand.walk(async () => {
   await tab("Programs");
   await heading("Programs");
   await fill("What is it for?", `backup-${mode}`);
-  await hand.page.getByLabel("It may").selectOption("all");
+  await hand.page.getByLabel(t("It may")).selectOption("all");
   await button("Make it");
   await heading(`The token "backup-${mode}" is made.`);
   await seen("token");
@@ -218,6 +218,18 @@ await hand.walk(async () => {
 
   await tab("You");
   await heading("You");
+  if (mode === "german") {
+    // Somebody may have another language than the browser asks for, and than the household.
+    const speaks = async (label, language, words) => {
+      await hand.page.getByLabel(label, { exact: true }).selectOption(language);
+      await Promise.all([hand.page.waitForEvent("framenavigated"), hand.page.locator("button[value=language]").click()]);
+      await hand.page.waitForLoadState("domcontentloaded");
+      await hand.page.getByRole("heading", { level: 1, name: words, exact: true }).waitFor();
+      check((await hand.page.evaluate(() => document.documentElement.lang)) === language, `the page is not in ${language}`);
+    };
+    await speaks(t("These pages, in this browser"), "en", "You");
+    await speaks("These pages, in this browser", "de", t("You"));
+  }
   await press("button", "Sign out", "header");
   await heading("Sign in");
   await hand.page.goto(new URL("/admin", url).href);

@@ -421,7 +421,7 @@ def main():
             assert re.search(r'^#? ?directory = ""', text, re.M), "no line for the authority"
             file.write_text(re.sub(r'^#? ?directory = ""', 'directory = "https://127.0.0.1:14000/dir"', text, count=1, flags=re.M))
             house.begin()
-        modes = sys.argv[2:] or ["desktop", "phone", "keyboard", "plain"]
+        modes = sys.argv[2:] or ["desktop", "phone", "german", "keyboard", "plain"]
         who_may_not(checks, house)
         by_programs(checks, house, secrets)
         for mode in modes:

@@ -1,9 +1,11 @@
-// What every walk through pages in a real browser needs: one of four ways to use it, a look at each page, and hands.
+// What every walk through pages in a real browser needs: one of five ways to use it, a look at each page, and hands.
 //
-// MODE: desktop, phone, keyboard (nothing but keys), plain (without JavaScript); any other is a desktop.
+// MODE: desktop, phone, german (a phone whose browser asks for German), keyboard (nothing but keys), plain (without JavaScript);
+// any other is a desktop. What is asked for in English is looked for as the page has it.
 import { createRequire } from "node:module";
 import { readFileSync, mkdirSync } from "node:fs";
 import { createInterface } from "node:readline";
+import { speaker, untranslated } from "./tongue.mjs";
 
 const require = createRequire(process.env.BROWSER_MODULES + "/");
 const { chromium } = require("playwright-core");
@@ -19,6 +21,8 @@ export const check = (holds, words) => { if (!holds) throw new Error(words); };
 export const begin = async ({ mode, url, shots, scripts = null, wait = 90_000, args = [], context = {} }) => {
   mkdirSync(shots, { recursive: true });
   const script = mode !== "plain";
+  const small = mode === "phone" || mode === "german";
+  const t = speaker(mode === "german" ? "de" : "en");
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", ...args],
@@ -28,13 +32,14 @@ export const begin = async ({ mode, url, shots, scripts = null, wait = 90_000, a
   // Another person, with a browser of her own.
   const person = async () => {
     const own = await browser.newContext({
-      viewport: mode === "phone" ? { width: 390, height: 844 } : { width: 1200, height: 860 },
-      deviceScaleFactor: mode === "phone" ? 2 : 1,
-      isMobile: mode === "phone",
-      hasTouch: mode === "phone",
+      viewport: small ? { width: 390, height: 844 } : { width: 1200, height: 860 },
+      deviceScaleFactor: small ? 2 : 1,
+      isMobile: small,
+      hasTouch: small,
       colorScheme: mode === "phone" ? "dark" : "light",
       javaScriptEnabled: script,
       ignoreHTTPSErrors: true,
+      locale: mode === "german" ? "de-DE" : "en-DE",
       ...context,
     });
     const page = await own.newPage();
@@ -45,8 +50,9 @@ export const begin = async ({ mode, url, shots, scripts = null, wait = 90_000, a
     return page;
   };
 
-  const hand = { mode, script, browser, person, page: await person() };
+  const hand = { mode, t, script, browser, person, page: await person() };
   let number = 0;
+  const open = new Set();
   // Looks at the page that is there: a picture, no wider than the screen, nothing that axe finds.
   hand.seen = async (name) => {
     // It looks as with the mouse.
@@ -64,6 +70,7 @@ export const begin = async ({ mode, url, shots, scripts = null, wait = 90_000, a
       }, axe);
       check(found.length === 0, `${name}: axe: ${found.join("; ")}`);
     }
+    if (mode === "german") for (const one of await untranslated(hand.page)) open.add(`${name}: ${one}`);
     say("step", name);
   };
 
@@ -79,20 +86,20 @@ export const begin = async ({ mode, url, shots, scripts = null, wait = 90_000, a
     throw new Error(`the keyboard does not reach ${target}`);
   };
   hand.fill = async (label, text) => {
-    const field = hand.page.getByLabel(label, { exact: true });
+    const field = hand.page.getByLabel(t(label), { exact: true });
     if (mode !== "keyboard") return field.fill(text);
     await hand.reach(field);
     await hand.page.keyboard.press("Control+A");
     await (text ? hand.page.keyboard.type(text) : hand.page.keyboard.press("Delete"));
   };
   hand.tick = async (label) => {
-    const box = typeof label === "string" ? hand.page.getByLabel(label, { exact: true }) : label;
+    const box = typeof label === "string" ? hand.page.getByLabel(t(label), { exact: true }) : label;
     if (mode !== "keyboard") return box.check();
     await hand.reach(box);
     if (!(await box.isChecked())) await hand.page.keyboard.press("Space");
   };
   hand.choose = async (label, value) => {
-    const list = hand.page.getByLabel(label, { exact: true });
+    const list = hand.page.getByLabel(t(label), { exact: true });
     if (mode !== "keyboard") return list.selectOption(value);
     await hand.reach(list);
     await hand.page.keyboard.press("Home");
@@ -101,14 +108,14 @@ export const begin = async ({ mode, url, shots, scripts = null, wait = 90_000, a
   };
   // A part of the page that is folded away.
   hand.unfold = async (words) => {
-    const summary = hand.page.locator("#main summary").filter({ hasText: words });
+    const summary = hand.page.locator("#main summary").filter({ hasText: t(words) });
     if (await summary.evaluate((one) => one.parentElement.open)) return;
     if (mode !== "keyboard") return summary.click();
     await hand.reach(summary);
     await hand.page.keyboard.press("Enter");
   };
   hand.press = async (role, name, where = "#main") => {
-    const target = hand.page.locator(where).getByRole(role, { name, exact: true });
+    const target = hand.page.locator(where).getByRole(role, { name: t(name), exact: true });
     const went = hand.page.waitForEvent("framenavigated");
     if (mode === "keyboard") {
       await hand.reach(target);
@@ -120,13 +127,14 @@ export const begin = async ({ mode, url, shots, scripts = null, wait = 90_000, a
   };
   hand.button = (name) => hand.press("button", name);
   hand.link = (name) => hand.press("link", name);
-  hand.heading = (words) => hand.page.getByRole("heading", { level: 1, name: words, exact: typeof words === "string" }).waitFor();
-  hand.text = (words) => hand.page.getByText(words).first().waitFor();
+  hand.heading = (words) => hand.page.getByRole("heading", { level: 1, name: t(words), exact: typeof words === "string" }).waitFor();
+  hand.text = (words) => hand.page.getByText(t(words, true)).first().waitFor();
 
   // Does the work, says how it ended, and closes the browser.
   hand.walk = async (work) => {
     try {
       await work();
+      check(open.size === 0, `no phrase for:\n${[...open].join("\n")}`);
       check(elsewhere.length === 0, `asked for something elsewhere: ${elsewhere}`);
       check(broken.length === 0, `errors in the page: ${broken}`);
       say("walked");

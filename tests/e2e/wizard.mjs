@@ -2,7 +2,7 @@
 // `step NAME` when a step is done, `letter ADDRESS` when a letter has to be sent, `phrase ADDRESS PHRASE` for somebody's
 // first pass phrase; a line on standard input says "go on".
 //
-// usage: node wizard.mjs MODE URL CODE SHOTS [PROVIDER]      MODE: desktop, phone, keyboard, plain (without JavaScript), world (firstboot.py)
+// usage: node wizard.mjs MODE URL CODE SHOTS [PROVIDER]      MODE: as in browser.mjs, world (firstboot.py)
 import { begin, check, say, told } from "./browser.mjs";
 import { writes } from "./writing.mjs";
 
@@ -10,13 +10,13 @@ const [mode, url, code, shots, provider] = process.argv.slice(2);
 const authority = mode === "world" ? "acme.authority.test" : "localhost";
 const PHRASE = "river oak lantern moon";
 
-const hand = await begin({ mode, url, shots, context: { locale: "de-DE", timezoneId: "Europe/Berlin" } });
-const { page, seen, reach, fill, tick, button, link, heading } = hand;
+const hand = await begin({ mode, url, shots, context: { timezoneId: "Europe/Berlin" } });
+const { page, t, seen, reach, fill, tick, button, link, heading } = hand;
 
 await hand.walk(async () => {
   await page.goto(url);
   await heading("Welcome home.");
-  check((await page.getByLabel("Where do you live?").inputValue()) === "Europe/Berlin", "the time zone is guessed");
+  check((await page.getByLabel(t("Where do you live?")).inputValue()) === "Europe/Berlin", "the time zone is guessed");
   await seen("language");
   await button("Go on");
 
@@ -24,7 +24,7 @@ await hand.walk(async () => {
   await seen("code");
   await fill("Set-up code", "AAAA-AAAA");
   await button("Go on");
-  await page.getByText("That is not the code on the screen. 4 tries left.").waitFor();
+  await page.getByText(t("That is not the code on the screen. 4 tries left.")).waitFor();
   await seen("code-wrong");
   await fill("Set-up code", code.toLowerCase().replace("-", ""));
   await button("Go on");
@@ -63,12 +63,12 @@ await hand.walk(async () => {
   await button("Measure my line");
   await seen("line-measuring");
   for (let tries = 0; tries < 60 && (await page.locator("progress:not([max])").count()); tries += 1) await page.waitForTimeout(500);
-  await page.getByText("What I measured").waitFor();
+  await page.getByText(t("What I measured")).waitFor();
   await seen("line-measured");
   if (mode === "keyboard") {
-    await reach(page.getByText("Send through a relay"));
+    await reach(page.getByText(t("Send through a relay")));
     if (!(await page.locator("#relay").evaluate((one) => one.open))) await page.keyboard.press("Enter");
-  } else if (!(await page.locator("#relay[open]").count())) await page.getByText("Send through a relay").click();
+  } else if (!(await page.locator("#relay[open]").count())) await page.getByText(t("Send through a relay")).click();
   await fill("Server", "smtp.provider.test");
   await fill("Password", "secret");
   await button("Keep the relay");
@@ -78,7 +78,7 @@ await hand.walk(async () => {
   await fill("Password", "secret");
   await fill("What stands for it in SPF records", "include:_spf.provider.test");
   await button("Keep the relay");
-  await page.getByText("Your relay: smtp.provider.test").waitFor();
+  await page.getByText(t("Your relay: smtp.provider.test")).waitFor();
   await seen("relay");
   await link("Go on");
 
@@ -120,7 +120,7 @@ await hand.walk(async () => {
   await tick(`I accept the terms of ${authority}`);
   await button("Get the certificate");
   await seen("certificate-asked");
-  await page.getByText("vouches for you.").waitFor();
+  await page.getByText(t("vouches for you.")).waitFor();
   await seen("certificate-done");
   await link("Go on");
 
@@ -128,7 +128,7 @@ await hand.walk(async () => {
   await seen("letter");
   say("letter", "anna@smith.test");
   await told();
-  await page.getByText("A letter for you is here.").waitFor();
+  await page.getByText(t("A letter for you is here.")).waitFor();
   await seen("letter-arrived");
   await link("Go on");
 
@@ -139,7 +139,7 @@ await hand.walk(async () => {
   await button("Add");
   await heading("ben@smith.test has a letter box.");
   await seen("invited");
-  const [address, phrase] = (await page.locator(".fields dd").allTextContents()).map((text) => text.replace(/Copy$/, "").trim());
+  const [address, phrase] = (await page.locator(".fields dd").allTextContents()).map((text) => text.replace(new RegExp(`${t("Copy")}$`), "").trim());
   say("phrase", address, phrase);
   await told();
   await link("Done");
@@ -148,7 +148,7 @@ await hand.walk(async () => {
   await link("Go on");
 
   await heading("Your devices");
-  await page.getByText("a device has signed in").waitFor();
+  await page.getByText(t("a device has signed in")).waitFor();
   await seen("devices");
   await link("Go on");
   await heading(/Your mail works|Everything is ready/);

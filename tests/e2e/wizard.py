@@ -1,5 +1,5 @@
-"""The set-up in a real browser, from an empty folder to a letter read by IMAP: by mouse, on a phone in the dark, by keyboard
-alone, and without JavaScript. Then what a stranger may try at the same port.
+"""The set-up in a real browser, from an empty folder to a letter read by IMAP: by mouse, on a phone in the dark, in German, by
+keyboard alone, and without JavaScript. Then what a stranger may try at the same port.
 
 Screenshots of every page lie in target/e2e/wizard-shots afterwards.
 """
@@ -156,6 +156,8 @@ def walk(checks, mode):
             same(re.search(r"^time_zone = .*$", (house.data / "settings.toml").read_text(), re.M)[0],
                  'time_zone = "Europe/Berlin"', "where they live")
             watched.silent()
+            language = re.search(r'^language = "(.*)"', (house.data / "settings.toml").read_text(), re.M)[1]
+            same(language, "de" if mode == "german" else "en", "the household's language")
             house.stop()
             same(house.check(), "", "check")
             house.serve()
@@ -338,7 +340,7 @@ def main():
     checks = Checks()
     strangers(checks)
     within_the_house(checks)
-    for mode in sys.argv[2:] or ("desktop", "phone", "keyboard", "plain"):
+    for mode in sys.argv[2:] or ("desktop", "phone", "german", "keyboard", "plain"):
         if mode != "none":
             walk(checks, mode)
     leave()

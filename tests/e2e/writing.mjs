@@ -10,9 +10,9 @@ const WRONG = "YW5vdGhlciBzZWNyZXQgb2YgdGhhdCBsZW5ndGggeHg=";
 export const writes = async (hand, { server, key, secret, ask, provider }) => {
   const { page } = hand;
   const ended = async (words) => {
-    await page.locator("h2:not(.hear)").filter({ hasText: words }).waitFor();
+    await page.locator("h2:not(.hear)").filter({ hasText: hand.t(words) }).waitFor();
   };
-  const typed = async (label) => page.getByLabel(label, { exact: true }).inputValue();
+  const typed = async (label) => page.getByLabel(hand.t(label), { exact: true }).inputValue();
   const SECRET = "The secret of the TSIG key (base64)";
 
   await hand.heading("Let homepost write the records");

@@ -72,6 +72,15 @@ impl Clerk {
         Outcome::Founded { address }
     }
 
+    /// The household's language, for the pages that come after the set-up.
+    fn speak(&self, language: &str) {
+        let Some(house) = self.house().filter(|house| house.settings.load().language != language) else { return };
+        match edit::set(self.folder.path(), "language", language) {
+            Ok(settings) => house.settings.store(settings.into()),
+            Err(error) => warn!(%error, "the household's language is not in the settings"),
+        }
+    }
+
     /// Everything was made, and then the stores could not be opened: whoever answered then answers again. The administrator
     /// stays who it is, and has the pass phrase of now.
     fn opened(&self, held: &mut Option<Arc<House>>, phrase: &Secret) -> Outcome {
@@ -255,6 +264,7 @@ impl Host for Clerk {
                 Err(error) => warn!(%error, "the time zone is not in the settings yet"),
             }
         }
+        self.speak(saved.language.as_deref().unwrap_or(""));
         Ok(())
     }
 

@@ -5,31 +5,35 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::appliance::wizard::{Desk, Domain, Host, State, Step, read_file};
+use crate::appliance::wizard::{Desk, Domain, Given, Host, State, Step, read_file};
 use crate::base::{OsRandom, SystemClock};
 
 use super::super::folder::Folder;
 use super::super::house::House;
+use super::super::languages;
 use super::super::serve::Held;
 use super::super::verbs::{Reply, Secret};
 use super::clerk::Clerk;
 
-/// Tags of the languages that pages are in.
-const LANGUAGES: [&str; 1] = ["en"];
-
 /// Gives the answers to this set-up.
 pub(super) fn answered<H: Host>(desk: &Desk<H>, folder: &Folder, text: &Secret) -> Reply {
-    let done = read_file(&text.0, &LANGUAGES).and_then(|given| desk.file(&given));
+    let done = given(folder, text).and_then(|given| desk.file(&given));
     match done {
         Ok(()) => told(desk, folder),
         Err(words) => Reply::failed(words),
     }
 }
 
+fn given(folder: &Folder, text: &Secret) -> Result<Vec<Given>, String> {
+    let languages = languages::load(folder);
+    let tags: Vec<&str> = languages.choices().into_iter().map(|(code, _)| code).collect();
+    read_file(&text.0, &tags)
+}
+
 /// The same while no server runs; whoever calls has the lock on the folder.
 pub(in super::super) fn closed(folder: &Folder, text: &Secret) -> Reply {
     // Nothing is made because of a file that cannot be read.
-    if let Err(words) = read_file(&text.0, &LANGUAGES) {
+    if let Err(words) = given(folder, text) {
         return Reply::failed(words);
     }
     let kept = super::kept(folder);

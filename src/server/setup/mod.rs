@@ -33,6 +33,7 @@ use crate::web::setup::{About, Site, serve};
 use super::control::short_path;
 use super::doors::Shift;
 use super::folder::Folder;
+use super::languages;
 use super::serve::{Held, Told};
 use super::verbs::{Reply, Secret, SetupAnswer};
 use clerk::Clerk;
@@ -95,7 +96,7 @@ impl Setup {
         let at = |port: u16| port.checked_add(shift.offset).unwrap_or(port);
         let defaults = Settings::new(NAMES[1]).map(|settings| settings.listeners).ok()?;
         let about = About { words: six, imaps: at(defaults.imaps.port), submissions: at(defaults.submissions.port) };
-        let site = Arc::new(Site::new(desk.clone(), random, about));
+        let site = Arc::new(Site::new(desk.clone(), random, about, languages::load(folder)));
         let stop = Arc::new(AtomicBool::new(false));
         let (work_desk, work_stop) = (desk.clone(), stop.clone());
         let begun = std::thread::Builder::new()

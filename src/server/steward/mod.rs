@@ -96,6 +96,10 @@ fn error_of(error: verbs::Error) -> Error {
 }
 
 impl Household for Steward {
+    fn language(&self) -> String {
+        self.house.settings.load().language.clone()
+    }
+
     fn hostname(&self) -> String {
         self.house.settings.load().hostname.clone()
     }

@@ -47,7 +47,8 @@ fn home(settings: &[(&str, u64)]) -> Home {
     };
     assert_eq!(verbs::run(&house, &request).error, None);
     let steward = Arc::new(Steward::new(house.clone(), tell));
-    let counter = Counter::new(steward, house.clock.clone(), house.random.clone());
+    let languages = crate::web::language::built_in();
+    let counter = Counter::new(steward, house.clock.clone(), house.random.clone(), languages);
     Home { house, counter, _dir: dir }
 }
 
@@ -237,7 +238,7 @@ async fn somebody_is_invited_chooses_a_pass_phrase_once_and_comes_in() {
     let path = format!("/invitation/{link}");
     let carol = home.browser();
     assert_eq!(carol.get("/invitation/00000000000000000000000000000000000000000").await.status, 404);
-    assert!(carol.get(&path).await.body.contains("Your address is <b>carol@example.test</b>"));
+    assert!(carol.get(&path).await.body.contains("Your address is <b translate=\"no\">carol@example.test</b>"));
     let chosen = |one, two| [("phrase", one), ("phrase2", two)];
     assert_eq!(carol.post(&path, &chosen("short", "short")).await.status, 422);
     let page = carol.post(&path, &chosen("moss and fern", "moss or fern")).await;

@@ -109,7 +109,7 @@ page!(Words, "words.html", headline: String, words: String);
 page!(SignIn, "sign-in.html", address: String);
 page!(Invitation, "invitation.html", address: String, name: String, link: String);
 page!(Welcome, "welcome.html", address: String, server: String);
-page!(Me, "me.html", who: Standing, server: String, changed: bool);
+page!(Me, "me.html", who: Standing, server: String, changed: bool, languages: Vec<(String, String)>, spoken: String);
 page!(Overview, "overview.html", problems: Vec<Problem>, people: usize, domains: usize, waiting: usize);
 page!(People, "people.html", people: Vec<Row>, domains: Vec<String>);
 page!(PersonPage, "person.html", row: Row, person: Person, own: bool);

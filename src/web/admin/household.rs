@@ -228,6 +228,8 @@ pub trait Household: Send + Sync + 'static {
     fn hostname(&self) -> String;
     /// In which times are shown; empty: universal time.
     fn time_zone(&self) -> String;
+    /// In which the household's pages are, as `de`; empty: what each browser asks for.
+    fn language(&self) -> String;
 
     /// `None`: refused, whatever the reason. Who guesses waits, by address. A password of a device signs nobody in here.
     fn sign_in(&self, peer: IpAddr, address: String, phrase: Secret) -> Later<'_, Result<Option<Standing>, Error>>;

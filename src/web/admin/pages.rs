@@ -8,6 +8,7 @@ use http::StatusCode;
 
 use crate::appliance::words;
 use crate::web::devices::qr;
+use crate::web::look::sentence;
 
 use super::draw::{
     Aliases, Certificates, Devices, DomainPage, DomainRow, Domains, Frame, Held, Invitation, Me, Overview, OwnDevice,
@@ -64,6 +65,10 @@ pub(super) async fn post(site: &Arc<Site>, visit: &Visit, path: &[&str], fields:
         ));
     };
     match path {
+        ["me"] if field(fields, "do") == "language" => {
+            let code = field(fields, "language");
+            Ok(Answer::Speak(if site.languages.has(code) { code.to_owned() } else { String::new() }))
+        }
         ["me"] => change_own(site, visit, who, fields).await,
         ["me", "devices"] => own_device(site, visit, who, fields).await,
         ["admin", rest @ ..] if who.administrator => match act(site, visit, who, rest, fields).await {
@@ -132,19 +137,6 @@ pub(super) fn failed(site: &Site, visit: &Visit, error: &Error) -> Answer {
             )
         }
     }
-}
-
-/// With a capital letter, unless it begins with a name or an address.
-fn sentence(words: &str) -> String {
-    let named = words.split(' ').next().is_some_and(|first| first.contains(['@', '.']));
-    let mut chars = words.chars();
-    let first = match chars.next() {
-        Some(first) if !named => first.to_uppercase().collect(),
-        Some(first) => first.to_string(),
-        None => String::new(),
-    };
-    let end = if words.ends_with(['.', '!', '?']) { "" } else { "." };
-    format!("{first}{}{end}", chars.as_str())
 }
 
 fn times(site: &Site) -> Times {
@@ -230,7 +222,10 @@ async fn accept(site: &Arc<Site>, visit: &Visit, link: &str, fields: &Fields) ->
 fn me(site: &Site, visit: &Visit, who: &Standing, again: Again<'_>, changed: bool) -> Answer {
     let frame = Frame::new(site, visit, "You", "/me").with(again);
     let server = site.household.hostname();
-    draw(&Me { frame, who: who.clone(), server, changed }, status_of(again))
+    let languages =
+        site.languages.choices().into_iter().map(|(code, name)| (code.to_owned(), name.to_owned())).collect();
+    let spoken = visit.spoken.clone().unwrap_or_default();
+    draw(&Me { frame, who: who.clone(), server, changed, languages, spoken }, status_of(again))
 }
 
 /// Whoever finds an open browser must not be able to keep its owner out: the old pass phrase is asked for.
@@ -621,7 +616,7 @@ fn domain_page(frame: Frame, domain: &str, records: Vec<Record>, checked: Option
             value: record.value.clone().unwrap_or_else(|| "?".to_owned()),
             parts: record.parts.clone().unwrap_or_default(),
             purpose: record.purpose.clone(),
-            reason: record.reason.clone().unwrap_or_default(),
+            reason: record.reason.as_deref().map(sentence).unwrap_or_default(),
             class,
             state,
             words,

@@ -10,6 +10,7 @@ use tower::ServiceExt;
 
 use crate::base::{Clock, Random};
 use crate::net::Connection;
+use crate::web::language::{Languages, missing};
 
 use super::household::Household;
 use super::site::router;
@@ -27,8 +28,13 @@ pub(crate) struct Seen {
 }
 
 impl Counter {
-    pub fn new(household: Arc<dyn Household>, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Counter {
-        Counter(router(household, clock, random))
+    pub fn new(
+        household: Arc<dyn Household>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        languages: Arc<Languages>,
+    ) -> Counter {
+        Counter(router(household, clock, random, languages))
     }
 
     pub async fn ask(&self, peer: IpAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Seen {
@@ -48,6 +54,11 @@ impl Counter {
         let (status, place, kind) = (response.status().as_u16(), one("location"), one("content-type"));
         let cookies = all("set-cookie");
         let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
-        Seen { status, place, kind, cookies, body: String::from_utf8(body.to_vec()).unwrap() }
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        if kind.starts_with("text/html") && body.contains("<html lang=\"en\">") {
+            // Whatever a test makes a page show has to be there in every language.
+            assert_eq!(missing(&body), Vec::<String>::new(), "{method} {path}: no phrase for these");
+        }
+        Seen { status, place, kind, cookies, body }
     }
 }

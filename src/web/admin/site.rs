@@ -12,12 +12,15 @@ use tokio::sync::Semaphore;
 
 use crate::base::{Clock, Random};
 use crate::web::home::Part;
+use crate::web::language::Languages;
 use crate::web::look;
 use crate::web::setup::guard::Forms;
 
 use super::household::{Error, Household, Standing};
 use super::sessions::Sessions;
-use super::visit::{FORM_COOKIE, Fields, SESSION_COOKIE, Unread, Visit, fields, is_post, segments, set};
+use super::visit::{
+    FORM_COOKIE, Fields, LANGUAGE_COOKIE, SESSION_COOKIE, Unread, Visit, fields, is_post, keep, segments, set,
+};
 use super::{api, pages};
 
 /// Requests that wait for the disk or the network at once; the threads for that are shared with all other work.
@@ -30,6 +33,7 @@ pub(super) struct Site {
     pub household: Arc<dyn Household>,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
+    pub languages: Arc<Languages>,
     pub sessions: Sessions,
     pub forms: Forms,
     /// One at a time: an authority is asked for minutes.
@@ -39,14 +43,25 @@ pub(super) struct Site {
 }
 
 /// The administration, to be answered under the house's names alone.
-pub fn part(household: Arc<dyn Household>, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Part {
-    Part::new(router(household, clock, random))
+pub fn part(
+    household: Arc<dyn Household>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    languages: Arc<Languages>,
+) -> Part {
+    Part::new(router(household, clock, random, languages))
 }
 
-pub(super) fn router(household: Arc<dyn Household>, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Router {
+pub(super) fn router(
+    household: Arc<dyn Household>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    languages: Arc<Languages>,
+) -> Router {
     let site = Arc::new(Site {
         household,
         clock,
+        languages,
         forms: Forms::new(&*random),
         random,
         sessions: Sessions::default(),
@@ -100,6 +115,8 @@ pub(super) enum Answer {
     /// A page of something that goes on; it comes anew by itself.
     Waits(String),
     To(String),
+    /// This browser's pages are to be in this language; empty for the household's.
+    Speak(String),
     /// Signed in: a session of this account is to be opened.
     Enter(Box<Standing>, &'static str),
     Leave,
@@ -125,6 +142,7 @@ async fn page(State(site): State<Arc<Site>>, request: Request) -> Response {
     let mut cookies = Vec::new();
     let mut response = match answer {
         Answer::Html(status, html) => {
+            let html = site.languages.page(&visit.language, html);
             let mut response = (status, html).into_response();
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
             response
@@ -137,6 +155,10 @@ async fn page(State(site): State<Arc<Site>>, request: Request) -> Response {
             response
         }
         Answer::To(place) => to(&place),
+        Answer::Speak(language) => {
+            cookies.push(keep(LANGUAGE_COOKIE, &language));
+            to("/me")
+        }
         Answer::Enter(who, place) => {
             if let Some(old) = &visit.session {
                 site.sessions.close(old);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use axum::extract::Request;
-use http::header::{COOKIE, HOST, ORIGIN};
+use http::header::{ACCEPT_LANGUAGE, COOKIE, HOST, ORIGIN};
 use http::{HeaderMap, HeaderName, Method};
 
 use crate::net::Connection;
@@ -17,6 +17,7 @@ use super::site::Site;
 /// RFC 6265bis 4.1.3.2: a browser takes such a name only over TLS, from this host, for all of it.
 pub(super) const FORM_COOKIE: &str = "__Host-hp-form";
 pub(super) const SESSION_COOKIE: &str = "__Host-hp-session";
+pub(super) const LANGUAGE_COOKIE: &str = "__Host-hp-language";
 
 pub(super) type Fields = BTreeMap<String, String>;
 
@@ -30,6 +31,9 @@ pub(super) struct Visit {
     /// It has to be told to keep it.
     pub fresh: bool,
     pub session: Option<String>,
+    /// The tag of the language that this browser's pages were chosen to be in, and of that they are in.
+    pub spoken: Option<String>,
+    pub language: String,
     pub who: Option<Standing>,
 }
 
@@ -39,6 +43,10 @@ impl Visit {
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let there = cookie(headers, FORM_COOKIE).filter(|cookie| guard::is_cookie(cookie));
         let peer = request.extensions().get::<Connection>().map(|connection| connection.peer.ip());
+        let spoken = cookie(headers, LANGUAGE_COOKIE).filter(|code| site.languages.has(code));
+        let accepted = text(ACCEPT_LANGUAGE).unwrap_or_default();
+        let language =
+            site.languages.pick(&[spoken.as_deref().unwrap_or(""), &site.household.language()], &accepted).to_owned();
         Visit {
             // Who comes by no connection is this process itself.
             peer: peer.unwrap_or(IpAddr::from([127, 0, 0, 1])).to_canonical(),
@@ -48,6 +56,8 @@ impl Visit {
             fresh: there.is_none(),
             form: there.unwrap_or_else(|| Forms::fresh(&*site.random)),
             session: cookie(headers, SESSION_COOKIE).filter(|token| token.len() == 64),
+            spoken,
+            language,
             who: None,
         }
     }
@@ -70,6 +80,12 @@ fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
 pub(super) fn set(name: &str, value: &str) -> String {
     let gone = if value.is_empty() { "; Max-Age=0" } else { "" };
     format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Strict{gone}")
+}
+
+/// For a year; an empty value takes it away.
+pub(super) fn keep(name: &str, value: &str) -> String {
+    let until = if value.is_empty() { "" } else { "; Max-Age=31536000" };
+    set(name, value) + until
 }
 
 /// What is wrong with a form before anybody looks at what it says.

@@ -46,7 +46,11 @@ pub(super) struct Canvas<'a> {
     pub token: String,
     pub secure: bool,
     pub host: &'a str,
-    pub languages: &'a str,
+    /// The languages that the browser asks for.
+    pub accepted: &'a str,
+    /// Languages to choose from, and the one the page will be in.
+    pub choices: Vec<(&'a str, &'a str)>,
+    pub language: &'a str,
     pub refusal: Option<&'a Refusal>,
     pub typed: &'a BTreeMap<String, String>,
     /// All records in one text, for the page that shows them.
@@ -118,7 +122,7 @@ macro_rules! page {
     };
 }
 
-page!(Language, "language.html", groups: Vec<zones::Group>, chosen: String);
+page!(Language, "language.html", groups: Vec<zones::Group>, chosen: String, languages: Vec<(String, String)>, language: String);
 page!(Code, "code.html", changed: bool);
 page!(Origin, "origin.html",);
 page!(Network, "network.html", addresses: Vec<String>, trusted: bool, internet: &'static str, clock: String);
@@ -239,8 +243,11 @@ pub(super) fn draw(canvas: &Canvas<'_>) -> Result<String, askama::Error> {
             let frame = frame(canvas, step.title(), Some(*step));
             match step {
                 Step::Language => {
-                    let chosen = saved.zone.clone().unwrap_or_else(|| zones::guess(canvas.languages).to_owned());
-                    Language { frame, groups: zones::groups(), chosen }.render()
+                    let chosen = saved.zone.clone().unwrap_or_else(|| zones::guess(canvas.accepted).to_owned());
+                    let languages =
+                        canvas.choices.iter().map(|(code, name)| ((*code).to_owned(), (*name).to_owned())).collect();
+                    let language = canvas.typed.get("language").cloned().unwrap_or_else(|| canvas.language.to_owned());
+                    Language { frame, groups: zones::groups(), chosen, languages, language }.render()
                 }
                 Step::Code => Code { frame, changed: saved.changed > 0 }.render(),
                 Step::Origin => Origin { frame }.render(),
@@ -531,7 +538,7 @@ fn drawn(piece: &Piece, view: &View, zone: &str) -> Drawn {
         value: piece.value.clone(),
         parts: piece.parts.clone(),
         purpose: piece.purpose.clone(),
-        withheld: piece.withheld.clone(),
+        withheld: piece.withheld.as_deref().map(look::sentence),
         class,
         state,
         wrong: match &piece.state {

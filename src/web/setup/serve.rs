@@ -75,14 +75,22 @@ fn answer<H: Host>(site: &Site<H>, mut request: Request, secure: bool) {
     let post = match request.method() {
         Method::Get | Method::Head => false,
         Method::Post => true,
-        _ => return respond(request, Reply::words(405, "This page is only read and filled in.")),
+        _ => {
+            let reply = site.words(
+                405,
+                &header(&request, "Accept-Language").unwrap_or_default(),
+                "This page is only read and filled in.",
+            );
+            return respond(request, reply);
+        }
     };
     let mut body = Vec::new();
     if post {
         // One more than may be, so that too much can be told from enough.
         let most = BODY_BYTES as u64 + 1;
         if request.body_length().is_some_and(|length| length as u64 >= most) {
-            return respond(request, Reply::words(413, "That is too long."));
+            let reply = site.words(413, &header(&request, "Accept-Language").unwrap_or_default(), "That is too long.");
+            return respond(request, reply);
         }
         if let Err(error) = request.as_reader().take(most).read_to_end(&mut body) {
             debug!(%error, "a form did not arrive");

@@ -7,6 +7,7 @@ use crate::appliance::wizard::{
     Answer, Desk, Domain, Host, Origin, Refusal, Relay, Said, Secret, Step, Token, View, Who,
 };
 use crate::base::Random;
+use crate::web::language::{ENGLISH, Languages};
 use crate::web::writing::{read_method, read_wish};
 
 use super::draw::{self, Page, WRITING};
@@ -92,13 +93,14 @@ pub struct Site<H> {
     forms: Forms,
     random: Arc<dyn Random>,
     about: About,
+    languages: Arc<Languages>,
 }
 
 type Fields = BTreeMap<String, String>;
 
 impl<H: Host> Site<H> {
-    pub fn new(desk: Arc<Desk<H>>, random: Arc<dyn Random>, about: About) -> Site<H> {
-        Site { desk, forms: Forms::new(&*random), random, about }
+    pub fn new(desk: Arc<Desk<H>>, random: Arc<dyn Random>, about: About, languages: Arc<Languages>) -> Site<H> {
+        Site { desk, forms: Forms::new(&*random), random, about, languages }
     }
 
     pub fn reply(&self, asked: &Asked) -> Reply {
@@ -113,8 +115,9 @@ impl<H: Host> Site<H> {
     fn made(&self, asked: &Asked) -> Reply {
         let given = self.desk.saved().domain.and_then(|domain| domain.server());
         if !guard::is_ours(&asked.host, given.as_deref()) {
-            return Reply::words(
+            return self.words(
                 421,
+                &asked.language,
                 "This page answers only under the address of the box itself, as on its screen: http://192.168.…:8080/",
             );
         }
@@ -143,6 +146,17 @@ impl<H: Host> Site<H> {
             reply.headers.push(("Set-Cookie", visit.cookie(form_cookie(visit.secure), &visit.form)));
         }
         reply
+    }
+
+    /// The household's, or what the browser asks for as long as nobody has chosen.
+    fn language(&self, household: Option<&str>, accepted: &str) -> &str {
+        self.languages.pick(&[household.unwrap_or("")], accepted)
+    }
+
+    /// A reply that is nothing but a sentence.
+    pub fn words(&self, status: u16, accepted: &str, words: &str) -> Reply {
+        let household = self.desk.saved().language;
+        Reply::words(status, &self.languages.words(self.language(household.as_deref(), accepted), words))
     }
 
     // ---- pages
@@ -197,13 +211,16 @@ impl<H: Host> Site<H> {
     }
 
     fn page(&self, visit: &Visit, view: &View, page: Page, refusal: Option<&Refusal>, typed: &Fields) -> Reply {
+        let language = self.language(view.saved.language.as_deref(), &visit.language);
         let drawn = draw::draw(&draw::Canvas {
             view,
             about: &self.about,
             token: self.forms.token(&visit.form),
             secure: visit.secure,
             host: &visit.host,
-            languages: &visit.language,
+            accepted: &visit.language,
+            choices: self.languages.choices(),
+            language,
             refusal,
             typed,
             zone: match page {
@@ -214,11 +231,12 @@ impl<H: Host> Site<H> {
         });
         match drawn {
             Ok(html) => {
+                let html = self.languages.page(language, html);
                 Reply::new(if refusal.is_some() { 422 } else { 200 }, "text/html; charset=utf-8", html.into_bytes())
             }
             Err(error) => {
                 tracing::error!(%error, "a page cannot be drawn");
-                Reply::words(500, "Something went wrong inside homepost. Please try again.")
+                self.words(500, &visit.language, "Something went wrong inside homepost. Please try again.")
             }
         }
     }
@@ -226,7 +244,9 @@ impl<H: Host> Site<H> {
     // ---- answers
 
     fn post(&self, asked: &Asked, path: &str, visit: &Visit) -> Reply {
-        let Some(fields) = form::read(&asked.body) else { return Reply::words(413, "That form cannot be read.") };
+        let Some(fields) = form::read(&asked.body) else {
+            return self.words(413, &visit.language, "That form cannot be read.");
+        };
         let token = fields.get("t").map_or("", String::as_str);
         let fits = !visit.fresh && self.forms.fits(&visit.form, token);
         if !guard::same_origin(asked.origin.as_deref(), &asked.host, asked.secure) || !fits {
@@ -258,7 +278,7 @@ impl<H: Host> Site<H> {
             _ if path.starts_with(WRITING) => self.writing(visit, path, &fields),
             _ => match path.strip_prefix("/step/").and_then(Step::by_id) {
                 Some(step) => self.answer(visit, step, &fields),
-                None => Reply::words(404, "There is no such page."),
+                None => self.words(404, &visit.language, "There is no such page."),
             },
         }
     }
@@ -279,7 +299,7 @@ impl<H: Host> Site<H> {
     }
 
     fn answer(&self, visit: &Visit, step: Step, fields: &Fields) -> Reply {
-        let answer = match read(step, fields) {
+        let answer = match read(step, fields, &self.languages) {
             Ok(answer) => answer,
             Err(refusal) => return self.refused(visit, step, fields, &refusal),
         };
@@ -414,7 +434,7 @@ fn secret(fields: &Fields, name: &str) -> Secret {
 }
 
 /// The answer that a form of this step is.
-fn read(step: Step, fields: &Fields) -> Result<Answer, Refusal> {
+fn read(step: Step, fields: &Fields, languages: &Languages) -> Result<Answer, Refusal> {
     let get = |name: &str| fields.get(name).cloned().unwrap_or_default();
     Ok(match (step, get("do").as_str()) {
         (_, "later") => Answer::Later(step),
@@ -424,7 +444,9 @@ fn read(step: Step, fields: &Fields) -> Result<Answer, Refusal> {
             if !super::zones::is_zone(&zone) {
                 return Err(Refusal { field: Some("zone"), words: "Choose a time zone from the list.".to_owned() });
             }
-            Answer::Language { language: "en".to_owned(), zone }
+            let language =
+                Some(get("language")).filter(|code| languages.has(code)).unwrap_or_else(|| ENGLISH.to_owned());
+            Answer::Language { language, zone }
         }
         (Step::Origin, _) if get("origin") == "restore" => Answer::Origin(Origin::Restore),
         (Step::Origin, _) => Answer::Origin(Origin::New),

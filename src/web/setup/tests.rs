@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::appliance::wizard::{Desk, Existing, Facts, HOME, Host, Job, Outcome, Saved, Secret, Step, Who};
 use crate::base::{ManualClock, SeededRandom, Time};
+use crate::web::language::{built_in, missing};
 
 #[derive(Default)]
 struct Paper {
@@ -65,13 +66,13 @@ impl Browser {
         let random = Arc::new(SeededRandom::new(9));
         let desk = Arc::new(Desk::open(Paper::default(), None, clock.clone(), random.clone()).unwrap());
         let about = About { words: "oak otter lamp".into(), imaps: 993, submissions: 465 };
-        Browser { site: Site::new(desk.clone(), random, about), desk, clock, cookies: Mutex::default() }
+        Browser { site: Site::new(desk.clone(), random, about, built_in()), desk, clock, cookies: Mutex::default() }
     }
 
     fn asked(&self, path: &str) -> Asked {
         let cookies = self.cookies.lock().unwrap();
         let cookie = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
-        Asked { path: path.into(), host: HOST.into(), cookie, language: "de-AT".into(), ..Asked::default() }
+        Asked { path: path.into(), host: HOST.into(), cookie, language: "en-GB".into(), ..Asked::default() }
     }
 
     fn send(&self, asked: &Asked) -> Reply {
@@ -83,6 +84,10 @@ impl Browser {
                 let (name, value) = pair.split_once('=').unwrap();
                 self.cookies.lock().unwrap().insert(name.into(), value.into());
             }
+        }
+        let body = String::from_utf8_lossy(&reply.body);
+        if body.contains("<html lang=\"en\">") {
+            assert_eq!(missing(&body), Vec::<String>::new(), "{}: no phrase for these", asked.path);
         }
         reply
     }
@@ -138,9 +143,15 @@ impl Browser {
 fn the_way_through_the_pages() {
     let browser = Browser::new();
     assert_eq!(browser.send(&browser.asked("/")).status, 303);
-    let (status, page) = browser.get("/step/language");
-    assert_eq!(status, 200);
-    assert!(page.contains("<option value=\"Europe/Vienna\" selected>"), "guessed from the browser's language");
+    let mut asked = browser.asked("/step/language");
+    asked.language = "fr-CH".into();
+    let reply = browser.send(&asked);
+    assert_eq!(reply.status, 200);
+    let page = String::from_utf8(reply.body).unwrap();
+    assert!(
+        page.contains("<option value=\"Europe/Zurich\" lang=\"\" selected>"),
+        "guessed from the browser's language"
+    );
     assert_eq!(browser.post("/step/language", &[("zone", "Europe/Berlin")]), (303, "/step/code".into()));
     let browser = browser.with_code();
     assert_eq!(browser.post("/step/origin", &[("origin", "new")]), (303, "/step/network".into()));
@@ -189,8 +200,8 @@ fn nobody_gets_further_than_they_may() {
     assert_eq!(browser.desk.saved().admin, None);
     let other = Browser {
         desk: browser.desk.clone(),
-        site: Site::new(browser.desk.clone(), Arc::new(SeededRandom::new(4)), About::default()),
         clock: browser.clock.clone(),
+        site: Site::new(browser.desk.clone(), Arc::new(SeededRandom::new(4)), About::default(), built_in()),
         cookies: Mutex::default(),
     };
     let browser = browser.founded();

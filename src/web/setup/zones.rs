@@ -41,6 +41,7 @@ pub(super) fn guess(languages: &str) -> &'static str {
     let first = languages.split([',', ';']).next().unwrap_or("").trim().to_ascii_lowercase();
     let (language, region) = first.split_once('-').unwrap_or((&first, ""));
     match (language, region) {
+        (_, "de") => "Europe/Berlin",
         (_, "at") => "Europe/Vienna",
         (_, "ch") => "Europe/Zurich",
         (_, "be") => "Europe/Brussels",

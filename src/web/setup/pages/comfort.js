@@ -1,6 +1,8 @@
 // Comfort only: every page is whole without it.
 "use strict";
 (() => {
+  // In the language of the page, as the words of every element are.
+  const say = document.currentScript.dataset;
   const before = document.querySelector("main").innerHTML.replace(/name="t" value="[^"]*"/g, "");
   const make = (words, act) => {
     const button = document.createElement("button");
@@ -20,7 +22,7 @@
   // A copy button beside what is to be typed somewhere else.
   for (const place of document.querySelectorAll("[data-copy]")) {
     const text = place.textContent.trim();
-    const button = make("Copy", (button) => {
+    const button = make(say.sayCopy, (button) => {
       const old = () => {
         const area = document.createElement("textarea");
         area.value = text;
@@ -28,13 +30,13 @@
         area.select();
         const done = document.execCommand("copy");
         area.remove();
-        flash(button, done ? "Copied" : "Please copy by hand");
+        flash(button, done ? say.sayCopied : say.sayByHand);
       };
       // Without HTTPS browsers keep the clipboard to themselves.
-      if (navigator.clipboard) navigator.clipboard.writeText(text).then(() => flash(button, "Copied"), old);
+      if (navigator.clipboard) navigator.clipboard.writeText(text).then(() => flash(button, say.sayCopied), old);
       else old();
     });
-    button.setAttribute("aria-label", "Copy " + text.slice(0, 60));
+    button.setAttribute("aria-label", say.sayCopy + " " + text.slice(0, 60));
     place.append(" ", button);
   }
   // The browser knows where it is.
@@ -49,13 +51,13 @@
     if (code.selectionStart === code.value.length) code.value = plain.length > 4 ? plain.slice(0, 4) + "-" + plain.slice(4) : plain;
   });
   for (const field of document.querySelectorAll("[data-show]")) {
-    const button = make("Show", () => {
+    const button = make(say.sayShow, () => {
       const hidden = field.type === "password";
       field.type = hidden ? "text" : "password";
-      button.textContent = hidden ? "Hide" : "Show";
+      button.textContent = hidden ? say.sayHide : say.sayShow;
     });
     const label = document.querySelector("label[for=" + field.id + "]");
-    button.setAttribute("aria-label", "Show or hide: " + (label ? label.textContent : ""));
+    button.setAttribute("aria-label", say.sayShowOrHide + ": " + (label ? label.textContent : ""));
     const around = document.createElement("div");
     around.className = "with-show";
     const focused = document.activeElement === field;
