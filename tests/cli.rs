@@ -30,7 +30,7 @@ fn a_file_sets_up_what_the_words_would_and_its_mistakes_are_said() {
     assert!(home.fails(&format!("init --from {}", path.display())).contains("set up already"));
     assert!(home.ok("account list").contains("alice@example.test"));
     assert!(!home.data().join("setup").exists(), "nothing is left of the set-up");
-    assert!(home.ok("check").is_empty() || home.run("check").status.success());
+    home.ok("check");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use tokio::time::timeout;
 
 use crate::base::{Clock, Mono};
 use crate::mailauth::{Found, Missing, Names};
@@ -26,7 +27,9 @@ const MISSING_FOR: Duration = Duration::from_secs(60 * 60);
 /// Questions in a row that nobody answered until the resolvers themselves are tried; if they are dead nobody is asked for a
 /// while: letters go on coming in, and none should wait for a line that is dead.
 const SILENT: u32 = 4;
-const TRIED_FOR: Duration = Duration::from_millis(2500);
+/// How often they are tried, since a datagram may get lost, and for how long each time.
+const TRIES: usize = 2;
+const TRIED_FOR: Duration = Duration::from_millis(1250);
 const PAUSE_MS: u64 = 30_000;
 /// Records of one answer that are looked at.
 const RECORDS: usize = 100;
@@ -66,7 +69,9 @@ impl Resolver {
         options.use_hosts_file = hickory_resolver::config::ResolveHosts::Never;
         let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
         let hickory = builder.with_options(options).build().ok()?;
-        Some(Resolver { hickory, clock, silence: Mutex::default() })
+        // A box without a line is to take letters from its own house at once: the first question waits for a sign of life.
+        let silence = Silence { unanswered: SILENT, ..Silence::default() };
+        Some(Resolver { hickory, clock, silence: Mutex::new(silence) })
     }
 
     /// `data` picks what was asked for: an answer may have aliases before it.
@@ -107,9 +112,15 @@ impl Resolver {
                 return true;
             }
         }
-        self.hickory.clear_lookup_cache(Name::root(), RecordType::NS);
-        let asked = self.hickory.lookup(Name::root(), RecordType::NS);
-        let reached = tokio::time::timeout(TRIED_FOR, asked).await.is_ok_and(|answer| is_answer(&answer));
+        let mut reached = false;
+        for _ in 0..TRIES {
+            self.hickory.clear_lookup_cache(Name::root(), RecordType::NS);
+            let asked = self.hickory.lookup(Name::root(), RecordType::NS);
+            reached = timeout(TRIED_FOR, asked).await.is_ok_and(|answer| is_answer(&answer));
+            if reached {
+                break;
+            }
+        }
         let mut silence = self.silence();
         match reached {
             true => silence.unanswered = 0,
@@ -199,5 +210,75 @@ impl Names for Resolver {
             RData::PTR(name) => plain(name),
             _ => None,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UdpSocket;
+
+    use super::*;
+    use crate::base::SystemClock;
+
+    /// A resolver that answers what it is asked in its own way: `None` is silence.
+    async fn server(answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + 'static) -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let at = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut buffer = [0; 1500];
+            while let Ok((length, peer)) = socket.recv_from(&mut buffer).await {
+                if let Some(answer) = answer(&buffer[..length]) {
+                    let _ = socket.send_to(&answer, peer).await;
+                }
+            }
+        });
+        at
+    }
+
+    /// The question sent back, with this code and nothing else.
+    fn with_code(question: &[u8], code: u8) -> Vec<u8> {
+        let mut out = question.to_vec();
+        (out[2], out[3]) = (0x81, 0x80 | code);
+        // No additional records: the question's OPT goes with its count.
+        (out[10], out[11]) = (0, 0);
+        let end = 12 + out[12..].iter().position(|b| *b == 0).unwrap_or(0) + 5;
+        out.truncate(end);
+        out
+    }
+
+    fn resolver(at: SocketAddr) -> Resolver {
+        Resolver::new(&[at], "", Arc::new(SystemClock::new())).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_told_from_what_cannot_be_said() {
+        for (code, missing) in
+            [(3, Missing::NoName), (0, Missing::NoData), (2, Missing::Unknown), (5, Missing::Unknown)]
+        {
+            let resolver = resolver(server(move |question| Some(with_code(question, code))).await);
+            assert_eq!(resolver.txt("x.test").await, Err(missing), "code {code}");
+            assert_eq!(resolver.silence().unanswered, 0, "it has answered");
+        }
+        let resolver = resolver(server(|question| Some(with_code(question, 3))).await);
+        assert_eq!(resolver.a("a..b").await, Err(Missing::NoName), "what is no name is not asked for");
+    }
+
+    #[tokio::test]
+    async fn a_dead_line_is_noticed_once_and_not_for_each_question() {
+        let resolver = resolver(server(|_| None).await);
+        assert_eq!(resolver.txt("x.test").await, Err(Missing::Unknown));
+        assert!(resolver.silence().until > resolver.clock.mono(), "nobody is asked for a while");
+        let at_once = timeout(Duration::from_millis(500), resolver.txt("y.test")).await;
+        assert_eq!(at_once, Ok(Err(Missing::Unknown)));
+    }
+
+    #[tokio::test]
+    async fn names_that_nobody_answers_for_do_not_make_a_line_dead() {
+        // The root is answered for, nothing else is.
+        let resolver = resolver(server(|question| (question[12] == 0).then(|| with_code(question, 5))).await);
+        for _ in 0..2 * SILENT {
+            assert!(timeout(Duration::from_millis(100), resolver.txt("x.test")).await.is_err());
+        }
+        assert!(resolver.silence().until <= resolver.clock.mono());
     }
 }
