@@ -83,7 +83,7 @@ impl World for Outside {
 
     fn verified(&self) -> Option<ClientTls> {
         let settings = self.house.settings.load();
-        let roots = certificates::roots(&self.house, "relay.root", &settings.relay.root);
+        let roots = certificates::roots(&self.house, "relay.trust", &settings.relay.trust);
         let roots = roots.inspect_err(|error| warn!(error, "those that browsers trust count instead"));
         ClientTls::verified(&roots.unwrap_or(Roots::Public))
             .inspect_err(|error| error!(%error, "the relay's certificate cannot be checked"))

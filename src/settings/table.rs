@@ -410,7 +410,7 @@ const RELAY: Section = Section {
             help: "What stands for it in SPF records, as include:_spf.provider.example. Empty: not known.",
         },
         Def {
-            key: "relay.root",
+            key: "relay.trust",
             kind: Kind::File,
             help: "For a relay of your own: the file (PEM) with the root of its certificate, by its path within the data \
                    folder. Empty: those that browsers trust.",
@@ -453,7 +453,7 @@ pub struct Relay {
     pub tls: String,
     pub user: String,
     pub spf: String,
-    pub root: String,
+    pub trust: String,
 }
 
 /// What domains ask for is done, or only written down.
@@ -691,7 +691,7 @@ impl Values {
                 tls: self.text("relay.tls"),
                 user: self.text("relay.user"),
                 spf: self.text("relay.spf"),
-                root: self.text("relay.root"),
+                trust: self.text("relay.trust"),
             },
             sending: Sending {
                 on: self.value("sending.on") == Some(Value::Switch(true)),

@@ -301,11 +301,23 @@ class Router:
         self.outer = outer
         self.socket = socket.socket(type=socket.SOCK_DGRAM)
         self.socket.bind(("127.0.0.1", 5351))
-        threading.Thread(target=self.serve, daemon=True).start()
+        # A thread that waits would keep the port of a socket that is closed.
+        self.socket.settimeout(0.2)
+        self.ending = False
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def end(self):
+        self.ending = True
+        self.thread.join()
+        self.socket.close()
 
     def serve(self):
-        while True:
-            question, who = self.socket.recvfrom(64)
+        while not self.ending:
+            try:
+                question, who = self.socket.recvfrom(64)
+            except TimeoutError:
+                continue
             if self.outer and question == b"\0\0":
                 self.socket.sendto(b"\0\x80\0\0\0\0\0\1" + socket.inet_aton(self.outer), who)
 
@@ -426,7 +438,7 @@ def line(check, net):
     finally:
         home.end(keep=check.failed > 0)
         world.end()
-        router.socket.close()
+        router.end()
         for one in [*servers, web]:
             one.end()
 
@@ -499,7 +511,7 @@ def line_six(check, net):
     finally:
         home.end(keep=check.failed > 0)
         names.end()
-        router.socket.close()
+        router.end()
         for one in [*four, *six, web]:
             one.end()
         subprocess.run(["ip", "addr", "del", f"{SIX}/64", "dev", "wan"], stderr=subprocess.DEVNULL)

@@ -298,7 +298,7 @@ def relayed(check, box):
     def settings(password, root="relay.pem"):
         text = (box.data / "settings.toml").read_text().split("[relay]")[0].rstrip()
         (box.data / "settings.toml").write_text(
-            f'{text}\n\n[relay]\nhost = "smtp.relay.test"\nport = 465\ntls = "implicit"\nuser = "anna"\nroot = "{root}"\n')
+            f'{text}\n\n[relay]\nhost = "smtp.relay.test"\nport = 465\ntls = "implicit"\nuser = "anna"\ntrust = "{root}"\n')
         (box.data / "relay-password").write_text(password)
         os.chmod(box.data / "relay-password", 0o600)
         box.stop()
