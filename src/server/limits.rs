@@ -144,7 +144,7 @@ mod tests {
                 (delivery(settings), checks(settings), &settings.checks.servers),
                 free_guesses(settings),
                 (store.checkpoint_bytes, store.staged_bytes),
-                (policy::of(settings), &settings.relay, &settings.line),
+                (policy::of(settings), &settings.relay, &settings.sending, &settings.line),
                 (
                     certificates(settings),
                     challenge_spec(settings, Shift::default()),
@@ -152,7 +152,7 @@ mod tests {
                     &settings.acme.offered
                 ),
                 // Handed on whole, by `dns`; and to the pages.
-                (&settings.dns, &settings.time_zone),
+                (&settings.dns, &settings.time_zone, &settings.language),
             )
         )
     }
