@@ -36,7 +36,8 @@ export const speaker = (code) => {
       const holes = gaps.map((gap) => (gap.endsWith(":number}") ? "([\\d.,]+)" : "(.+?)"));
       const found = words.match(new RegExp(`^${english.split(GAP).map((piece, at) => escape(piece) + (holes[at] ?? "")).join("")}$`));
       if (!found) continue;
-      const filled = new Map(gaps.map((gap, at) => [name(gap, at), found[at + 1]]));
+      const within = (gap, words) => (gap.endsWith(":words}") && find(words)) || words;
+      const filled = new Map(gaps.map((gap, at) => [name(gap, at), within(gap, found[at + 1])]));
       let at = -1;
       return other.replace(GAP, (gap) => { at += 1; return filled.get(name(gap, at)); });
     }

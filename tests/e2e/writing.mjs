@@ -12,6 +12,8 @@ export const writes = async (hand, { server, key, secret, ask, provider }) => {
   const ended = async (words) => {
     await page.locator("h2:not(.hear)").filter({ hasText: hand.t(words) }).waitFor();
   };
+  // The reason, in the words of the page; in German its beginning will do.
+  const why = (words, german) => (hand.mode === "german" ? page.getByText(german).first().waitFor() : hand.text(words));
   const typed = async (label) => page.getByLabel(hand.t(label), { exact: true }).inputValue();
   const SECRET = "The secret of the TSIG key (base64)";
 
@@ -42,7 +44,7 @@ export const writes = async (hand, { server, key, secret, ask, provider }) => {
   await hand.seen("writing-difference");
   await hand.button("Write these records");
   await ended("Nothing was written.");
-  await hand.text("does not take our signature (BADSIG): the secret is not the one it has. Nothing was changed. Give the secret again.");
+  await why("does not take our signature (BADSIG): the secret is not the one it has. Nothing was changed. Give the secret again.", "(BADSIG)");
   await hand.seen("writing-refused");
   say("dns", "untouched");
   await told();
@@ -62,7 +64,7 @@ export const writes = async (hand, { server, key, secret, ask, provider }) => {
 
   await hand.button("Look again");
   await ended("Something else is in the way.");
-  await hand.text("There is a DMARC record already");
+  await why("There is a DMARC record already", "Es gibt schon einen DMARC-Eintrag");
   await hand.seen("writing-in-the-way");
   await hand.tick(page.getByRole("checkbox"));
   await hand.button("Write what is ticked");
@@ -92,7 +94,7 @@ export const writes = async (hand, { server, key, secret, ask, provider }) => {
   await hand.tick(page.getByRole("checkbox"));
   await hand.button("Write what is ticked");
   await ended("Nothing was written.");
-  await hand.text("PowerDNS does not accept the token, or it may not change this domain: it is mistyped, revoked or for something else.");
+  await why("PowerDNS does not accept the token, or it may not change this domain: it is mistyped, revoked or for something else.", "PowerDNS nimmt den Zugang nicht an");
   check(!(await page.content()).includes("revoked-0815"), "the token is in the page");
   await hand.seen("writing-revoked");
   say("provider", "down");
@@ -102,7 +104,7 @@ export const writes = async (hand, { server, key, secret, ask, provider }) => {
   await hand.tick(page.getByRole("checkbox"));
   await hand.button("Write what is ticked");
   await ended("Nothing was written.");
-  await hand.text("PowerDNS cannot be reached.");
+  await why("PowerDNS cannot be reached.", "PowerDNS ist nicht zu erreichen");
   await hand.seen("writing-away");
   say("dns", "undone");
   await told();

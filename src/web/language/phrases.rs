@@ -27,10 +27,12 @@ const LINE_BYTES: usize = 4000;
 const GAPS: usize = 8;
 /// A longer text has no phrase with gaps; the longest that is written here has a fifth of it.
 const TEXT_BYTES: usize = 2500;
+/// Bytes that are not in gaps, of a phrase whose gap may hold more than one sentence.
+const FIXED_ACROSS: usize = 24;
 /// Words within words within a phrase.
 const DEPTH: u8 = 4;
 /// Bytes that may be looked at for each byte of a text.
-const FUEL: usize = 200;
+const FUEL: usize = 1000;
 /// Sentences of one text that are looked at one by one.
 const SENTENCES: usize = 12;
 
@@ -252,6 +254,7 @@ impl Search<'_> {
             return None;
         }
         self.by_pattern(text, base, depth, false)
+            .or_else(|| self.as_sentence(text, base, depth))
             .or_else(|| self.by_sentences(text, base, depth))
             .or_else(|| self.by_pattern(text, base, depth, true))
             .or_else(|| self.by_parts(text, base, depth))
@@ -272,6 +275,10 @@ impl Search<'_> {
             }
             let Some(gaps) = pattern.fits(text).or_else(|| pattern.fits_backwards(text)) else { continue };
             let within = |(from, to): &(usize, usize)| text.get(*from..*to).unwrap_or("");
+            // A word or two around anything would fit too much.
+            if across && pattern.fixed < FIXED_ACROSS {
+                break;
+            }
             if !across && gaps.iter().any(|gap| sentence_end(within(gap), 0).is_some()) {
                 continue;
             }
@@ -285,13 +292,15 @@ impl Search<'_> {
                     let Some((from, to)) = gaps.get(*at) else { return false };
                     let inner = within(&(*from, *to));
                     match kind {
-                        Kind::Words if !inner.contains(ELEMENT) => match self.found(inner, base + from, depth - 1) {
-                            Some(more) => {
-                                pieces.extend(more);
-                                true
+                        Kind::Words if !inner.contains(ELEMENT) => {
+                            match self.found(inner, base + from, depth.saturating_sub(1)) {
+                                Some(more) => {
+                                    pieces.extend(more);
+                                    true
+                                }
+                                None => false,
                             }
-                            None => false,
-                        },
+                        }
                         _ => {
                             pieces.push(Piece::Kept(base + from, base + to));
                             true
@@ -328,8 +337,8 @@ impl Search<'_> {
             let (end, found) = (at + 1..=last).rev().find_map(|end| {
                 let part = text.get(from..*starts.get(end)?)?.trim_end();
                 let found = self.language.exact.get(part).map(|words| vec![Piece::Words(words.clone())]);
-                let found = found.or_else(|| self.by_pattern(part, base + from, depth - 1, end > at + 1));
-                let found = found.or_else(|| self.as_sentence(part, base + from, depth - 1));
+                let found = found.or_else(|| self.by_pattern(part, base + from, depth.saturating_sub(1), end > at + 1));
+                let found = found.or_else(|| self.as_sentence(part, base + from, depth.saturating_sub(1)));
                 found.map(|found| (end, found))
             })?;
             if !pieces.is_empty() {
@@ -344,7 +353,7 @@ impl Search<'_> {
     /// A part of a sentence that was made one of its own, with a capital letter or a full stop.
     fn as_sentence(&self, text: &str, base: usize, depth: u8) -> Option<Vec<Piece>> {
         let (inner, first) = (text.strip_suffix('.').unwrap_or(text), text.chars().next()?);
-        if depth == 0 || (inner == text && !first.is_ascii_uppercase()) {
+        if inner == text && !first.is_ascii_uppercase() {
             return None;
         }
         // As many bytes as before, so that places stay what they are.
@@ -353,7 +362,8 @@ impl Search<'_> {
         } else {
             inner.to_owned()
         };
-        let mut pieces = self.found(&lower, base, depth)?;
+        let exact = self.language.exact.get(&lower).map(|words| vec![Piece::Words(words.clone())]);
+        let mut pieces = exact.or_else(|| self.by_pattern(&lower, base, depth, false))?;
         if let (Some(Piece::Words(words)), true) = (pieces.first_mut(), first.is_ascii_uppercase()) {
             let mut chars = words.chars();
             *words = chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default();
@@ -365,17 +375,17 @@ impl Search<'_> {
         Some(pieces)
     }
 
-    /// A sign before or behind the words, or several titles with a dot between them.
+    /// A sign before or behind the words, or several with a dot or a semicolon between them.
     fn by_parts(&self, text: &str, base: usize, depth: u8) -> Option<Vec<Piece>> {
-        if let Some((first, rest)) = text.split_once(" · ") {
-            let mut pieces = self.found(first, base, depth - 1)?;
-            let behind = first.len() + " · ".len();
-            pieces.push(Piece::Words(" · ".to_owned()));
-            pieces.extend(self.found(rest, base + behind, depth - 1)?);
-            return Some(pieces);
-        }
-        if let Some(pieces) = self.as_sentence(text, base, depth - 1) {
-            return Some(pieces);
+        for between in [" · ", "; "] {
+            let Some((first, rest)) = text.split_once(between) else { continue };
+            let Some(mut pieces) = self.found(first, base, depth.saturating_sub(1)) else { continue };
+            let behind = first.len() + between.len();
+            if let Some(more) = self.found(rest, base + behind, depth.saturating_sub(1)) {
+                pieces.push(Piece::Words(between.to_owned()));
+                pieces.extend(more);
+                return Some(pieces);
+            }
         }
         let sign = |c: char| "✓→…✕!?()[]·:,;. ".contains(c);
         let from = text.len() - text.trim_start_matches(sign).len();
@@ -392,7 +402,7 @@ impl Search<'_> {
         // With the end first: a sentence keeps its own.
         for (from, to) in [(from, text.len()), (0, to), (from, to)] {
             let Some(inner) = text.get(from..to).filter(|inner| inner.len() < text.len()) else { continue };
-            if let Some(found) = self.found(inner, base + from, depth - 1) {
+            if let Some(found) = self.found(inner, base + from, depth.saturating_sub(1)) {
                 around(&mut pieces, 0, from);
                 pieces.extend(found);
                 around(&mut pieces, to, text.len());

@@ -95,6 +95,13 @@ fn sentences_signs_numbers_and_titles_are_put_together() {
     assert_eq!(words("→ waits for the clock").as_deref(), Some("→ WARTET UHR"));
     assert_eq!(words("Go on · mail.smith.example").as_deref(), Some("VORAN · mail.smith.example"));
     assert_eq!(words("3 of 12 are right").as_deref(), Some("12/3 GUT"));
+    assert_eq!(words("Go on; the clock; x.example").as_deref(), Some("VORAN; UHR; x.example"));
+    assert_eq!(
+        words("A; b has a letter box.").as_deref(),
+        Some("KASTEN A; b!"),
+        "what is in a gap takes nothing apart"
+    );
+    assert_eq!(words("Waits for the clock.").as_deref(), Some("WARTET UHR."));
     assert_eq!(words("The clock.").as_deref(), Some("UHR."), "a part of a sentence that stands alone");
     for none in ["three of 12 are right", "waits for nobody", "Go on.. Go", "has a letter box."] {
         assert_eq!(words(none), None, "{none}");
@@ -272,7 +279,7 @@ fn what_strangers_write_costs_no_more_than_its_length() {
         "1 ",
     ] {
         let long = piece.repeat((1 << 18) / piece.len());
-        let many = format!("<p>{}</p>", piece.repeat(2400 / piece.len())).repeat(40);
+        let many = format!("<p>{}</p>", piece.repeat(2400 / piece.len())).repeat(10);
         for html in [format!("<p>{long}</p>"), many] {
             let made = languages.page("de", html);
             assert!(!made.is_empty());
