@@ -275,11 +275,15 @@ impl Search<'_> {
             }
             let Some(gaps) = pattern.fits(text).or_else(|| pattern.fits_backwards(text)) else { continue };
             let within = |(from, to): &(usize, usize)| text.get(*from..*to).unwrap_or("");
+            // What is looked up by itself may be as long as it is.
+            let kinds = pattern
+                .english
+                .iter()
+                .filter_map(|part| if let Part::Gap(_, kind) = part { Some(*kind) } else { None });
+            let several =
+                |(gap, kind): (&(usize, usize), Kind)| kind != Kind::Words && sentence_end(within(gap), 0).is_some();
             // A word or two around anything would fit too much.
-            if across && pattern.fixed < FIXED_ACROSS {
-                break;
-            }
-            if !across && gaps.iter().any(|gap| sentence_end(within(gap), 0).is_some()) {
+            if gaps.iter().zip(kinds).any(several) && !(across && pattern.fixed >= FIXED_ACROSS) {
                 continue;
             }
             let mut pieces = Vec::new();
