@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | nothing | - | [`enqueue`] → waiting |
 //! | waiting | rows in Queue, QueueRecipients and QueueDue | [`leave`](super::leave) → nothing (delivered, or bounced in the same transaction); [`put_off`](super::put_off) → waiting, due later; [`retry`](super::retry) → waiting, due now; [`hold`](super::hold) → held; [`cancel`](super::cancel) → nothing |
-//! | held | rows in Queue and QueueRecipients | [`release`](super::release) → waiting, due now; [`cancel`](super::cancel) → nothing |
+//! | held | rows in Queue and QueueRecipients | [`release`](super::release) → waiting, due now; [`cancel`](super::cancel) → nothing; [`leave`](super::leave) → nothing, where it was held while it was being sent |
 //!
 //! That a recipient is being sent to is no state: a cut in the middle leaves it waiting, and the letter is sent again. So it
 //! may arrive twice where the far end's word was not written down here before the cut, and nowhere else.

@@ -213,8 +213,8 @@ impl<W: World> Sender<W> {
                 *open += 1;
                 let (sender, destination, stop) = (self.clone(), destination.clone(), stop.clone());
                 workers.spawn(async move {
-                    dialogue::serve(&sender, &destination, &stop).await;
-                    sender.ended(&destination);
+                    let open = Open { sender, destination };
+                    dialogue::serve(&open.sender, &open.destination, &stop).await;
                 });
             }
         }
@@ -253,6 +253,18 @@ impl<W: World> Sender<W> {
 
     fn going(&self) -> MutexGuard<'_, Going> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place among the connections to a destination, given back however the work there ends.
+struct Open<W: World> {
+    sender: Arc<Sender<W>>,
+    destination: String,
+}
+
+impl<W: World> Drop for Open<W> {
+    fn drop(&mut self) {
+        self.sender.ended(&self.destination);
     }
 }
 

@@ -2,6 +2,7 @@
 //! gets (R1, R3).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{error, warn};
 
@@ -22,6 +23,9 @@ use crate::store::{self, Txn};
 const WORDS: usize = 1000;
 /// The longest letter that is read to be given back whole.
 const GIVEN_BACK: u64 = 256 * 1024;
+/// Between tries to write down what became of a letter; each twice the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 pub(super) struct Outcome {
     /// Which recipient.
@@ -51,7 +55,8 @@ enum Move {
     PutOff { n: u32, due: Time, last: String, told: bool },
 }
 
-/// If it cannot be written down the letter stays as it is, and is sent again: it may arrive twice, and is not lost (P3).
+/// Until it is written down nobody tries these recipients again (R2): else a store that takes nothing for an hour would mean a
+/// copy every few seconds for whoever has the letter already. A cut before it is written means one copy more (P3).
 pub(super) async fn write<W: World>(sender: &Arc<Sender<W>>, way: &Way, entry: &Entry, outcomes: Vec<Outcome>) {
     let now = sender.clock.now();
     let mut moves = Vec::new();
@@ -61,31 +66,42 @@ pub(super) async fn write<W: World>(sender: &Arc<Sender<W>>, way: &Way, entry: &
         let Some(recipient) = entry.recipients.iter().find(waits) else { continue };
         judge(entry, recipient, &outcome, now, &mut moves, &mut told);
     }
-    let letters = match notices(sender, way, entry, &told, now).await {
-        Ok(letters) => letters,
-        Err(why) => {
-            error!(letter = %entry.id, why, "what became of a letter cannot be told, so it stays in the queue");
-            return;
-        }
-    };
-    let id = entry.id;
+    let mut pause = FIRST_PAUSE;
+    while let Err(why) = try_write(sender, way, entry, &moves, &told, now).await {
+        error!(letter = %entry.id, why, "what became of a letter cannot be written down now; it is tried again");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// R1. Errors: a sentence.
+async fn try_write<W: World>(
+    sender: &Arc<Sender<W>>,
+    way: &Way,
+    entry: &Entry,
+    moves: &[Move],
+    told: &[(Kind, About)],
+    now: Time,
+) -> Result<(), String> {
+    let letters = notices(sender, way, entry, told, now).await?;
+    let (id, moves) = (entry.id, moves.to_vec());
     let written = sender.data.write(move |txn| -> Result<(), Stop> {
+        let mut moved = false;
         for one in &moves {
-            match one {
-                Move::Leave(n) => drop(queue::leave(txn, id, *n)?),
-                Move::PutOff { n, due, last, told } => drop(queue::put_off(txn, id, *n, *due, last, *told)?),
-            }
+            moved |= match one {
+                Move::Leave(n) => queue::leave(txn, id, *n)?,
+                Move::PutOff { n, due, last, told } => queue::put_off(txn, id, *n, *due, last, *told)?,
+            };
         }
-        for (account, letter) in &letters {
-            put(txn, *account, letter, now)?;
+        // A try whose outcome was not known has done it after all, or the owner has taken the letter away.
+        if moved {
+            for (account, letter) in &letters {
+                put(txn, *account, letter, now)?;
+            }
         }
         Ok(())
     });
-    if let Err(stop) = written.await {
-        error!(letter = %entry.id, %stop, "what became of a letter cannot be written down, so it may be sent again");
-        // The store may be full or fenced: whoever goes on at once only does it again.
-        tokio::time::sleep(super::BREATH).await;
-    }
+    written.await.map(|_| ()).map_err(|stop| stop.to_string())
 }
 
 fn judge(
@@ -185,7 +201,10 @@ async fn notices<W: World>(
     let (sender, hostname, entry, told) = (sender.clone(), way.hostname.clone(), entry.clone(), told.to_vec());
     let build = move || -> Result<Vec<(AccountId, Letter)>, store::Error> {
         let blobs = sender.data.blobs();
-        let bytes = blobs.read(entry.blob, 0..entry.size.min(GIVEN_BACK))?;
+        // A letter that cannot be read any more is told of all the same.
+        let bytes = blobs.read(entry.blob, 0..entry.size.min(GIVEN_BACK));
+        let bytes =
+            bytes.inspect_err(|error| warn!(?error, "a letter cannot be read to be given back")).unwrap_or_default();
         let mut out = Vec::new();
         for kind in [Kind::Failed, Kind::Delayed, Kind::Relayed] {
             let recipients: Vec<About> =

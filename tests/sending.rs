@@ -1,0 +1,216 @@
+//! Letters to a server made of lines, from stores whose disk fails.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use homepost::account;
+use homepost::base::{AccountId, ManualClock, OsRandom, Time};
+use homepost::delivery::remote::{Bell, Sender, Way, World};
+use homepost::net::ClientTls;
+use homepost::net::dns::Asker;
+use homepost::queue::{self, Limits, NewLetter, NewRecipient, enqueue};
+use homepost::store::blob::LetterHeader;
+use homepost::store::data::Options;
+use homepost::store::disk::{Fault, SimDisk, SimOptions};
+use homepost::store::schema::Key;
+use homepost::store::{Data, Order, Read, Table};
+
+const NOW: Time = Time(1_800_000_000_000);
+const PERSON: AccountId = AccountId(1);
+/// Calls of the disk that fail one after another.
+const FAILING: u64 = 12;
+
+/// Takes every letter, knows nobody whose address begins with `no`, and does something before it says so.
+struct Far {
+    address: SocketAddr,
+    letters: Arc<AtomicUsize>,
+}
+
+impl Far {
+    fn begin(before: impl Fn() + Send + Sync + 'static) -> Far {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let far = Far { address: listener.local_addr().unwrap(), letters: Arc::default() };
+        let (letters, before) = (far.letters.clone(), Arc::new(before));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (letters, before) = (letters.clone(), before.clone());
+                std::thread::spawn(move || talk(stream, &letters, before.as_ref()));
+            }
+        });
+        far
+    }
+
+    fn letters(&self) -> usize {
+        self.letters.load(Ordering::SeqCst)
+    }
+}
+
+fn talk(mut stream: TcpStream, letters: &AtomicUsize, before: &impl Fn()) -> Option<()> {
+    let lines = BufReader::new(stream.try_clone().ok()?).lines();
+    stream.write_all(b"220 far.test\r\n").ok()?;
+    let mut body = false;
+    for line in lines {
+        let line = line.ok()?;
+        let reply = match line.get(..4).unwrap_or(&line) {
+            "." if body => {
+                body = false;
+                letters.fetch_add(1, Ordering::SeqCst);
+                before();
+                "250 taken"
+            }
+            _ if body => continue,
+            "DATA" => {
+                body = true;
+                "354 go on"
+            }
+            "RCPT" if line.contains("<no") => "550 5.1.1 nobody",
+            "QUIT" => return stream.write_all(b"221 bye\r\n").ok(),
+            _ => "250 ok",
+        };
+        stream.write_all(format!("{reply}\r\n").as_bytes()).ok()?;
+    }
+    None
+}
+
+struct Room {
+    port: u16,
+}
+
+impl World for Room {
+    fn way(&self) -> Way {
+        Way {
+            hostname: "mail.example.test".into(),
+            on: true,
+            relay: None,
+            source: Vec::new(),
+            port: self.port,
+            connections: 4,
+            connections_to_one: 1,
+        }
+    }
+
+    fn asker(&self) -> Asker {
+        Asker::new(Arc::new(OsRandom), "")
+    }
+
+    fn opportunistic(&self) -> Option<ClientTls> {
+        None
+    }
+
+    fn verified(&self) -> Option<ClientTls> {
+        None
+    }
+
+    fn caretakers(&self) -> Vec<AccountId> {
+        Vec::new()
+    }
+}
+
+fn open(disk: &SimDisk) -> Data {
+    Data::open(Arc::new(disk.clone()), Options::default()).unwrap()
+}
+
+fn queue_letter(data: &Data, recipients: &[&str]) {
+    data.write_blocking(|txn| account::open(txn, PERSON)).map_err(|error: account::Error| error).unwrap();
+    let letter = NewLetter {
+        staged: data.blobs().stage(LetterHeader::default(), b"Subject: x\r\n\r\n.\r\nx\r\n").unwrap(),
+        from: Some("anna@example.test".into()),
+        account: Some(PERSON),
+        utf8: false,
+        eight_bit: false,
+        ret_full: None,
+        envid: None,
+    };
+    let to = |local: &&str| NewRecipient { address: format!("{local}@[127.0.0.1]"), notify: None, orcpt: None };
+    let recipients: Vec<NewRecipient> = recipients.iter().map(to).collect();
+    data.write_blocking(move |txn| enqueue(txn, &letter, &recipients, NOW, Limits::default())).unwrap();
+}
+
+fn rows(data: &Data, table: Table) -> Option<usize> {
+    let (read, mut rows) = (data.read().ok()?, 0);
+    let from = if table == Table::Messages { Key::new().u32(PERSON.0).build() } else { Vec::new() };
+    let scanned = read.scan(table, &from, &[0xff; 24], Order::Forward, &mut |_, _| {
+        rows += 1;
+        ControlFlow::Continue(())
+    });
+    scanned.ok().map(|()| rows)
+}
+
+/// Sends until nothing waits, or until the power goes. Whether it came to an end.
+async fn send(data: &Data, disk: &SimDisk, far: &Far) -> bool {
+    let clock = Arc::new(ManualClock::at(NOW));
+    let world = Room { port: far.address.port() };
+    let sender = Sender::new(data.clone(), clock, Arc::new(OsRandom), world, Bell::default());
+    let (stop, stopped) = watch::channel(false);
+    let task = tokio::spawn(sender.run(stopped));
+    for _ in 0..6_000 {
+        if disk.is_dead() {
+            task.abort();
+            return false;
+        }
+        if rows(data, Table::QueueRecipients) == Some(0) {
+            stop.send(true).unwrap();
+            task.await.unwrap();
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not sent after a minute");
+}
+
+/// P1, P3: a word that cannot be written down is kept until it can, and nobody gets the letter again meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fails_when_the_word_comes_means_no_second_copy() {
+    let disk = SimDisk::new(SimOptions::default());
+    let data = open(&disk);
+    queue_letter(&data, &["anna", "nobody"]);
+    let (failing, at) = (disk.clone(), Arc::new(AtomicU64::new(0)));
+    let began = at.clone();
+    let far = Far::begin(move || {
+        began.store(failing.calls(), Ordering::SeqCst);
+        failing.plan(&(1..=FAILING).map(|call| (call, Fault::Eio)).collect::<Vec<_>>());
+    });
+    assert!(send(&data, &disk, &far).await);
+    assert!(disk.calls() > at.load(Ordering::SeqCst) + FAILING, "the disk has not failed");
+    assert_eq!(far.letters(), 1);
+    assert_eq!(rows(&data, Table::Messages), Some(1), "the notice of whom the far end did not know");
+    assert_eq!(queue::check(&data.read().unwrap()).unwrap(), Vec::<String>::new());
+}
+
+/// The power goes at each call of the disk: nothing is lost, every recipient is told of once, and there is a second copy only
+/// where the first one's word was not on the disk yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_at_any_call_loses_nothing_and_tells_once() {
+    let mut twice = 0;
+    for call in 1..200 {
+        let disk = SimDisk::new(SimOptions { seed: call, ..SimOptions::default() });
+        let data = open(&disk);
+        queue_letter(&data, &["anna", "nobody"]);
+        disk.plan(&[(call, Fault::Cut)]);
+        let far = Far::begin(|| ());
+        let whole = send(&data, &disk, &far).await;
+        let before = far.letters();
+        drop(data);
+        if whole {
+            assert_eq!((before, call > 1), (1, true), "call {call}");
+            assert!(twice > 0, "no cut fell between the far end's word and the disk: the test shows nothing");
+            return;
+        }
+        disk.reboot();
+        let data = open(&disk);
+        let waited = rows(&data, Table::QueueRecipients).unwrap() > 0;
+        assert!(send(&data, &disk, &far).await);
+        assert_eq!(far.letters(), before + usize::from(waited), "call {call}");
+        assert!(far.letters() > 0, "call {call}: lost");
+        assert_eq!(rows(&data, Table::Messages), Some(1), "call {call}: told once");
+        assert_eq!(queue::check(&data.read().unwrap()).unwrap(), Vec::<String>::new());
+        twice += usize::from(far.letters() > 1);
+    }
+    panic!("a letter takes more calls of the disk than anybody thought");
+}
