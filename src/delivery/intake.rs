@@ -124,6 +124,7 @@ enum Stop {
     Store(store::Error),
     Account(account::Error),
     Queue(queue::Error),
+    Unauthentic(String),
 }
 
 impl From<store::Error> for Stop {
@@ -150,12 +151,12 @@ impl Intake {
 
     /// Takes or refuses the letter whose bytes are in `sink`.
     pub async fn take(&self, envelope: Envelope, sink: Sink, hostname: &str, limits: &Limits) -> Outcome {
-        let (sink, checked) = match self.check(&envelope, sink, hostname).await {
-            Ok(done) => done,
+        let passed = match self.check(&envelope, sink, hostname).await {
+            Ok(passed) => passed,
             Err(refusal) => return Outcome::Refused(refusal),
         };
         let wait = Duration::from_millis(limits.store_ms);
-        match tokio::time::timeout(wait, self.try_take(envelope, sink, checked, hostname, limits)).await {
+        match tokio::time::timeout(wait, self.try_take(envelope, passed, hostname, limits)).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(refusal)) => Outcome::Refused(refusal),
             // Presented again it is recognised, should it have been stored after all (L3).
@@ -164,31 +165,36 @@ impl Intake {
     }
 
     /// P2: what is refused is refused before it is taken.
-    async fn check(
-        &self,
-        envelope: &Envelope,
-        sink: Sink,
-        hostname: &str,
-    ) -> Result<(Sink, Option<checks::Checked>), Refusal> {
-        let Some(checks) = self.checks.as_ref().filter(|_| checks::are_for(envelope)) else { return Ok((sink, None)) };
-        let (sink, letter) = {
-            let _one_at_a_time = self.while_large(&sink).await?;
-            let examined = tokio::task::spawn_blocking(move || {
-                let letter = sink.bytes().map(|bytes| Examined::read(&bytes));
-                (sink, letter)
-            });
-            examined.await.map_err(|_| Refusal::Failed("the letter could not be read".into()))?
+    async fn check(&self, envelope: &Envelope, sink: Sink, hostname: &str) -> Result<Passed, Refusal> {
+        let Some(checks) = self.checks.as_ref().filter(|_| checks::are_for(envelope)) else {
+            return Ok(Passed { sink, checked: None, refused: None });
         };
-        let letter = letter.map_err(failed)?;
+        let unread = |_| Refusal::Failed("the letter could not be read".into());
+        let (sink, read) = {
+            let _one_at_a_time = self.while_large(&sink).await?;
+            let envelope = envelope.clone();
+            let examined = tokio::task::spawn_blocking(move || {
+                let read = sink.bytes().map(|bytes| (Examined::read(&bytes), seen::digest(&envelope, &bytes)));
+                (sink, read)
+            });
+            examined.await.map_err(unread)?
+        };
+        let (letter, digest) = read.map_err(failed)?;
         match checks.check(envelope, &letter, hostname, &*self.clock).await {
             Ok(checked) => {
                 if let Some(checked) = &checked {
                     let (dmarc, junk) = (checked.evidence.dmarc.outcome.word(), checked.junk);
                     tracing::debug!(dmarc, junk, "a letter was checked");
                 }
-                Ok((sink, checked))
+                Ok(Passed { sink, checked, refused: None })
             }
             Err(domain) => {
+                // L3: taken while the DNS said something else, or nothing. Whether that still counts the writer decides.
+                let (data, now) = (self.data.clone(), self.clock.now());
+                let taken = tokio::task::spawn_blocking(move || seen::was_taken(&data.read()?, &digest, now));
+                if taken.await.map_err(unread)?.map_err(failed)? {
+                    return Ok(Passed { sink, checked: None, refused: Some(domain) });
+                }
                 tracing::info!(domain, "a letter is refused: nobody speaks for it, and its domain asks for that");
                 Err(Refusal::Unauthentic(domain))
             }
@@ -205,8 +211,7 @@ impl Intake {
     async fn try_take(
         &self,
         envelope: Envelope,
-        sink: Sink,
-        checked: Option<checks::Checked>,
+        Passed { sink, checked, refused }: Passed,
         hostname: &str,
         limits: &Limits,
     ) -> Result<Outcome, Refusal> {
@@ -254,6 +259,9 @@ impl Intake {
                 if seen::was_taken(txn, &digest, now)? {
                     return Ok(());
                 }
+                if let Some(domain) = &refused {
+                    return Err(Stop::Unauthentic(domain.clone()));
+                }
                 if let Some(letter) = &letter {
                     local::put(txn, &accounts, letter, junk, outgoing.is_some(), now).map_err(Stop::Account)?;
                 }
@@ -285,6 +293,7 @@ impl Intake {
             Err(Stop::Account(account::Error::NoSuchAccount | account::Error::NoSuchMailbox)) => Err(Refusal::Changed),
             Err(Stop::Account(account::Error::OverQuota)) => Err(Refusal::OverQuota),
             Err(Stop::Account(error)) => Err(Refusal::Failed(error.to_string())),
+            Err(Stop::Unauthentic(domain)) => Err(Refusal::Unauthentic(domain)),
             Err(Stop::Queue(queue::Error::Full)) => Err(Refusal::Full),
             Err(Stop::Queue(error)) => Err(Refusal::Failed(error.to_string())),
         }
@@ -294,6 +303,14 @@ impl Intake {
     pub fn confirm(&self, ticket: Ticket) {
         self.confirmed.add(ticket.0);
     }
+}
+
+/// A letter that was checked, or need not be.
+struct Passed {
+    sink: Sink,
+    checked: Option<checks::Checked>,
+    /// The domain that asks to refuse it, where it may have been taken before.
+    refused: Option<String>,
 }
 
 /// A letter that is read, with its trace on top, and staged.
@@ -332,10 +349,10 @@ fn prepare(
         received: now,
     };
     // RFC 8601 5: nobody but us writes in our name. Who has taken such fields away has another letter.
-    let cleaned = mailauth::without_forged(head, hostname).map(|head| [head.as_slice(), &body[end..]].concat());
+    let cleaned = mailauth::without_forged(head, hostname);
     let stage = |prefix: &[u8], accounts: &[LocalRecipient]| {
-        let body = cleaned.as_deref().unwrap_or(&body);
-        data.blobs().stage(header(accounts), &[prefix, body].concat()).map_err(failed)
+        let head = cleaned.as_deref().unwrap_or(head);
+        data.blobs().stage(header(accounts), &[prefix, head, &body[end..]].concat()).map_err(failed)
     };
     if accounts.is_empty() {
         message::parse(&body, &limits.message).map_err(Refusal::Message)?;

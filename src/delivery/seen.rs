@@ -36,8 +36,8 @@ pub(super) fn digest(envelope: &Envelope, body: &[u8]) -> [u8; 32] {
 }
 
 /// Whether it was accepted already and nobody knows whether the peer has read so.
-pub(super) fn was_taken(txn: &Txn<'_>, digest: &[u8; 32], now: Time) -> Result<bool, store::Error> {
-    let Some(value) = txn.get(Table::Unconfirmed, digest)? else { return Ok(false) };
+pub(super) fn was_taken(read: &dyn Read, digest: &[u8; 32], now: Time) -> Result<bool, store::Error> {
+    let Some(value) = read.get(Table::Unconfirmed, digest)? else { return Ok(false) };
     Ok(is_fresh(&value, now))
 }
 

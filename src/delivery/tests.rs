@@ -324,6 +324,21 @@ async fn a_letter_that_nobody_speaks_for_is_refused_or_lies_in_junk_as_its_domai
     assert_eq!(house.data.check().unwrap(), Vec::<String>::new());
 }
 
+/// L3: the DNS says something else when the letter is presented again; the peer is told what it did not hear the first time.
+#[tokio::test]
+async fn what_was_taken_is_not_refused_when_it_is_presented_again() {
+    let house = checked_by(house(), "none");
+    let first = ticket(house.take(envelope(vec![to(&[1], &[])]), LETTER).await);
+    let house = checked_by(house, "reject");
+    let again = ticket(house.take(envelope(vec![to(&[1], &[])]), LETTER).await);
+    assert_eq!((first.clone(), house.messages(1)), (again, 1));
+    // Once its word was heard it is a new letter, and one that nobody speaks for.
+    house.intake.confirm(first);
+    let outcome = house.take(envelope(vec![to(&[1], &[])]), LETTER).await;
+    assert!(matches!(outcome, Outcome::Refused(Refusal::Unauthentic(_))), "{outcome:?}");
+    assert_eq!(house.messages(1), 1);
+}
+
 #[tokio::test]
 async fn nobody_writes_results_in_our_name() {
     let house = house();

@@ -93,7 +93,11 @@ pub async fn gather(names: &dyn Names, handed: Handed<'_>, letter: &Letter, wait
             judged.unwrap_or_else(|_| not_known(&author))
         }
         (Author::Domain(_), _) => not_known(&author),
-        (Author::Several, _) => Verdict::without(Outcome::None, "", Some("its authors are of several domains")),
+        // Nobody could say whose policy counts, and a second author is no way round the first one's.
+        (Author::Several, _) => Verdict {
+            malformed: true,
+            ..Verdict::without(Outcome::None, "", Some("its authors are of several domains"))
+        },
         (Author::Malformed, _) => Verdict {
             malformed: true,
             ..Verdict::without(Outcome::PermError, "", Some("it does not have one From field with an address"))

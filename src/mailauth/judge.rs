@@ -28,7 +28,7 @@ pub fn judge(evidence: &Evidence, rules: &Rules) -> Action {
     }
     let dmarc = &evidence.dmarc;
     if dmarc.malformed {
-        return Action::Junk("it does not say once whom it is from");
+        return Action::Junk("it does not say plainly whom it is from");
     }
     if dmarc.outcome != Outcome::Fail || is_vouched_for(evidence, rules) {
         return Action::Deliver;

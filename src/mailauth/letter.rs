@@ -52,7 +52,12 @@ impl Letter {
         let mut fields = header::fields(&self.header).filter(|field| field.is("From"));
         let (Some(field), None) = (fields.next(), fields.next()) else { return Author::Malformed };
         let mut domains: Vec<String> = Vec::new();
-        for address in address::parse_list(field.raw_value, AUTHORS) {
+        let addresses = address::parse_list(field.raw_value, AUTHORS + 1);
+        // Whoever is behind the last one that is looked at is an author as well.
+        if addresses.len() > AUTHORS {
+            return Author::Malformed;
+        }
+        for address in addresses {
             let Some(host) = address.host.as_deref().map(String::from_utf8_lossy) else { continue };
             match names::host(&host) {
                 Some(host) if !domains.contains(&host) => domains.push(host),

@@ -49,10 +49,17 @@ pub(super) fn is_askable(name: &str) -> bool {
     !name.is_empty() && name.len() <= 253 && name.split('.').all(|label| !label.is_empty() && label.len() <= 63)
 }
 
+/// Octets of a name in UTF-8.
+const LONGEST: usize = 1024;
+
 /// A name as it is compared and asked for: lower case, without the dot at the end, with A-labels (RFC 5890). `None`: not a
 /// name.
 pub fn host(name: &str) -> Option<String> {
     let name = name.trim().strip_suffix('.').unwrap_or(name.trim());
+    // P7: 253 octets of A-labels are never more than this, and turning a long one into them takes long.
+    if name.len() > LONGEST {
+        return None;
+    }
     let name = match name.is_ascii() {
         true => name.to_ascii_lowercase(),
         false => idna::domain_to_ascii(name).ok()?,

@@ -34,6 +34,23 @@ impl<'a> Tags<'a> {
         Some(Tags(out))
     }
 
+    /// What can be read of a list whose mistakes are to be passed over (DMARC: RFC 7489 6.3, and RFC 9989 4.7 after it): the first
+    /// of two tags of one name counts, and nothing behind a byte that is no UTF-8.
+    pub fn read_what_can_be(text: &'a [u8]) -> Tags<'a> {
+        let text = match std::str::from_utf8(text) {
+            Ok(text) => text,
+            Err(error) => text.get(..error.valid_up_to()).and_then(|t| std::str::from_utf8(t).ok()).unwrap_or_default(),
+        };
+        let mut out: Vec<(&str, &str)> = Vec::new();
+        for (name, value) in text.split(';').filter_map(|piece| piece.split_once('=')).take(MOST) {
+            let name = name.trim();
+            if !name.is_empty() && !out.iter().any(|(other, _)| *other == name) {
+                out.push((name, value.trim()));
+            }
+        }
+        Tags(out)
+    }
+
     pub fn get(&self, name: &str) -> Option<&'a str> {
         self.0.iter().find(|(other, _)| *other == name).map(|(_, value)| *value)
     }

@@ -21,7 +21,9 @@ use super::ask::resolvers_in;
 /// For one try with one resolver.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Answers that are remembered, for as long as they say, but no longer than these.
-const REMEMBERED: u64 = 2048;
+const REMEMBERED: u64 = 512;
+/// One that is longer is not: a stranger chooses what his names answer (P7).
+const REMEMBERED_BYTES: usize = 8 * 1024;
 const REMEMBERED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 const MISSING_FOR: Duration = Duration::from_secs(60 * 60);
 /// Questions in a row that nobody answered until the resolvers themselves are tried; if they are dead nobody is asked for a
@@ -85,7 +87,7 @@ impl Resolver {
             return Err(Missing::Unknown);
         }
         let mut asking = Asking { resolver: self, answered: false };
-        let answer = self.hickory.lookup(name, kind).await;
+        let answer = self.hickory.lookup(name.clone(), kind).await;
         asking.answered = is_answer(&answer);
         drop(asking);
         let lookup = answer.map_err(|error| match error {
@@ -96,6 +98,11 @@ impl Resolver {
             },
             _ => Missing::Unknown,
         })?;
+        if lookup.answers().len() > RECORDS
+            || lookup.answers().iter().map(|one| size(&one.data)).sum::<usize>() > REMEMBERED_BYTES
+        {
+            self.hickory.clear_lookup_cache(name, kind);
+        }
         let found: Vec<T> = lookup.answers().iter().filter_map(|record| data(&record.data)).take(RECORDS).collect();
         if found.is_empty() { Err(Missing::NoData) } else { Ok(found) }
     }
@@ -148,6 +155,14 @@ impl Resolver {
 }
 
 /// One question. Whoever has no time left to wait for the answer drops it.
+/// About.
+fn size(data: &RData) -> usize {
+    match data {
+        RData::TXT(text) => text.txt_data.iter().map(|piece| piece.len()).sum(),
+        _ => 64,
+    }
+}
+
 struct Asking<'a> {
     resolver: &'a Resolver,
     answered: bool,
