@@ -8,7 +8,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
@@ -31,13 +31,7 @@ impl ClientTls {
 
     /// Encryption against who listens only: whatever certificate there is will do (RFC 7435 3).
     pub fn opportunistic() -> Result<ClientTls, Unusable> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-            .map_err(|error| Unusable(format!("TLS cannot be set up: {error}")))?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
-            .with_no_client_auth();
+        let config = any_certificate(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
         Ok(ClientTls { config: Arc::new(config), name: server_name("localhost")? })
     }
 
@@ -50,6 +44,17 @@ impl ClientTls {
             .with_no_client_auth();
         Ok(ClientTls { config: Arc::new(config), name: server_name("localhost")? })
     }
+}
+
+/// For who takes every certificate whose key its owner has.
+pub fn any_certificate(versions: &[&'static SupportedProtocolVersion]) -> Result<ClientConfig, Unusable> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(versions)
+        .map_err(|error| Unusable(format!("TLS cannot be set up: {error}")))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+        .with_no_client_auth())
 }
 
 fn server_name(name: &str) -> Result<ServerName<'static>, Unusable> {
@@ -74,7 +79,7 @@ pub(super) fn root_store(roots: &Roots) -> Result<RootCertStore, Unusable> {
     Ok(store)
 }
 
-/// Takes every certificate whose key its owner has.
+/// See [`any_certificate`].
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 

@@ -246,7 +246,7 @@ pub(super) fn trusting(pair: &Pair, versions: &[&'static rustls::SupportedProtoc
     Arc::new(config).into()
 }
 
-/// Of a client that takes any certificate.
+/// Of a client that takes any certificate, also one whose extensions it does not know (RFC 8737 3).
 pub(super) fn blind() -> ClientConfig {
     #[derive(Debug)]
     struct Blind;

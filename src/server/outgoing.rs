@@ -32,6 +32,7 @@ pub(super) async fn run(house: Arc<House>, shift: Shift, mut stop: watch::Receiv
     // Who serves this machine only (a trial, a test) sends nothing into the world.
     if shift.bind.is_some_and(|address| address.is_loopback()) {
         info!("bound to this machine, so letters for elsewhere wait in the queue");
+        house.noted.bound();
         let _ = stop.wait_for(|stop| *stop).await;
         return;
     }

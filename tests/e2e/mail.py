@@ -240,6 +240,7 @@ def main():
                 assert done.returncode == 0, done.stdout[-1500:] + done.stderr
             queue_list = house.run("queue", "list").stdout
             assert "someone@elsewhere.example" in queue_list, queue_list
+            assert "Nothing leaves: the server is bound to this machine" in queue_list, queue_list
         with checks("swaks is never offered AUTH on 25"):
             done = swaks(house, "--port", str(house.port(25)), "--tls", "--to", ALICE, "--quit-after", "EHLO")
             assert "AUTH" not in done.stdout, done.stdout

@@ -33,6 +33,8 @@ pub(in super::super) struct Noted(Mutex<Notes>);
 struct Notes {
     /// Of the listeners: sentences.
     doors: Vec<String>,
+    /// The server is bound to this machine, so nothing leaves.
+    bound: bool,
     records: BTreeMap<String, Looked>,
 }
 
@@ -47,6 +49,19 @@ struct Looked {
 impl Noted {
     pub fn doors(&self, problems: &[String]) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).doors = problems.to_vec();
+    }
+
+    pub fn bound(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).bound = true;
+    }
+
+    /// Why nothing leaves at all, if that is so.
+    pub(super) fn keeps_all(&self, house: &House) -> Option<&'static str> {
+        if self.0.lock().unwrap_or_else(PoisonError::into_inner).bound {
+            return Some("Nothing leaves: the server is bound to this machine (--bind).");
+        }
+        (!house.settings.load().sending.on)
+            .then_some("Nothing leaves: sending is switched off (sending.on in settings.toml).")
     }
 
     /// From the reply to a `dns check`.

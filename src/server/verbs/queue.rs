@@ -17,7 +17,10 @@ pub(super) fn list(house: &House) -> Done {
     let entries = queue::list(&read, QueueId(0), MOST).map_err(|error| Error::Words(error.to_string()))?;
     let text = match entries.as_slice() {
         [] => "Nothing waits to be sent.\n".to_owned(),
-        _ => entries.iter().map(as_text).collect(),
+        _ => {
+            let all = house.noted.keeps_all(house).map(|words| format!("{words}\n")).unwrap_or_default();
+            all + &entries.iter().map(as_text).collect::<String>()
+        }
     };
     Ok(Reply::done(text, Value::Array(entries.iter().map(as_json).collect())))
 }
