@@ -58,7 +58,7 @@ def extract(device, folder):
 
 
 def boot_partition(disk, start, before, set_up):
-    """What the firmware reads is as it was, and until the box is set up homepost.toml is there to do it."""
+    """What the firmware reads is as it was, and until the box is set up homepost.toml is there to do it; that file's text."""
     def read(image, name):
         done = subprocess.run(["mtype", "-i", f"{image}@@{start}", f"::{name}"], capture_output=True)
         return done.stdout if done.returncode == 0 else None
@@ -71,6 +71,7 @@ def boot_partition(disk, start, before, set_up):
             raise Wrong("boot", f"{name} is not as it was")
     if not set_up and read(disk, "homepost.toml") != was["homepost.toml"]:
         raise Wrong("boot", "not set up, and homepost.toml is not there any more")
+    return was["homepost.toml"]
 
 
 class Aftermath:
@@ -96,14 +97,21 @@ class Aftermath:
                         "status=none"], check=True)
         repair(device)
         data = extract(device, self.folder / "data")
-        set_up = data is not None and (data / "settings.toml").exists()
-        boot_partition(disk, places["homepost-boot"], self.before, set_up)
+        # As overlays/common/usr/lib/homepost/setup asks it.
+        begun = data is not None and (data / "setup/state.json").exists()
+        set_up = data is not None and (data / "settings.toml").exists() and not begun
+        toml = boot_partition(disk, places["homepost-boot"], self.before, set_up)
         if not set_up:
             if any(load.began <= moment for load in self.loads):
                 raise Wrong("stores", "the box is not set up any more")
-            return
+            if not begun:
+                return
         house = House("powercut", data)
         try:
+            if begun:
+                done = house.run("init", "--from", "-", input=toml.decode(), ok=False)
+                if done.returncode != 0:
+                    raise Wrong("setup", f"what was begun cannot be ended: {done.stdout}{done.stderr}")
             try:
                 house.serve(seconds=120)
             except RuntimeError as error:

@@ -56,9 +56,11 @@ pub(in super::super) fn closed(folder: &Folder, text: &Secret) -> Reply {
     let (tell, _) = mpsc::unbounded_channel();
     let clerk = Clerk::new(folder.clone(), held.clone(), tell, 0);
     let reply = match Desk::open(clerk, kept, Arc::new(SystemClock::new()), Arc::new(OsRandom)) {
+        // The power went between its end and this: who gave the file did not hear of it.
         Ok(desk) if desk.saved().finished => {
+            let reply = told(&desk, folder);
             super::end(folder, &desk.saved());
-            set_up_already(folder)
+            reply
         }
         Ok(desk) => {
             let reply = answered(&desk, folder, text);
