@@ -1,7 +1,7 @@
 //! What an opened data folder is: settings, stores, people.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use arc_swap::ArcSwap;
 
@@ -11,6 +11,7 @@ use crate::delivery::remote::Bell;
 use crate::directory::{Internal, Throttle, dkim};
 use crate::settings::Settings;
 use crate::store::disk::RealDisk;
+use crate::store::lookup::{self, Lookup};
 use crate::store::{self, Data};
 
 use super::certificates::Certificates;
@@ -41,7 +42,11 @@ pub(super) struct House {
     pub board: Board,
     /// Rung when there is something to send.
     pub bell: Bell,
+    facts: OnceLock<Arc<dyn Lookup>>,
 }
+
+/// What expiring facts may take of the memory where their file cannot be had.
+const FACTS_BYTES: usize = 4 << 20;
 
 impl House {
     /// Errors: sentences for the owner.
@@ -73,6 +78,19 @@ impl House {
             dns: Mutex::default(),
             board: Board::default(),
             bell: Bell::default(),
+            facts: OnceLock::new(),
+        })
+    }
+
+    /// What may be forgotten (P4): counters, greylist, who was written to. Opened when it is first asked for, since most
+    /// commands never do. May block on the disk.
+    pub fn facts(&self) -> &Arc<dyn Lookup> {
+        self.facts.get_or_init(|| match RealDisk::open(&self.folder.store()) {
+            Ok(disk) => lookup::file(Arc::new(disk)),
+            Err(error) => {
+                tracing::warn!(%error, "what is kept for a while only is kept in memory");
+                lookup::memory(FACTS_BYTES)
+            }
         })
     }
 
@@ -80,6 +98,9 @@ impl House {
     pub fn close(&self) -> Result<(), String> {
         if let Err(error) = self.directory.note_devices(true) {
             tracing::warn!(%error, "when devices logged in last is not written down");
+        }
+        if let Some(facts) = self.facts.get() {
+            facts.flush();
         }
         self.data.close().map_err(|error| store_failed(&error))
     }

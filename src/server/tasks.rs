@@ -19,6 +19,9 @@ const LOW: Duration = Duration::from_secs(10);
 /// Between two steps of a sweep that found something, so that it never stands in anybody's way for long.
 const STEP: Duration = Duration::from_millis(200);
 
+/// Facts that expired, taken away at a time.
+const SWEPT: usize = 1000;
+
 /// Until the records of the domains are looked at for the first time: whoever just started the server may be looking.
 const FIRST_LOOK: Duration = Duration::from_secs(10 * 60);
 /// Between two looks.
@@ -56,6 +59,13 @@ pub(super) async fn run(house: Arc<House>) {
         }
         if let Err(error) = blocking(&house, |house| Ok(house.directory.note_devices(false)?)).await {
             debug!(error, "when devices logged in has to wait");
+        }
+        let forgotten = |house: &House| {
+            while house.facts().sweep(SWEPT, house.clock.now()) == SWEPT {}
+            Ok(())
+        };
+        if let Err(error) = blocking(&house, forgotten).await {
+            debug!(error, "what has expired is kept for now");
         }
         let moved = blocking(&house, |house| Ok(house.data.compact()?)).await;
         let pause = match moved {
