@@ -110,6 +110,8 @@ impl World for Room {
     fn caretakers(&self) -> Vec<AccountId> {
         Vec::new()
     }
+
+    fn note(&self, _: homepost::mailauth::tlsrpt::Outcome) {}
 }
 
 fn open(disk: &SimDisk) -> Data {

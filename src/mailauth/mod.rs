@@ -13,6 +13,7 @@
 
 mod arc;
 mod canon;
+pub mod dane;
 mod dkim;
 mod dmarc;
 mod evidence;
@@ -22,7 +23,9 @@ mod names;
 mod results;
 mod sign;
 mod spf;
+pub mod sts;
 mod tags;
+pub mod tlsrpt;
 
 #[cfg(test)]
 mod tests;

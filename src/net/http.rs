@@ -12,15 +12,15 @@ use http::header::{CONNECTION, HOST, HeaderValue};
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
-use rustls::{CertificateError, ClientConfig};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::dial::root_store;
-use super::tls::Unusable;
+use super::tls::{TlsFault, Unusable, fault};
 
 /// For one address to answer.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -169,14 +169,10 @@ async fn connect(host: &str, port: u16) -> Result<TcpStream, HttpError> {
 }
 
 fn tls_fault(error: &std::io::Error) -> HttpError {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let Some(rustls::Error::InvalidCertificate(why)) = inner else { return HttpError::Broken(error.to_string()) };
-    match why {
-        CertificateError::Expired
-        | CertificateError::ExpiredContext { .. }
-        | CertificateError::NotValidYet
-        | CertificateError::NotValidYetContext { .. } => HttpError::Time(error.to_string()),
-        _ => HttpError::Untrusted(error.to_string()),
+    match fault(error) {
+        TlsFault::Time => HttpError::Time(error.to_string()),
+        TlsFault::Name | TlsFault::Untrusted => HttpError::Untrusted(error.to_string()),
+        TlsFault::Other => HttpError::Broken(error.to_string()),
     }
 }
 

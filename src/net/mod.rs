@@ -38,4 +38,4 @@ pub use http::{HttpClient, HttpError, Roots};
 pub use https::{Connection, Https, HttpsLimits, Site};
 pub use listen::{Caps, Common, Ending, Handler, Incoming, Listener, Spec};
 pub use outward::{is_public, outward_addresses};
-pub use tls::{Certs, Pair, TlsConfig};
+pub use tls::{Certs, Pair, TlsConfig, TlsFault, fault};

@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ConnectionCommon, ServerConfig};
+use rustls::{CertificateError, ConnectionCommon, ServerConfig};
 
 use crate::proto::Secured;
 
@@ -36,6 +36,33 @@ impl fmt::Display for Unusable {
 }
 
 impl std::error::Error for Unusable {}
+
+/// What is wrong with a server's certificate, or with its TLS altogether.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsFault {
+    /// Not valid now.
+    Time,
+    /// For another name.
+    Name,
+    /// From nobody who is trusted.
+    Untrusted,
+    /// No handshake.
+    Other,
+}
+
+/// Why a handshake failed.
+pub fn fault(error: &std::io::Error) -> TlsFault {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::InvalidCertificate(why)) = inner else { return TlsFault::Other };
+    match why {
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => TlsFault::Time,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => TlsFault::Name,
+        _ => TlsFault::Untrusted,
+    }
+}
 
 /// RFC 8737 6.2: what an authority offers, alone, when it comes to look at the answer to its challenge.
 pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";

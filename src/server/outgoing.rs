@@ -4,11 +4,12 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::base::AccountId;
 use crate::delivery::remote::{Relay, Sender, Way, World};
 use crate::directory::manage::account;
+use crate::mailauth::tlsrpt;
 use crate::net::dns::Asker;
 use crate::net::{ClientTls, Roots};
 use crate::proto::smtp::client::Login;
@@ -95,6 +96,11 @@ impl World for Outside {
         let people = self.house.data.read().ok().and_then(|read| account::list(&read).ok()).unwrap_or_default();
         let may = |one: &account::Shown| one.administrator && !one.disabled && !one.closing;
         people.iter().filter(|one| may(one)).map(|one| one.id).collect()
+    }
+
+    fn note(&self, outcome: tlsrpt::Outcome) {
+        let result = outcome.result.as_ref().map_or_else(|failure| failure.kind.word(), |()| "secured");
+        debug!(domain = outcome.domain, policy = outcome.policy.kind.word(), mx = outcome.mx, result, "TLS");
     }
 }
 

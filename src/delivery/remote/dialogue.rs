@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use tracing::{debug, info};
 
 use crate::base::BlobId;
-use crate::net::{ClientTls, Context, End, NoWay, Patience, TlsSide, dial, drive};
+use crate::mailauth::tlsrpt::{self, FailureKind};
+use crate::net::{ClientTls, Context, End, NoWay, Patience, TlsFault, TlsSide, dial, drive, fault};
 use crate::proto::smtp::Notify;
 use crate::proto::smtp::client::{
     Answer, Ask, Config, Failure, GoingDown, Hello, Letter, Login, Machine, Patience as Waits, Recipient, Said, Tls,
@@ -42,6 +43,7 @@ pub(super) async fn serve<W: World>(sender: &Arc<Sender<W>>, destination: &str, 
             next: Some(first),
             hello: Hello::default(),
             secured: None,
+            greeted: false,
             served: 0,
             failed: None,
         };
@@ -155,13 +157,24 @@ async fn once<W: World>(
         stop: host.stop.clone(),
         awake: None,
     };
+    let sending = stream.local_addr().ok().map(|own| own.ip());
     host.remote = name.to_owned();
     host.served = 0;
     host.failed = None;
     host.hello = Hello::default();
     host.secured = None;
+    host.greeted = false;
     let end = drive(stream, machine, &mut *host, context).await;
     let failed = host.failed.take();
+    if way.relay.is_none()
+        && tls != Tls::Never
+        && let Some(result) = result(host, failed.as_ref(), &end)
+    {
+        let domain = idna::domain_to_ascii(host.destination).unwrap_or_default();
+        let (mx, policy) = (Some(name.to_owned()), tlsrpt::Policy::none());
+        let at = sender.clock.now();
+        sender.world.note(tlsrpt::Outcome { at, domain, policy, mx, receiving: Some(to.ip()), sending, result });
+    }
     let trouble = match (&failed, &end) {
         (Some(failure), _) => Some((trouble(name, failure), failure.at_tls)),
         (None, End::NoTls(error)) => {
@@ -191,6 +204,32 @@ async fn once<W: World>(
             }
             Ok(())
         }
+    }
+}
+
+/// What a session came to as far as TLS goes. `None`: it never came so far.
+fn result<W>(host: &Host<'_, W>, failed: Option<&Failure>, end: &End) -> Option<Result<(), tlsrpt::Failure>> {
+    if host.secured.is_some() {
+        return Some(Ok(()));
+    }
+    if host.greeted && host.secured.is_none() && failed.is_none_or(|failed| failed.at_tls) && !host.hello.starttls {
+        return Some(Err(FailureKind::StartTlsNotSupported.because("STARTTLS is not offered")));
+    }
+    match (failed, end) {
+        (Some(failed), _) if failed.at_tls => {
+            Some(Err(FailureKind::ValidationFailure.because(failed.said.reply.text.join(" "))))
+        }
+        (None, End::NoTls(error)) => {
+            let kind = match fault(error) {
+                TlsFault::Time => FailureKind::CertificateExpired,
+                TlsFault::Name => FailureKind::CertificateHostMismatch,
+                TlsFault::Untrusted => FailureKind::CertificateNotTrusted,
+                TlsFault::Other => FailureKind::ValidationFailure,
+            };
+            Some(Err(kind.because(error.to_string())))
+        }
+        (None, End::NoHandshake) => Some(Err(FailureKind::ValidationFailure.because("the handshake does not end"))),
+        _ => None,
     }
 }
 
@@ -225,6 +264,8 @@ struct Host<'a, W> {
     next: Option<Job>,
     hello: Hello,
     secured: Option<Secured>,
+    /// It was ready for letters.
+    greeted: bool,
     /// Letters with verdicts, over this connection.
     served: usize,
     failed: Option<Failure>,
@@ -317,6 +358,7 @@ impl<W: World> proto::Host<Machine> for &mut Host<'_, W> {
             Ask::Ready { hello, secured } => {
                 self.hello = hello;
                 self.secured = secured;
+                self.greeted = true;
                 self.next_letter().await
             }
             Ask::Done { verdicts } => {

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
 use crate::base::{Clock, QueueId, Random};
+use crate::mailauth::tlsrpt;
 use crate::net::dns::Asker;
 use crate::proto::smtp::Reply;
 use crate::proto::smtp::client::{Login, Said};
@@ -83,6 +84,9 @@ pub trait World: Send + Sync + 'static {
     fn verified(&self) -> Option<crate::net::ClientTls>;
     /// Whom a notice goes to that has no account of its own to go to.
     fn caretakers(&self) -> Vec<crate::base::AccountId>;
+    /// What a session with a domain's server came to as far as TLS goes, for who writes reports of it (RFC 8460). Said in the
+    /// middle of sending: to be taken in without waiting for anything.
+    fn note(&self, outcome: tlsrpt::Outcome);
 }
 
 /// Why a destination was not reached.
