@@ -47,6 +47,9 @@ pub struct Wish {
     pub undo: bool,
     /// What is not ours and goes all the same, as `example.org/MX`.
     pub take_over: Vec<String>,
+    /// Write no more than what this work showed ([`Work::id`]). `None`: who asks takes what comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<u64>,
 }
 
 /// What would be done, or what was.

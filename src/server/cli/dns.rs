@@ -109,7 +109,7 @@ impl Args {
                 Request::DnsUse { how: Some(How { method, server, key_name, algorithm, zone, ask, secret }) }
             }
             What::Push { domain, addresses, take_over, undo, yes, dry_run: _ } => {
-                Request::DnsPush { domain, addresses, wish: Wish { write: yes, undo, take_over } }
+                Request::DnsPush { domain, addresses, wish: Wish { write: yes, undo, take_over, seen: None } }
             }
         })
     }

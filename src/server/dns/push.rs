@@ -4,10 +4,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::appliance::dnsguide::{self, Entry, Memory, Step, TakeOver, Went};
+use crate::appliance::writing;
 use crate::net::dns::{Change, Fault, Kind};
 
 use super::super::house::House;
 use super::super::verbs::Error;
+use super::board::OTHER;
+use super::shown::was_shown;
 use super::{Difference, alone, look, public_zone, wait};
 
 /// Looks after a push, until everybody sees it.
@@ -21,13 +24,15 @@ pub(in super::super) struct Outcome {
     pub went: Vec<(usize, Option<String>)>,
     /// Names and types that were written and that the domain's name servers do not all give out yet.
     pub unseen: Vec<(String, Kind)>,
+    /// It was written, and could not be remembered: why.
+    pub forgotten: Option<String>,
 }
 
 impl Outcome {
     /// Why it was not done, each reason once.
     pub fn faults(&self) -> Vec<String> {
         let mut out: Vec<String> = Vec::new();
-        for why in self.went.iter().filter_map(|(_, why)| why.as_ref()) {
+        for why in self.went.iter().filter_map(|(_, why)| why.as_ref()).chain(&self.forgotten) {
             if !out.contains(why) {
                 out.push(why.clone());
             }
@@ -36,14 +41,16 @@ impl Outcome {
     }
 }
 
-/// Writes what is missing or different. Errors: nothing could be planned, and nothing was changed.
+/// Writes what is missing or different; if it is not among what was `seen`, nothing. Errors: nothing could be planned, and nothing
+/// was changed.
 pub(in super::super) fn push(
     house: &House,
     domain: &str,
     addresses: &[IpAddr],
     take: &TakeOver,
+    seen: Option<&[writing::Line]>,
 ) -> Result<Outcome, Error> {
-    run(house, domain, addresses, take, false)
+    run(house, domain, addresses, take, false, seen)
 }
 
 /// Puts back what was there before the last push.
@@ -52,13 +59,27 @@ pub(in super::super) fn undo(
     domain: &str,
     addresses: &[IpAddr],
     take: &TakeOver,
+    seen: Option<&[writing::Line]>,
 ) -> Result<Outcome, Error> {
-    run(house, domain, addresses, take, true)
+    run(house, domain, addresses, take, true, seen)
 }
 
-fn run(house: &House, domain: &str, addresses: &[IpAddr], take: &TakeOver, back: bool) -> Result<Outcome, Error> {
+fn run(
+    house: &House,
+    domain: &str,
+    addresses: &[IpAddr],
+    take: &TakeOver,
+    back: bool,
+    seen: Option<&[writing::Line]>,
+) -> Result<Outcome, Error> {
     let _alone = alone(house);
     let difference = look(house, domain, addresses, take, back)?;
+    // Somebody may have changed the DNS since, and what goes was agreed to by nobody.
+    if let Some(seen) = seen
+        && difference.plan.lines.iter().any(|line| line.is_acting() && !was_shown(line, seen))
+    {
+        return Err(Error::Words(OTHER.to_owned()));
+    }
     let (step, changes) = (difference.plan.step(), difference.plan.changes());
     let domain = difference.facts.domain.clone();
     let before = difference.memory.clone();
@@ -70,7 +91,7 @@ fn run(house: &House, domain: &str, addresses: &[IpAddr], take: &TakeOver, back:
         if settled != difference.memory {
             keep(house, &domain, settled)?;
         }
-        return Ok(Outcome { difference, went: Vec::new(), unseen: Vec::new() });
+        return Ok(Outcome { difference, went: Vec::new(), unseen: Vec::new(), forgotten: None });
     }
     // Before: whenever the power goes from here on, what is ours is known as ours (G3).
     keep(house, &domain, before.begin(&step))?;
@@ -90,7 +111,9 @@ fn run(house: &House, domain: &str, addresses: &[IpAddr], take: &TakeOver, back:
     };
     // Only where all is as it should be is it known that what is missing is gone: a wrong server has nothing of ours.
     let after = if done.iter().all(Result::is_ok) { difference.plan.forget(after) } else { after };
-    keep(house, &domain, after)?;
+    // What is written is written, and said to be. What was remembered before still knows it as ours, perhaps.
+    let forgotten =
+        keep(house, &domain, after).err().map(|error| format!("what was written cannot be kept in mind: {error}"));
     let acting = difference.plan.lines.iter().enumerate().filter(|(_, line)| line.is_acting());
     let went: Vec<(usize, Option<String>)> = acting
         .map(|(at, line)| {
@@ -98,8 +121,8 @@ fn run(house: &House, domain: &str, addresses: &[IpAddr], take: &TakeOver, back:
             (at, all.find_map(fault).map(|fault| fault.words.clone()))
         })
         .collect();
-    let unseen = if back { Vec::new() } else { unseen(house, &difference, &went)? };
-    Ok(Outcome { difference, went, unseen })
+    let unseen = if back { Vec::new() } else { unseen(house, &difference, &went) };
+    Ok(Outcome { difference, went, unseen, forgotten })
 }
 
 fn keep(house: &House, domain: &str, memory: Memory) -> Result<(), Error> {
@@ -118,8 +141,8 @@ fn fault_of<'a>(changes: &[Change], done: &'a [Result<(), Fault>], entry: &Entry
     done.get(at)?.as_ref().err()
 }
 
-/// Looks at the domain's name servers, as `dns check` does, for what was written.
-fn unseen(house: &House, done: &Difference, went: &[(usize, Option<String>)]) -> Result<Vec<(String, Kind)>, Error> {
+/// Looks at the domain's name servers, as `dns check` does, for what was written. Where one cannot look nothing was seen.
+fn unseen(house: &House, done: &Difference, went: &[(usize, Option<String>)]) -> Vec<(String, Kind)> {
     let written: Vec<(String, Kind)> = went
         .iter()
         .filter(|(_, why)| why.is_none())
@@ -134,10 +157,11 @@ fn unseen(house: &House, done: &Difference, went: &[(usize, Option<String>)]) ->
         .cloned()
         .collect();
     if records.is_empty() {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let questions = dnsguide::questions(&done.facts, &records);
-    wait(async {
+    let all = written.clone();
+    let looked = wait(async {
         let Ok(zone) = public_zone(house, &done.asker, &done.writer, &done.facts.domain).await else { return written };
         let mut unseen = written;
         for look in 0..LOOKS {
@@ -158,5 +182,6 @@ fn unseen(house: &House, done: &Difference, went: &[(usize, Option<String>)]) ->
             }
         }
         unseen
-    })
+    });
+    looked.unwrap_or(all)
 }

@@ -9,18 +9,20 @@ use super::super::house::House;
 use super::super::verbs::Error;
 use super::{Difference, Outcome, plan, plan_undo, push, undo};
 
-/// Does what is wished. Errors: nothing could be planned, and nothing was changed.
+/// Does what is wished; of a writing no more than `seen`, if that is given. Errors: nothing could be planned, and nothing was
+/// changed.
 pub(in super::super) fn shown(
     house: &House,
     domain: &str,
     addresses: &[IpAddr],
     wish: &Wish,
+    seen: Option<&[writing::Line]>,
 ) -> Result<writing::Difference, Error> {
     let take = TakeOver::new(&wish.take_over);
     if wish.write {
         let outcome = match wish.undo {
-            true => undo(house, domain, addresses, &take),
-            false => push(house, domain, addresses, &take),
+            true => undo(house, domain, addresses, &take, seen),
+            false => push(house, domain, addresses, &take, seen),
         }?;
         return Ok(all(house, &outcome.difference, Some(&outcome)));
     }
@@ -71,6 +73,27 @@ fn row(line: &Line, went: Option<Option<&str>>) -> writing::Line {
     }
 }
 
+/// Whether a line that is to be done now was shown: the same comes, and nothing goes that was not said to go or to be in the
+/// way.
+pub(super) fn was_shown(line: &Line, seen: &[writing::Line]) -> bool {
+    let same = |one: &Value, other: &Value| {
+        (&one.kind, one.priority, &one.value) == (&other.kind, other.priority, &other.value)
+    };
+    let now = row(line, None);
+    seen.iter().filter(|one| one.name == now.name && one.kind == now.kind && one.action != Action::Keep.as_str()).any(
+        |one| {
+            let conflict = one.action == Action::Conflict.as_str();
+            let comes = match (&now.new, &one.new) {
+                (None, None) => true,
+                (Some(now), Some(shown)) => same(now, shown),
+                _ => false,
+            };
+            // Of a conflict only what others wrote is shown; ours goes with it.
+            comes && now.old.iter().all(|old| (conflict && old.ours) || one.old.iter().any(|shown| same(old, shown)))
+        },
+    )
+}
+
 fn value(piece: &Piece) -> Value {
     Value {
         kind: piece.entry.data.kind().to_string(),
@@ -78,5 +101,51 @@ fn value(piece: &Piece) -> Value {
         value: piece.entry.data.value(),
         ttl: piece.entry.ttl,
         ours: piece.ours,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::appliance::dnsguide::Entry;
+    use crate::net::dns::{Data, Kind};
+
+    fn mx(action: Action, want: Option<&str>, old: &[(&str, bool)]) -> Line {
+        let piece = |target: &str, ours| {
+            let data = Data::Mx { priority: 10, host: target.to_owned() };
+            Piece { entry: Entry { name: "a.test".to_owned(), data, ttl: 60 }, ours }
+        };
+        Line {
+            name: "a.test".to_owned(),
+            kind: Kind::Mx,
+            action,
+            want: want.map(|want| piece(want, true)),
+            old: old.iter().map(|(old, ours)| piece(old, *ours)).collect(),
+            words: String::new(),
+        }
+    }
+
+    #[test]
+    fn only_what_was_shown_counts_as_shown() {
+        let seen = |line: &Line| [row(line, None)];
+        let add = mx(Action::Add, Some("mail.a.test"), &[]);
+        let conflict = mx(Action::Conflict, Some("mail.a.test"), &[("foreign.test", false)]);
+        let change = |old: &[(&str, bool)]| mx(Action::Change, Some("mail.a.test"), old);
+        assert!(was_shown(&add, &seen(&add)));
+        assert!(was_shown(&change(&[("foreign.test", false)]), &seen(&conflict)));
+        assert!(was_shown(&change(&[("old.a.test", true), ("foreign.test", false)]), &seen(&conflict)));
+        let remove = mx(Action::Remove, None, &[("old.a.test", true)]);
+        assert!(was_shown(&remove, &seen(&remove)));
+        for (now, shown) in [
+            (&add, &mx(Action::Keep, Some("mail.a.test"), &[])),
+            (&add, &mx(Action::Add, Some("post.a.test"), &[])),
+            (&change(&[("other.test", false)]), &conflict),
+            (&change(&[("other.test", false)]), &add),
+            (&change(&[("old.a.test", true)]), &add),
+            (&remove, &add),
+            (&remove, &mx(Action::Remove, None, &[("older.a.test", true)])),
+        ] {
+            assert!(!was_shown(now, &seen(shown)), "{now:?} after {shown:?}");
+        }
     }
 }

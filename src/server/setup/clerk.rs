@@ -204,8 +204,13 @@ impl Clerk {
             },
             Job::Certificate { .. } => super::authority::again(&house, self.clock.now()),
             Job::Method { domain, new } => match How::of(new).and_then(|how| dns::use_method(&house, &how)) {
-                Ok(kept) if kept.is_ready() => begun(&house, domain, &Wish::default()),
-                Ok(_) => Outcome::Asked,
+                Ok(kept) => {
+                    if kept.is_ready() {
+                        // It is kept. If something else is going on, the page shows that.
+                        drop(begun(&house, domain, &Wish::default()));
+                    }
+                    Outcome::Asked
+                }
                 Err(error) => Outcome::Refused(error.to_string()),
             },
             Job::Write { domain, wish } => begun(&house, domain, wish),
@@ -264,7 +269,10 @@ impl Host for Clerk {
                 Err(error) => warn!(%error, "the time zone is not in the settings yet"),
             }
         }
-        self.speak(saved.language.as_deref().unwrap_or(""));
+        // Who has not said one yet has perhaps set one.
+        if let Some(language) = &saved.language {
+            self.speak(language);
+        }
         Ok(())
     }
 

@@ -78,7 +78,9 @@ pub(super) async fn keep(site: &Arc<Site>, visit: &Visit, domain: &str, name: &s
     let key = domain.to_owned();
     site.ask(move |household| {
         household.set_method(&new)?;
-        household.begin_writing(&key, Wish::default())
+        // It is kept. If something else is going on, the page shows that.
+        drop(household.begin_writing(&key, Wish::default()));
+        Ok(())
     })
     .await?;
     Ok(Answer::To(base_of(domain)))

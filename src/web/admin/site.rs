@@ -97,6 +97,17 @@ impl Site {
         done.await.unwrap_or_else(|error| Err(Error::Own(error.to_string())))
     }
 
+    /// A page in the language of who reads it. What strangers wrote may make that slow: it keeps no other request waiting.
+    async fn html(&self, visit: &Visit, status: StatusCode, html: String) -> Response {
+        let (languages, language) = (self.languages.clone(), visit.language.clone());
+        let mut response = match tokio::task::spawn_blocking(move || languages.page(&language, html)).await {
+            Ok(html) => (status, html).into_response(),
+            Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        };
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        response
+    }
+
     /// M3: who has this session, if the account may still sign in with what it signed in with.
     async fn who(self: &Arc<Site>, token: &str) -> Result<Option<Standing>, Error> {
         let Some((id, fingerprint)) = self.sessions.find(token, self.clock.mono()) else { return Ok(None) };
@@ -141,17 +152,10 @@ async fn page(State(site): State<Arc<Site>>, request: Request) -> Response {
     let answer = answer.unwrap_or_else(|error| pages::failed(&site, &visit, &error));
     let mut cookies = Vec::new();
     let mut response = match answer {
-        Answer::Html(status, html) => {
-            let html = site.languages.page(&visit.language, html);
-            let mut response = (status, html).into_response();
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-            response
-        }
+        Answer::Html(status, html) => site.html(&visit, status, html).await,
         Answer::Waits(html) => {
-            let mut response = html.into_response();
-            let headers = response.headers_mut();
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-            headers.insert(REFRESH, HeaderValue::from_static("2"));
+            let mut response = site.html(&visit, StatusCode::OK, html).await;
+            response.headers_mut().insert(REFRESH, HeaderValue::from_static("2"));
             response
         }
         Answer::To(place) => to(&place),

@@ -145,7 +145,8 @@ pub(in super::super) fn read_method(method: &str, fields: &Fields, kept: &Method
     })
 }
 
-/// What a button asks for. `None`: it is none of these. R2: only what was ticked is taken over.
+/// What a button asks for. `None`: it is none of these. R2: only what was ticked is taken over. R3: a page without the mark of what it
+/// showed writes nothing; no work has the number 0.
 pub(in super::super) fn read_wish(fields: &Fields) -> Option<Wish> {
     let (write, undo) = match fields.get("do")?.as_str() {
         "plan" => (false, false),
@@ -157,5 +158,6 @@ pub(in super::super) fn read_wish(fields: &Fields) -> Option<Wish> {
     let ticks = fields.iter().filter(|(name, _)| write && name.starts_with("take-"));
     // `all` is for whoever types it.
     let take_over = ticks.map(|(_, handle)| handle.clone()).filter(|handle| handle.contains('/')).collect();
-    Some(Wish { write, undo, take_over })
+    let seen = fields.get("seen").and_then(|id| id.parse().ok()).unwrap_or(0);
+    Some(Wish { write, undo, take_over, seen: write.then_some(seen) })
 }

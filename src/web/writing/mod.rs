@@ -8,6 +8,7 @@
 //! Invariants, cited by tests:
 //! - R1: no secret is in what is shown, whatever was typed before.
 //! - R2: nothing is taken over without a tick of its own.
+//! - R3: nothing is written but what the page showed that was answered.
 
 mod form;
 mod panel;

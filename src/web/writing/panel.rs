@@ -31,6 +31,8 @@ pub(in super::super) struct Panel {
 
 /// A difference, or what came of it.
 pub(in super::super) struct Shown {
+    /// Of the work that it is the difference of.
+    pub id: u64,
     pub undo: bool,
     /// It was to be written.
     pub wrote: bool,
@@ -137,6 +139,7 @@ impl Shown {
             ));
         }
         Shown {
+            id: work.id,
             undo,
             wrote,
             class,

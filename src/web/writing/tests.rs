@@ -62,7 +62,11 @@ fn what_is_missing_or_cannot_be_is_said_at_its_field() {
 #[test]
 fn r2_only_what_is_ticked_is_taken_over() {
     let wish = |all: &[(&str, &str)]| read_wish(&fields(all));
-    assert_eq!(wish(&[("do", "push")]), Some(Wish { write: true, ..Wish::default() }));
+    let write = |seen| Some(Wish { write: true, seen: Some(seen), ..Wish::default() });
+    assert_eq!(wish(&[("do", "push"), ("seen", "7")]), write(7));
+    for nothing in [&[("do", "push")][..], &[("do", "push"), ("seen", "x")]] {
+        assert_eq!(wish(nothing), write(0), "R3: what nobody was shown is not written");
+    }
     let ticked = wish(&[("do", "push"), ("take-3", "a.test/MX"), ("take-4", "all")]).unwrap();
     assert_eq!(ticked.take_over, ["a.test/MX"]);
     assert_eq!(wish(&[("do", "plan"), ("take-3", "a.test/MX")]), Some(Wish::default()), "looking takes nothing over");

@@ -39,7 +39,7 @@ fn hinted(error: &Error, hint: &str) -> Error {
 }
 
 pub(in super::super) fn push(house: &House, domain: &str, addresses: &[IpAddr], wish: &Wish) -> Done {
-    let done = dns::shown(house, domain, addresses, wish);
+    let done = dns::shown(house, domain, addresses, wish, None);
     let done = done.map_err(|error| match Kept::of(house).is_ready() {
         true => error,
         false => {

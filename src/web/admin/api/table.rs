@@ -319,17 +319,17 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation!("POST" "/api/domains/{domain}/plan" "plan" Read "Looks what would be written, or with `undo` put back; changes nothing. What comes of it is in the writing.",
         Some("Plan") => ACCEPTED Some(One("Work")), |house, call| {
             let Looked { undo, take_over } = call.read()?;
-            is(house.begin_writing(call.value(0), Wish { write: false, undo, take_over })?)
+            is(house.begin_writing(call.value(0), Wish { write: false, undo, take_over, seen: None })?)
         }),
     operation!("POST" "/api/domains/{domain}/push" "push" All "Writes what is missing or different; of what is not ours only what is named in `take-over` goes.",
         Some("Push") => ACCEPTED Some(One("Work")), |house, call| {
             let Push { take_over } = call.read()?;
-            is(house.begin_writing(call.value(0), Wish { write: true, undo: false, take_over })?)
+            is(house.begin_writing(call.value(0), Wish { write: true, undo: false, take_over, seen: None })?)
         }),
     operation!("POST" "/api/domains/{domain}/undo" "undo" All "Puts back what was there before the last writing.",
         Some("Push") => ACCEPTED Some(One("Work")), |house, call| {
             let Push { take_over } = call.read()?;
-            is(house.begin_writing(call.value(0), Wish { write: true, undo: true, take_over })?)
+            is(house.begin_writing(call.value(0), Wish { write: true, undo: true, take_over, seen: None })?)
         }),
 
     operation!("GET" "/api/ports" "ports" Read "The ports, and which are open.",
