@@ -29,6 +29,11 @@ pub use table::{
 };
 pub use value::Value;
 
+/// Whether this may stand there.
+pub fn fits(key: &str, value: impl Into<Value>) -> bool {
+    read::check(key, &value.into()).is_ok()
+}
+
 /// The file's name in the data folder.
 pub const FILE: &str = "settings.toml";
 

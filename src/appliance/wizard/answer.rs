@@ -18,7 +18,7 @@ impl fmt::Debug for Secret {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// A language's tag and a time zone's name, as in `en` and `Europe/Berlin`.
+    /// A language's tag and a time zone's name, as in `en` and `Europe/Berlin`. An empty tag leaves the language as it is.
     Language {
         language: String,
         zone: String,

@@ -190,11 +190,24 @@ impl<H: Host> Desk<H> {
         let wizard = self.wizard().clone();
         wizard.rehearse(given, &*self.random)?;
         for one in given {
-            if !one.is_said(&self.saved()) {
-                self.console(&one.answer).map_err(|refusal| one.wrong(&refusal))?;
-            }
+            let done = match (&one.answer, one.is_said(&self.saved())) {
+                (Answer::You { phrase, .. }, true) => self.phrase_of_now(phrase),
+                (_, true) => Ok(()),
+                (answer, false) => self.console(answer).map(drop),
+            };
+            done.map_err(|refusal| one.wrong(&refusal))?;
         }
         Ok(())
+    }
+
+    /// The administrator was made before, by the same file perhaps, which says another pass phrase now.
+    fn phrase_of_now(&self, phrase: &Secret) -> Result<(), Refusal> {
+        let _one = self.answering();
+        self.wizard().may(Who::Console, &Answer::Finish)?;
+        if self.host.run(&Job::Check { phrase: phrase.clone() }) == Outcome::Checked(true) {
+            return Ok(());
+        }
+        self.session(&Job::Change { phrase: phrase.clone() }).map(drop)
     }
 
     fn take(&self, who: Who, answer: &Answer) -> Result<Said, Refusal> {

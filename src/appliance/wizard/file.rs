@@ -6,7 +6,9 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Answer, Origin, Refusal, Relay, Secret};
+use crate::directory::{Address, normal_domain};
+
+use super::{Answer, HOME, Origin, Refusal, Relay, Secret};
 
 /// An answer, and where in the file it is given.
 #[derive(Clone, Debug)]
@@ -112,7 +114,7 @@ pub fn read(text: &str, languages: &[&str]) -> Result<Vec<Given>, String> {
         return Err(lines.wrong(language, &format!("there are pages in: {}", languages.join(", "))));
     }
     if let Some(zone) = &said.time_zone {
-        let language = said.language.as_ref().map_or_else(|| "en".to_owned(), |language| language.get_ref().clone());
+        let language = said.language.as_ref().map_or_else(String::new, |language| language.get_ref().clone());
         give(Answer::Language { language, zone: zone.get_ref().clone() }, lines.at(zone), Vec::new());
     } else if let Some(language) = &said.language {
         return Err(lines.wrong(language, "with a language goes a time zone: time-zone = \"Europe/Berlin\""));
@@ -129,6 +131,7 @@ pub fn read(text: &str, languages: &[&str]) -> Result<Vec<Given>, String> {
         return Err(lines.wrong(&said.password, "the password is empty"));
     }
     let local = place.local(&said.admin, &lines)?;
+    let mut taken = vec![as_kept(&local)];
     // Who gives no name is called by their address, as somebody who types it.
     let name = said.name.as_ref().map_or_else(|| local.clone(), |name| name.get_ref().clone());
     let phrase = Secret(said.password.get_ref().clone());
@@ -188,6 +191,10 @@ pub fn read(text: &str, languages: &[&str]) -> Result<Vec<Given>, String> {
             return Err(lines.wrong(&person.password, "the password is empty"));
         }
         let local = place.local(&person.address, &lines)?;
+        if taken.contains(&as_kept(&local)) {
+            return Err(lines.wrong(&person.address, "this address is somebody's already"));
+        }
+        taken.push(as_kept(&local));
         let phrase = Secret(person.password.get_ref().clone());
         give(Answer::Person { name: person.name.get_ref().clone(), local, phrase }, line, fields);
     }
@@ -221,31 +228,41 @@ fn place(said: &Said, lines: &Lines<'_>) -> Result<Place, String> {
     if let Some(house) = house {
         return Err(lines.wrong(house, "either a domain, or house-only"));
     }
-    let name = domain.get_ref().trim().trim_end_matches('.').to_ascii_lowercase();
+    let name = in_a_labels(domain.get_ref());
+    let way = said.existing_mail.as_ref().map(|way| *way.get_ref());
+    // Where the box gets its name: a trial disturbs no name of the domain itself.
+    let (within, usual) = match way {
+        Some(Way::Trial) => (format!("mail.{name}"), "post"),
+        _ => (name.clone(), "mail"),
+    };
     let host = match &said.hostname {
-        None => "mail".to_owned(),
+        None => usual.to_owned(),
         Some(hostname) => {
-            let whole = hostname.get_ref().trim().trim_end_matches('.').to_ascii_lowercase();
-            let label = whole.strip_suffix(&name).and_then(|rest| rest.strip_suffix('.'));
+            let whole = in_a_labels(hostname.get_ref());
+            let label = whole.strip_suffix(&within).and_then(|rest| rest.strip_suffix('.'));
             let label = label.filter(|label| !label.is_empty() && !label.contains('.'));
-            let words = format!("the server's name is one word before the domain, as in mail.{name}");
+            let words = match way {
+                Some(Way::Trial) => format!(
+                    "existing-mail = \"trial\" begins with {within}, so the server's name is one word before that, as in \
+                     {usual}.{within}"
+                ),
+                _ => format!("the server's name is one word before the domain, as in {usual}.{within}"),
+            };
             label.ok_or_else(|| lines.wrong(hostname, &words))?.to_owned()
         }
     };
-    let mut fields = vec![
+    let fields = vec![
         ("name", lines.at(domain)),
         ("host", said.hostname.as_ref().map_or(lines.at(domain), |hostname| lines.at(hostname))),
         ("take_over", lines.at(domain)),
     ];
     let mut domains = vec![name.clone()];
-    let answer = match said.existing_mail.as_ref().map(|way| *way.get_ref()) {
+    let answer = match way {
         Some(Way::Trial) => {
-            domains.push(format!("mail.{name}"));
-            // The box gets a name of its own in it, whatever it was to be called in the domain.
-            fields[1].1 = lines.at(domain);
-            Answer::trial(&name)
+            domains.push(within.clone());
+            Answer::Domain { name: within, host, take_over: false }
         }
-        way => Answer::Domain { name, host, take_over: way.is_some() },
+        _ => Answer::Domain { name, host, take_over: way.is_some() },
     };
     Ok(Place { answer, line: lines.at(domain), fields, domains })
 }
@@ -256,15 +273,25 @@ impl Place {
         let text = address.get_ref().trim();
         match text.split_once('@') {
             None => Ok(text.to_owned()),
-            Some((local, domain)) if self.domains.iter().any(|one| one.eq_ignore_ascii_case(domain)) => {
-                Ok(local.to_owned())
-            }
+            Some((local, domain)) if self.domains.contains(&in_a_labels(domain)) => Ok(local.to_owned()),
             Some(_) => {
                 Err(lines
                     .wrong(address, &format!("this address has to be in the domain {}", self.domains.join(" or "))))
             }
         }
     }
+}
+
+/// A name as the machine keeps it. One that cannot be a name stays as it is, and is refused there.
+fn in_a_labels(name: &str) -> String {
+    let name = name.trim().trim_start_matches('@').trim_end_matches('.');
+    normal_domain(name).unwrap_or_else(|_| name.to_lowercase())
+}
+
+/// What stands before the @, so that one and the same is known again.
+fn as_kept(local: &str) -> String {
+    let address = Address::parse_new(&format!("{local}@{HOME}"));
+    address.map_or_else(|_| local.to_lowercase(), |address| address.local().to_owned())
 }
 
 /// The text, to say in which line something stands.
@@ -284,14 +311,15 @@ impl Lines<'_> {
     }
 }
 
-/// "invalid type: integer `12345`, expected a string" quotes what may be a password.
+/// "invalid type: integer `12345`, expected a string" quotes what may be a password. What is expected comes last, whatever words stand
+/// in what is quoted.
 fn without_values(message: &str) -> String {
-    match message.split_once("expected ") {
-        Some((before, expected)) if before.starts_with("invalid ") => format!("expected {expected}"),
-        _ if message.starts_with("unknown variant") => {
-            message.split_once(", ").map_or("not one of the words that may stand here", |(_, rest)| rest).to_owned()
-        }
-        _ => message.to_owned(),
+    if !message.starts_with("invalid ") && !message.starts_with("unknown variant") {
+        return message.to_owned();
+    }
+    match message.rsplit_once("expected ") {
+        Some((_, expected)) => format!("expected {expected}"),
+        None => "that cannot stand here".to_owned(),
     }
 }
 
@@ -379,9 +407,16 @@ password = "another otter boat"
             Answer::Finish,
         ];
         assert_eq!(answers(ALL), expected);
-        let trial = answers(&ALL.replace("\"move\"", "\"trial\""));
-        let host = "post".to_owned();
-        assert_eq!(trial[4], Answer::Domain { name: "mail.smith.example".into(), host, take_over: false });
+        let trial = ALL.replace("\"move\"", "\"trial\"");
+        for (was, is, host) in
+            [("hostname = \"post.smith.example\"\n", "", "post"), ("post.smith", "Box.mail.smith", "box")]
+        {
+            let (name, host) = ("mail.smith.example".to_owned(), host.to_owned());
+            assert_eq!(answers(&trial.replace(was, is))[4], Answer::Domain { name, host, take_over: false });
+        }
+        let zone = "Europe/Berlin".to_owned();
+        let without = answers(&ALL.replace("language = \"en\"\n", ""));
+        assert_eq!(without[0], Answer::Language { language: String::new(), zone }, "nobody said that it is English");
         let house = answers("house-only = true\nadmin = \"anna@home.arpa\"\npassword = \"river oak lantern\"\n");
         assert_eq!(house[2..], [Answer::HouseOnly, Answer::Finish]);
     }
@@ -411,9 +446,33 @@ password = "another otter boat"
             ("accept-terms = true", "", 17, "missing field `accept-terms`"),
             ("address = \"ben\"", "address = \"ben@miller.example\"", 23, "in the domain smith.example"),
             ("otter lamp boat", "", 24, "the password is empty"),
+            ("cleo@smith.example", "Ben", 28, "somebody's already"),
+            ("address = \"ben\"", "address = \"Anna@smith.example\"", 23, "somebody's already"),
+            ("\"move\"", "\"trial\"", 3, "as in post.mail.smith.example"),
         ] {
             let said = wrong(&ALL.replacen(was, is, 1));
             assert!(said.starts_with(&format!("line {line}: ")) && said.contains(words), "{is}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_taken_as_it_is_kept_whatever_letters_it_is_written_in() {
+        let text = ALL.replace("smith.example", "Müller.example").replace("post.M", "post.m");
+        let given = answers(&text);
+        let host = "post".to_owned();
+        assert_eq!(given[4], Answer::Domain { name: "xn--mller-kva.example".into(), host, take_over: true });
+        assert!(matches!(&given[7], Answer::Person { local, .. } if local == "cleo"), "{given:?}");
+    }
+
+    #[test]
+    fn no_words_in_a_value_bring_the_value_out() {
+        for message in [
+            "invalid type: string \"my secret, expected by nobody\", expected a boolean",
+            "unknown variant `my secret, expected by nobody`, expected `trial` or `move`",
+            "unknown variant `my secret`, there are no variants",
+        ] {
+            let words = without_values(message);
+            assert!(!words.contains("secret") && !words.contains("nobody"), "{words}");
         }
     }
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::appliance::words;
+use crate::appliance::{dnsguide, words};
 use crate::base::{Mono, Random};
 use crate::directory::{Address, normal_domain};
+use crate::settings;
 
 use super::answer::line;
 use super::code::{self, Code};
@@ -203,7 +204,11 @@ impl Wizard {
                 if zone.len() >= 64 || jiff::tz::TimeZone::get(&zone).is_err() {
                     return Err(Refusal::field("zone", "Choose a time zone from the list, as in Europe/Berlin."));
                 }
-                (self.saved.language, self.saved.zone) = (Some(language), Some(zone));
+                // Without one it stays what the household has.
+                if !language.is_empty() {
+                    self.saved.language = Some(language);
+                }
+                self.saved.zone = Some(zone);
             }
             Answer::Origin(Origin::New) => self.saved.origin = Some(Origin::New),
             Answer::Origin(Origin::Restore) => {
@@ -225,7 +230,12 @@ impl Wizard {
                         "Without its terms accepted the authority vouches for nobody.",
                     ));
                 }
-                return Ok(Next::Ask(Job::Authority { contact: line("contact", contact)? }));
+                let contact = line("contact", contact)?;
+                if !settings::fits("acme.contact", contact.as_str()) {
+                    let words = "That is not a mail address. One looks like anna@smith.example.";
+                    return Err(Refusal::field("contact", words));
+                }
+                return Ok(Next::Ask(Job::Authority { contact }));
             }
             Answer::Relay { relay, password } => {
                 self.admin()?;
@@ -594,6 +604,13 @@ fn relayed(relay: &Relay, password: &Secret) -> Result<Next, Refusal> {
     };
     if !relay.host.is_empty() && normal_domain(&relay.host).is_err() {
         return Err(Refusal::field("host", "That is not the name of a server. One looks like smtp.provider.example."));
+    }
+    if relay.user.chars().any(char::is_whitespace) || !settings::fits("relay.user", relay.user.as_str()) {
+        return Err(Refusal::field("user", "A user name has no spaces in it."));
+    }
+    if !relay.spf.is_empty() && !dnsguide::is_mechanism(&relay.spf) {
+        let words = "That is no part of an SPF record; one is include:_spf.provider.example.";
+        return Err(Refusal::field("spf", words));
     }
     if !password.0.is_empty() && relay.user.is_empty() {
         return Err(Refusal::field("user", "A password belongs to a user name; please type it too."));

@@ -15,10 +15,19 @@ impl Wizard {
     /// refused, in words with its line.
     pub(super) fn rehearse(&self, given: &[Given], random: &dyn Random) -> Result<(), String> {
         let mut copy = self.clone();
-        given
-            .iter()
-            .filter(|one| !one.is_said(self.saved()))
-            .try_for_each(|one| copy.rehearse_one(&one.answer, random).map_err(|refusal| one.wrong(&refusal)))
+        given.iter().try_for_each(|one| {
+            let done = match one.is_said(self.saved()) {
+                true => self.fits_still(&one.answer),
+                false => copy.rehearse_one(&one.answer, random),
+            };
+            done.map_err(|refusal| one.wrong(&refusal))
+        })
+    }
+
+    /// Of what was said before only the administrator's pass phrase may be another one now.
+    fn fits_still(&self, answer: &Answer) -> Result<(), Refusal> {
+        let (Answer::You { phrase, .. }, Some(admin)) = (answer, &self.saved().admin) else { return Ok(()) };
+        fits_password(&admin.address, &phrase.0).map_err(|error| Refusal::field("phrase", capital(&error.to_string())))
     }
 
     fn rehearse_one(&mut self, answer: &Answer, random: &dyn Random) -> Result<(), Refusal> {

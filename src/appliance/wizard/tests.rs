@@ -670,7 +670,7 @@ fn a_file_gives_the_state_that_the_pages_give_and_asks_the_world_the_same() {
     say(&admin, &Answer::Authority { accepted: true, contact: "anna@elsewhere.example".into() });
     say(&admin, &Answer::Person { name: "Ben".into(), local: "ben".into(), phrase: Secret::default() });
     say(&admin, &Answer::Finish);
-    assert_eq!(file(&from_file, FILE), Ok(()));
+    assert_eq!(file(&from_file, &format!("language = \"en\"\n{FILE}")), Ok(()));
     assert_eq!(shape(&from_file), shape(&pages));
     assert_eq!(*from_file.paper.jobs.lock().unwrap(), *pages.paper.jobs.lock().unwrap());
     assert!(from_file.desk.saved().admin.unwrap().sheet.is_empty(), "nobody was shown a sheet");
@@ -685,6 +685,9 @@ fn a_file_that_would_be_refused_somewhere_changes_nothing() {
         ("river oak lantern moon", "short", 5, "This password cannot be used"),
         ("smtp.provider.example", "smtp provider", 6, "not the name of a server"),
         ("user = \"anna\", ", "", 6, "A password belongs to a user name"),
+        ("user = \"anna\"", "user = \"an na\"", 6, "A user name has no spaces"),
+        ("user = \"anna\"", "spf = \"v=spf1 -all\", user = \"anna\"", 6, "no part of an SPF record"),
+        ("anna@elsewhere.example", "anna at home", 7, "not a mail address"),
         ("accept-terms = true", "accept-terms = false", 7, "vouches for nobody"),
         ("\"Ben\"", "\"\"", 9, "Type a name"),
         ("otter lamp boat", "12345678", 11, "This password cannot be used"),
@@ -712,6 +715,19 @@ fn a_file_goes_on_where_it_was_refused_or_cut_off() {
     assert_eq!(file(&table, &moved), Ok(()));
     let founded = |table: &Table| table.paper.jobs.lock().unwrap().iter().filter(|job| *job == "Found").count();
     assert_eq!((founded(&table), table.desk.saved().finished), (1, true));
+
+    // The password was what had to be put right: it is the one of now, or said to be none.
+    let again = Table::new();
+    *again.paper.mail_at.lock().unwrap() = vec!["mx.elsewhere.example".to_owned()];
+    file(&again, FILE).unwrap_err();
+    let error = file(&again, &moved.replacen("river oak lantern moon", "short", 1)).unwrap_err();
+    assert!(error.starts_with("line 6: ") && error.contains("cannot be used"), "{error}");
+    assert_eq!(
+        (again.desk.saved().domain, again.paper.phrase.lock().unwrap().as_str()),
+        (None, "river oak lantern moon")
+    );
+    assert_eq!(file(&again, &moved.replacen("river oak lantern moon", "another phrase of mine", 1)), Ok(()));
+    assert_eq!(*again.paper.phrase.lock().unwrap(), "another phrase of mine");
 
     let other = Table::new();
     other.founded();

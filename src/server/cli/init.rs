@@ -40,16 +40,49 @@ impl Args {
     }
 }
 
+/// Longer than the answers of the largest family.
+const LIMIT: u64 = 64 * 1024;
+
 /// The text of a `homepost.toml`, which the set-up reads.
 fn read(path: &Path) -> Result<String, String> {
-    const LIMIT: u64 = 64 * 1024;
     let fault = |error: std::io::Error| format!("{} cannot be read: {error}", path.display());
     let mut text = String::new();
     let taken = if path == Path::new("-") {
-        std::io::stdin().lock().take(LIMIT).read_to_string(&mut text)
+        whole(std::io::stdin().lock(), &mut text)
     } else {
-        std::fs::File::open(path).map_err(fault)?.take(LIMIT).read_to_string(&mut text)
+        whole(std::fs::File::open(path).map_err(fault)?, &mut text)
     };
-    taken.map_err(fault)?;
-    Ok(text)
+    match taken.map_err(fault)? {
+        true => Ok(text),
+        false => Err(format!("{} is longer than {} KiB, and no answers of a set-up are", path.display(), LIMIT >> 10)),
+    }
+}
+
+/// `false`: there is more of it. Half of a file could be another file.
+fn whole(from: impl Read, text: &mut String) -> std::io::Result<bool> {
+    let mut bytes = Vec::new();
+    from.take(LIMIT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LIMIT {
+        return Ok(false);
+    }
+    text.push_str(std::str::from_utf8(&bytes).map_err(|_| std::io::Error::other("it is no text in UTF-8"))?);
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_taken_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("homepost.toml");
+        let most = usize::try_from(LIMIT).unwrap();
+        std::fs::write(&path, vec![b'#'; most]).unwrap();
+        assert_eq!(read(&path).unwrap().len(), most);
+        std::fs::write(&path, vec![b'#'; most + 1]).unwrap();
+        assert!(read(&path).unwrap_err().contains("longer than 64 KiB"));
+        std::fs::write(&path, b"name = \"\xff\"").unwrap();
+        assert!(read(&path).unwrap_err().contains("UTF-8"));
+    }
 }

@@ -139,7 +139,7 @@ page!(Letter, "letter.html", state: Shown, address: String, seen: Option<String>
 page!(Family, "family.html", people: Vec<(String, String)>, domain: String, open: bool);
 page!(Invited, "invited.html", address: String, phrase: String);
 page!(Devices, "devices.html", address: String, server: String, imaps: u16, submissions: u16, seen: Vec<(String, String)>);
-page!(Done, "done.html", rows: Vec<Open>, domain: Option<String>, address: String);
+page!(Done, "done.html", rows: Vec<Open>, domain: Option<String>, address: String, server: Option<String>);
 page!(Closed, "closed.html", address: String);
 page!(SignIn, "sign-in.html", address: String);
 page!(Recover, "recover.html",);
@@ -383,7 +383,7 @@ pub(super) fn draw(canvas: &Canvas<'_>) -> Result<String, askama::Error> {
                         Open { id: step.id(), title: step.title(), class: shown.class, words: shown.words }
                     });
                     let domain = saved.domain.as_ref().map(|_| own.unwrap_or_else(|| "your house".to_owned()));
-                    Done { frame, rows: rows.collect(), domain, address }.render()
+                    Done { frame, rows: rows.collect(), domain, address, server }.render()
                 }
             }
         }

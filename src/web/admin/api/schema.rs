@@ -191,8 +191,8 @@ fn writing() -> Value {
         "Work": object(json!({
             "id": number(),
             "wish": object(json!({
-                "write": { "type": "boolean" }, "undo": { "type": "boolean" }, "take-over": texts(),
-            }), &[]),
+                "write": { "type": "boolean" }, "undo": { "type": "boolean" }, "take-over": texts(), "seen": number(),
+            }), &["seen"]),
             "begun": time(),
             "ended": time_or_null(),
             "difference": of_or_null("Difference"),
