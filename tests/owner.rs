@@ -176,7 +176,7 @@ fn json_is_what_scripts_were_promised() {
         json!({
             "id": 2, "address": "bob@other.test", "name": "Bob", "quota": 1 << 20, "administrator": false,
             "disabled": false, "created": null, "messages": 0, "bytes": 0,
-            "has-password": true, "invited-until": null, "leaves": null,
+            "has-password": true, "invited-until": null, "leaves": null, "stopped": null,
         })
     );
     let all = json("account list");

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use homepost::account;
 use homepost::base::{Clock, ManualClock, QueueId, SeededRandom, Time};
 use homepost::delivery::{self, Intake};
-use homepost::directory::manage::account::NewAccount;
+use homepost::directory::manage::{self, account::NewAccount};
 use homepost::directory::{Internal, Throttle};
 use homepost::proto::sasl::{decode, encode};
 use homepost::proto::smtp::{Config, Limits, Machine, Port};
@@ -212,4 +212,119 @@ async fn a_session_ends_with_the_password_that_let_it_in() {
         assert!(told.starts_with("421 4.7.0 This log-in has ended") && client.closed, "{changes_before}: {told}");
         assert!(queue::list(&client.data.read().unwrap(), QueueId(0), 10).unwrap().is_empty());
     }
+}
+
+async fn logged_in() -> Client {
+    let mut client = Client::new(None).await;
+    client.say("EHLO client.test").await;
+    let plain = encode(format!("\0alice@example.test\0{PASSWORD}").as_bytes());
+    assert!(client.say(&format!("AUTH PLAIN {plain}")).await.starts_with("235"));
+    client
+}
+
+impl Client {
+    /// Begins a letter to each in turn; gives how many were taken, and what was said to the first that was not.
+    async fn address(&mut self, people: impl Iterator<Item = String>) -> (usize, String) {
+        assert!(self.say("RSET").await.starts_with("250"));
+        assert!(self.say("MAIL FROM:<alice@example.test>").await.starts_with("250"));
+        let mut taken = 0;
+        for one in people {
+            let told = self.say(&format!("RCPT TO:<{one}>")).await;
+            if !told.starts_with("250") {
+                return (taken, told);
+            }
+            taken += 1;
+        }
+        (taken, String::new())
+    }
+
+    async fn send(&mut self) -> String {
+        assert!(self.say("DATA").await.starts_with("354"));
+        self.say("Subject: x\r\n\r\ntext\r\n.").await
+    }
+
+    fn inbox(&self) -> u64 {
+        let alice = self.directory.show_account("alice@example.test").unwrap().id;
+        account::quota::usage(&self.data.read().unwrap(), alice).unwrap().emails
+    }
+
+    fn stopped(&self) -> bool {
+        self.directory.show_account("alice@example.test").unwrap().stopped.is_some()
+    }
+}
+
+fn strangers(from: usize) -> impl Iterator<Item = String> {
+    (from..from + 1000).map(|n| format!("stranger{n}@far.test"))
+}
+
+/// A stolen pass phrase: who writes to ever more strangers has to wait, and then is stopped; each is told of once. A new pass
+/// phrase, or the administrator, lets the account go on.
+#[tokio::test]
+async fn an_account_that_writes_to_too_many_strangers_is_stopped_and_told() {
+    const HOUR_MS: u64 = 3_600_000;
+    let mut client = logged_in().await;
+    let (taken, told) = client.address(strangers(0)).await;
+    assert_eq!(taken, 50);
+    assert!(told.starts_with("450 4.7.1 This account writes to more than 50 people at once whom"), "{told}");
+    assert_eq!(client.inbox(), 1, "it is told");
+    assert!(client.send().await.starts_with("250"), "to those that were taken");
+    for _ in 0..3 {
+        let (taken, told) = client.address(strangers(100)).await;
+        assert!(taken == 0 && told.starts_with("450 4.7.1"), "{taken} {told}");
+    }
+    let (taken, _) = client.address(strangers(0).take(50)).await;
+    assert_eq!((taken, client.inbox(), client.stopped()), (50, 1, false), "whom it knows; told once");
+    client.clock.advance_ms(HOUR_MS);
+    let (taken, told) = client.address(strangers(200)).await;
+    assert!(taken == 50 && told.starts_with("450 4.7.1"), "{taken} {told}");
+    assert!(client.send().await.starts_with("250"));
+    client.clock.advance_ms(HOUR_MS);
+    let (taken, told) = client.address(strangers(300)).await;
+    assert!(
+        taken == 0 && told.starts_with("550 5.7.1 This account has written to so many strangers"),
+        "{taken} {told}"
+    );
+    assert_eq!((client.inbox(), client.stopped()), (2, true));
+    for who in ["stranger1@far.test", "stranger301@far.test"] {
+        let (_, told) = client.address([who.to_owned()].into_iter()).await;
+        assert!(told.starts_with("550 5.7.1"), "{told}");
+    }
+    let (taken, told) = client.address(["alice@example.test".to_owned()].into_iter()).await;
+    assert_eq!((taken, told.as_str(), client.inbox()), (1, "", 2), "within the house it may write");
+
+    let go_on = |txn: &mut homepost::store::Txn<'_>| manage::account::resume_sending(txn, "alice@example.test");
+    client.data.write(go_on).await.unwrap();
+    let (taken, told) = client.address(strangers(300)).await;
+    assert!(taken == 50 && told.starts_with("450"), "counted anew: {taken} {told}");
+    let alice = client.directory.show_account("alice@example.test").unwrap().id;
+    client.data.write(move |txn| manage::account::stop_sending(txn, alice, Time(1))).await.unwrap();
+    assert!(client.stopped());
+    client.directory.set_password("alice@example.test", "quite another one").await.unwrap();
+    assert!(!client.stopped(), "whoever had the old one is out");
+    assert_eq!(queue::list(&client.data.read().unwrap(), QueueId(0), 1000).unwrap().len(), 2);
+    assert_eq!(client.data.check().unwrap(), Vec::<String>::new());
+}
+
+/// RFC 6409 8: what leaves is whole, says nothing of where it was sent from, and nobody learns of a blind copy.
+#[tokio::test]
+async fn what_is_submitted_leaves_put_right() {
+    let mut client = logged_in().await;
+    client.address(["bob@far.test".to_owned(), "eve@far.test".to_owned()].into_iter()).await;
+    assert!(client.say("DATA").await.starts_with("354"));
+    let letter = "To: bob@far.test\r\nBCC:\r\n eve@far.test\r\nSubject: x\r\n\r\nBcc: the body stays\r\n.";
+    assert!(client.say(letter).await.starts_with("250"));
+    let queued = queue::list(&client.data.read().unwrap(), QueueId(0), 10).unwrap();
+    let bytes = client.data.blobs().read(queued[0].blob, 0..queued[0].size).unwrap();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    assert!(text.starts_with("Received: by mail.example.test () with ESMTPSA id "), "{text}");
+    assert!(!text.contains("127.0.0.1") && !text.contains("client.test") && !text.contains("eve"), "{text}");
+    let (trace, rest) = text.split_once("From: ").unwrap();
+    assert_eq!(trace.matches("DKIM-Signature:").count(), 2, "signed as it leaves: {text}");
+    let whole: String = trace.split_whitespace().collect();
+    assert!(whole.contains("h=From:From:To:To:Cc:Subject:Subject:Date:Date:Message-ID:Message-ID"), "{trace}");
+    let (added, rest) = rest.split_once("To: bob@far.test\r\nSubject: x\r\n\r\nBcc: the body stays\r\n").unwrap();
+    assert_eq!(rest, "");
+    let lines: Vec<&str> = added.split("\r\n").collect();
+    assert_eq!(lines[..2], ["<alice@example.test>", "Date: Tue, 14 Nov 2023 22:13:20 +0000"]);
+    assert!(lines[2].starts_with("Message-ID: <") && lines[2].ends_with("@example.test>"), "{added}");
 }

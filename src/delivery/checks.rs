@@ -71,8 +71,8 @@ impl Checks {
 
 /// The DKIM-Signature fields of a letter that somebody of the household hands in; empty where its author's domain is not
 /// ours. A key that cannot be read costs its signature, never the letter.
-pub(super) fn signatures(data: &Data, body: &[u8], now: Option<Time>) -> Vec<u8> {
-    let Some(domain) = mailauth::signers_domain(body) else { return Vec::new() };
+pub(super) fn signatures(data: &Data, head: &[u8], body: &[u8], now: Option<Time>) -> Vec<u8> {
+    let Some(domain) = mailauth::signers_domain(head) else { return Vec::new() };
     let keys = data.read().map_err(|error| error.into()).and_then(|read| dkim::private(&read, &domain));
     let keys = match keys {
         Ok(keys) => keys,
@@ -88,5 +88,5 @@ pub(super) fn signatures(data: &Data, body: &[u8], now: Option<Time>) -> Vec<u8>
             dkim::Algorithm::Rsa => mailauth::Key::rsa(&key.selector, &key.pkcs8),
         })
         .collect();
-    mailauth::sign(body, &domain, &keys, now)
+    mailauth::sign(head, body, &domain, &keys, now)
 }

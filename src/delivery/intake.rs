@@ -1,5 +1,6 @@
 //! Accept or refuse a letter: the one door, whoever hands it in.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,22 +8,27 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::account::{self, Letter};
-use crate::base::{Clock, Family, Fault, Random, Time};
-use crate::directory::LocalRecipient;
+use crate::base::{AccountId, Clock, Family, Fault, Random, Time};
+use crate::directory::{self, LocalRecipient, manage};
 use crate::mailauth::{self, Letter as Examined};
 use crate::message::{self, header};
 use crate::queue::{self, NewLetter, NewRecipient};
 use crate::store::blob::LetterHeader;
+use crate::store::lookup::{self, Lookup};
 use crate::store::{self, Data, Durable, Sink, Staged};
 
+use super::allowance::{Allowance, Count, Over, Rates, Whose};
 use super::checks::{self, Checks};
 use super::envelope::Envelope;
 use super::remote::Bell;
 use super::seen::{self, Confirmed};
-use super::{local, trace};
+use super::stopped::{self, Pen};
+use super::{local, submission, trace};
 
 /// Letters above this many bytes are parsed one at a time: each is in memory whole while it is.
 const LARGE_BYTES: u64 = 1 << 20;
+/// Of counts that are kept in memory only.
+const COUNTS_BYTES: usize = 1 << 20;
 
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -30,13 +36,21 @@ pub struct Limits {
     /// Received fields (RFC 5321 6.3).
     pub received: usize,
     pub queue: queue::Limits,
+    /// How many people an account may write to.
+    pub rates: Rates,
     /// How long our own store may take before the answer is "try again" (DESIGN section 4).
     pub store_ms: u64,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { message: message::Limits::default(), received: 100, queue: queue::Limits::default(), store_ms: 60_000 }
+        Limits {
+            message: message::Limits::default(),
+            received: 100,
+            queue: queue::Limits::default(),
+            rates: Rates::default(),
+            store_ms: 60_000,
+        }
     }
 }
 
@@ -47,6 +61,12 @@ pub enum Refusal {
     Loop,
     /// Nobody speaks for it, and the domain it says it is from asks that such letters be refused (DMARC).
     Unauthentic(String),
+    /// It cannot be told, or is not true, that who handed it in wrote it; a sentence says why.
+    Author(String),
+    /// The account writes to too many people: later it may go on.
+    Slow(Over),
+    /// The account has written to so many that none of its letters leaves the house any more.
+    Stopped,
     /// It goes past a limit of [`message::Limits`].
     Message(message::Refused),
     /// No room on the disk, or in the queue.
@@ -69,6 +89,18 @@ impl fmt::Display for Refusal {
                     "the domain {domain} asks that letters in its name be refused which it did not send or sign (DMARC)"
                 )
             }
+            Refusal::Author(why) => f.write_str(why),
+            Refusal::Slow(Over::Hour(most)) => {
+                write!(f, "this account writes to more than {most} people within an hour; please go on later")
+            }
+            Refusal::Slow(Over::NewHour(most) | Over::NewDay(most)) => write!(
+                f,
+                "this account writes to more than {most} people at once whom it has never written to; please go on in an hour"
+            ),
+            Refusal::Stopped => f.write_str(
+                "this account has written to so many strangers that nothing of it leaves any more; a new pass phrase, or the \
+                 administrator, lets it go on",
+            ),
             Refusal::Message(why) => why.fmt(f),
             Refusal::Full => f.write_str("there is no room for the message now"),
             Refusal::OverQuota => f.write_str("the recipient's mailbox is full"),
@@ -83,8 +115,10 @@ impl std::error::Error for Refusal {}
 impl Fault for Refusal {
     fn family(&self) -> Family {
         match self {
-            Refusal::Loop | Refusal::Unauthentic(_) | Refusal::Message(_) => Family::Peer,
-            Refusal::Full | Refusal::OverQuota | Refusal::Changed => Family::World,
+            Refusal::Loop | Refusal::Unauthentic(_) | Refusal::Author(_) | Refusal::Stopped | Refusal::Message(_) => {
+                Family::Peer
+            }
+            Refusal::Full | Refusal::OverQuota | Refusal::Changed | Refusal::Slow(_) => Family::World,
             Refusal::Failed(_) => Family::Own,
         }
     }
@@ -117,6 +151,7 @@ pub struct Intake {
     large: Arc<Semaphore>,
     checks: Option<Checks>,
     bell: Bell,
+    allowance: Allowance,
 }
 
 /// Why the transaction was given up.
@@ -136,7 +171,13 @@ impl From<store::Error> for Stop {
 impl Intake {
     pub fn new(data: Data, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Intake {
         let (confirmed, large) = (Confirmed::default(), Arc::new(Semaphore::new(1)));
-        Intake { data, clock, random, confirmed, large, checks: None, bell: Bell::default() }
+        let allowance = Allowance(lookup::memory(COUNTS_BYTES));
+        Intake { data, clock, random, confirmed, large, checks: None, bell: Bell::default(), allowance }
+    }
+
+    /// Remembers in `facts` whom accounts have written to; without any it is forgotten with this door.
+    pub fn remembering(self, facts: Arc<dyn Lookup>) -> Intake {
+        Intake { allowance: Allowance(facts), ..self }
     }
 
     /// The same door, with these checks of what strangers hand in; without any nothing is checked.
@@ -155,6 +196,30 @@ impl Intake {
             Ok(passed) => passed,
             Err(refusal) => return Outcome::Refused(refusal),
         };
+        let spent = match self.spend(&envelope, hostname, limits).await {
+            Ok(spent) => spent,
+            Err(refusal) => return Outcome::Refused(refusal),
+        };
+        let outcome = self.take_in_time(envelope, passed, hostname, limits).await;
+        if let Some(spent) = spent {
+            let (allowance, now) = (self.allowance.clone(), self.clock.now());
+            let taken = match &outcome {
+                Outcome::Taken { .. } => Some(true),
+                Outcome::Refused(_) => Some(false),
+                Outcome::Unknown => None,
+            };
+            let settle = move || match taken {
+                Some(true) => allowance.learn(spent.whose, &spent.addresses, now),
+                Some(false) => allowance.give_back(spent.whose, spent.count, now),
+                None => {}
+            };
+            // A count is no reason to answer otherwise.
+            let _ = tokio::task::spawn_blocking(settle).await;
+        }
+        outcome
+    }
+
+    async fn take_in_time(&self, envelope: Envelope, passed: Passed, hostname: &str, limits: &Limits) -> Outcome {
         let wait = Duration::from_millis(limits.store_ms);
         match tokio::time::timeout(wait, self.try_take(envelope, passed, hostname, limits)).await {
             Ok(Ok(outcome)) => outcome,
@@ -162,6 +227,86 @@ impl Intake {
             // Presented again it is recognised, should it have been stored after all (L3).
             Err(_) => Outcome::Refused(Refusal::Failed("the store took too long".into())),
         }
+    }
+
+    /// L6, before a letter comes: whether an account that is about to write to `so_far` people elsewhere may write to these too.
+    /// Gives how many they are.
+    pub async fn may_write_to(
+        &self,
+        account: AccountId,
+        addresses: &[String],
+        so_far: Count,
+        hostname: &str,
+        limits: &Limits,
+    ) -> Result<Count, Refusal> {
+        let (allowance, rates, now) = (self.allowance.clone(), limits.rates, self.clock.now());
+        let addresses = addresses.to_vec();
+        let ask = move |whose: Whose| {
+            let more = allowance.count(whose, &addresses, now);
+            let all = Count { all: so_far.all + more.all, new: so_far.new + more.new };
+            match allowance.would(whose, all, &rates, now) {
+                Some(over) => Err(over),
+                None => Ok(more),
+            }
+        };
+        self.ask(account, hostname, ask).await.map(|(_, more)| more)
+    }
+
+    /// L6. Counts the people elsewhere that somebody of the household writes to. `None`: there are none.
+    async fn spend(&self, envelope: &Envelope, hostname: &str, limits: &Limits) -> Result<Option<Spent>, Refusal> {
+        let Some(account) = envelope.origin.account else { return Ok(None) };
+        let outside = envelope.recipients.iter().flat_map(|recipient| &recipient.target.outside);
+        let addresses: BTreeSet<String> = outside.map(|address| address.to_lowercase()).collect();
+        if addresses.is_empty() {
+            return Ok(None);
+        }
+        let addresses: Vec<String> = addresses.into_iter().collect();
+        let (allowance, rates, now) = (self.allowance.clone(), limits.rates, self.clock.now());
+        let named = addresses.clone();
+        let ask = move |whose: Whose| {
+            let count = allowance.count(whose, &named, now);
+            match allowance.spend(whose, count, &rates, now) {
+                Some(over) => Err(over),
+                None => Ok(count),
+            }
+        };
+        let (whose, count) = self.ask(account, hostname, ask).await?;
+        Ok(Some(Spent { whose, addresses, count }))
+    }
+
+    /// Asks the counts, where they may block; whoever they refuse is told of.
+    async fn ask(
+        &self,
+        account: AccountId,
+        hostname: &str,
+        ask: impl FnOnce(Whose) -> Result<Count, Over> + Send + 'static,
+    ) -> Result<(Whose, Count), Refusal> {
+        let (data, allowance) = (self.data.clone(), self.allowance.clone());
+        let chance = [self.random.u64(), self.random.u64()];
+        let pen = Pen { hostname: hostname.to_owned(), now: self.clock.now(), chance };
+        let asked = move || {
+            let shown =
+                data.read().map_err(directory::Error::from).and_then(|read| manage::account::by_id(&read, account));
+            let shown = shown.map_err(|error| Refusal::Failed(error.to_string()))?;
+            if shown.as_ref().is_some_and(|shown| shown.stopped.is_some()) {
+                return Err(Refusal::Stopped);
+            }
+            let whose = Whose { account, season: shown.map_or(0, |shown| shown.season) };
+            let over = match ask(whose) {
+                Ok(count) => return Ok((whose, count)),
+                Err(over) => over,
+            };
+            let stops = matches!(over, Over::NewDay(_));
+            if (stops || allowance.is_to_be_told(whose, pen.now))
+                && let Err(stopped::Stop(why)) = stopped::stop_and_tell(&data, account, over, &pen)
+            {
+                tracing::error!(why, "that an account writes to too many cannot be written down now");
+            }
+            tracing::warn!(account = account.0, ?over, "an account writes to too many");
+            Err(if stops { Refusal::Stopped } else { Refusal::Slow(over) })
+        };
+        let unread = |_| Refusal::Failed("the account could not be asked for".into());
+        tokio::task::spawn_blocking(asked).await.map_err(unread)?
     }
 
     /// P2: what is refused is refused before it is taken.
@@ -221,17 +366,16 @@ impl Intake {
         let accounts = local::accounts(&envelope);
         let junk = checked.as_ref().is_some_and(|checked| checked.junk.is_some());
         let found = checked.map(|checked| checked.fields).unwrap_or_default();
-        let when = self.clock.trusted().then_some(now);
+        let moment = Moment {
+            now,
+            trusted: self.clock.trusted(),
+            id: id.clone(),
+            chance: [self.random.u64(), self.random.u64()],
+        };
         let prepare = {
             let (envelope, accounts, limits) = (envelope.clone(), accounts.clone(), limits.clone());
-            let (hostname, id, data) = (hostname.to_owned(), id.clone(), self.data.clone());
-            move || {
-                let mut made = trace::Made { found, signed: Vec::new() };
-                if envelope.origin.account.is_some() {
-                    made.signed = checks::signatures(&data, &sink.bytes().map_err(failed)?, when);
-                }
-                prepare(&envelope, &accounts, sink, &data, &hostname, &id, now, &limits, &made)
-            }
+            let (hostname, data) = (hostname.to_owned(), self.data.clone());
+            move || prepare(&envelope, &accounts, sink, found, &data, &hostname, &moment, &limits)
         };
         let prepared = tokio::task::spawn_blocking(prepare).await;
         let Prepared { letter, outside, digest } =
@@ -305,6 +449,13 @@ impl Intake {
     }
 }
 
+/// Counted, and to be given back if the letter is not taken.
+struct Spent {
+    whose: Whose,
+    addresses: Vec<String>,
+    count: Count,
+}
+
 /// A letter that was checked, or need not be.
 struct Passed {
     sink: Sink,
@@ -322,36 +473,55 @@ struct Prepared {
     digest: [u8; 32],
 }
 
+/// When a letter is taken, and what chance gives it.
+struct Moment {
+    now: Time,
+    /// Whether `now` is to be believed.
+    trusted: bool,
+    id: String,
+    chance: [u64; 2],
+}
+
 /// Blocks on the disk.
 #[allow(clippy::too_many_arguments)] // all that is known of one letter, used once
 fn prepare(
     envelope: &Envelope,
     accounts: &[LocalRecipient],
     sink: Sink,
+    found: Vec<u8>,
     data: &Data,
     hostname: &str,
-    id: &str,
-    now: Time,
+    moment: &Moment,
     limits: &Limits,
-    made: &trace::Made,
 ) -> Result<Prepared, Refusal> {
+    let now = moment.now;
     let body = sink.bytes().map_err(failed)?;
     let end = header::end(&body);
     let head = body.get(..end).unwrap_or_default();
     if trace::loops(envelope, head, limits.received) {
         return Err(Refusal::Loop);
     }
+    // Of what was handed in, since that is what is presented again (L3).
     let digest = seen::digest(envelope, &body);
-    let trace = trace::fields(envelope, hostname, id, now, &body, made);
+    // L5
+    let righted = match envelope.origin.account {
+        Some(account) => put_right(data, envelope, account, head, hostname, moment)?,
+        None => None,
+    };
+    // RFC 8601 5: nobody but us writes in our name. Who has taken such fields away has another letter.
+    let cleaned = mailauth::without_forged(righted.as_deref().unwrap_or(head), hostname).or(righted);
+    let head = cleaned.as_deref().unwrap_or(head);
+    let signed = match envelope.origin.account {
+        Some(_) => checks::signatures(data, head, &body[end..], moment.trusted.then_some(now)),
+        None => Vec::new(),
+    };
+    let trace = trace::fields(envelope, hostname, &moment.id, now, head, &trace::Made { found, signed });
     let leaves = envelope.recipients.iter().any(|recipient| !recipient.target.outside.is_empty());
     let header = |accounts: &[LocalRecipient]| LetterHeader {
         accounts: accounts.iter().map(|local| local.address.clone()).collect(),
         received: now,
     };
-    // RFC 8601 5: nobody but us writes in our name. Who has taken such fields away has another letter.
-    let cleaned = mailauth::without_forged(head, hostname);
     let stage = |prefix: &[u8], accounts: &[LocalRecipient]| {
-        let head = cleaned.as_deref().unwrap_or(head);
         data.blobs().stage(header(accounts), &[prefix, head, &body[end..]].concat()).map_err(failed)
     };
     if accounts.is_empty() {
@@ -380,6 +550,28 @@ fn prepare(
         Err(account::Error::Store(error)) => Err(failed(error)),
         Err(error) => Err(Refusal::Failed(error.to_string())),
     }
+}
+
+/// The header section of a letter of the household's, if it has to be another one than it was.
+fn put_right(
+    data: &Data,
+    envelope: &Envelope,
+    account: AccountId,
+    head: &[u8],
+    hostname: &str,
+    moment: &Moment,
+) -> Result<Option<Vec<u8>>, Refusal> {
+    let shown = data.read().map_err(directory::Error::from).and_then(|read| manage::account::by_id(&read, account));
+    let shown = shown.map_err(|error| Refusal::Failed(error.to_string()))?;
+    let address = envelope.from.as_deref().or(shown.as_ref().map(|shown| shown.address.as_str()));
+    let name = shown.as_ref().and_then(|shown| shown.name.as_deref());
+    let facts = submission::Facts {
+        now: moment.now,
+        author: address.map(|address| (address, name)),
+        hostname,
+        chance: moment.chance,
+    };
+    Ok(submission::put_right(head, &facts))
 }
 
 /// Before anything was written.

@@ -1,7 +1,8 @@
 //! A letter's way in: [`Intake`] accepts or refuses it, `local` puts it into accounts, what is for elsewhere goes to the
 //! queue; all of it in one transaction, before anybody is told that it was taken (P1, P2, P3).
 //!
-//! Before that `checks` asks who stands behind a letter from outside, and signs what the household sends.
+//! Before that `checks` asks who stands behind a letter from outside, and signs what the household sends, after `submission`
+//! has put it right.
 //!
 //! Does not know: by which protocol a letter was handed in, and in whose words its refusal is said.
 //!
@@ -10,19 +11,27 @@
 //! - L2: one transaction holds all that a letter leads to: every recipient's copy and every row of the queue, or nothing.
 //! - L3: the same peer, envelope and bytes, presented again within a day after an unconfirmed acceptance, are accepted
 //!   and not delivered twice.
+//! - L5: what the household sends carries no Bcc and nothing of where it was sent from, and is signed as it leaves.
+//! - L6: an account writes to no more people elsewhere than [`Rates`] allows; who went past what a day allows sends nothing
+//!   until it is let go on, and is told of once.
 //! - L4: mail of someone who has not logged in never leaves for an address that none of our aliases names.
 
+mod allowance;
 mod checks;
 mod envelope;
 mod intake;
 mod local;
 pub mod remote;
 mod seen;
+mod stopped;
+mod submission;
 mod trace;
 
 #[cfg(test)]
 mod tests;
 
+pub use allowance::{Count, Over, Rates};
 pub use checks::Checks;
 pub use envelope::{Dsn, Envelope, Origin, Recipient, Target};
 pub use intake::{Intake, Limits, Outcome, Refusal, Ticket};
+pub use submission::{Claim, claims};

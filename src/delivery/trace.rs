@@ -24,8 +24,8 @@ pub(super) struct Trace {
 }
 
 /// Return-Path, Delivered-To where there is one recipient (several would tell each of the others), Received. A letter
-/// `body` that begins with no field gets an empty line between, so that none of its lines becomes one.
-pub(super) fn fields(envelope: &Envelope, hostname: &str, id: &str, now: Time, body: &[u8], made: &Made) -> Trace {
+/// whose `head` is empty gets an empty line between, so that none of its lines becomes one.
+pub(super) fn fields(envelope: &Envelope, hostname: &str, id: &str, now: Time, head: &[u8], made: &Made) -> Trace {
     let origin = &envelope.origin;
     let one = match envelope.recipients.as_slice() {
         [only] => Some(only.address.as_str()),
@@ -52,7 +52,7 @@ pub(super) fn fields(envelope: &Envelope, hostname: &str, id: &str, now: Time, b
     out.extend_from_slice(&made.found);
     out.extend_from_slice(&received.field());
     out.extend_from_slice(&made.signed);
-    if !header::begins_with_field(body) {
+    if !header::begins_with_field(head) {
         out.extend_from_slice(b"\r\n");
     }
     let return_path = trace::return_path(envelope.from.as_deref().unwrap_or_default());

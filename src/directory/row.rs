@@ -35,6 +35,12 @@ pub struct AccountRow {
     /// With [`AccountRow::LEAVING`]: when the deletion begins. Milliseconds since 1970.
     #[n(5)]
     pub leaves: Option<i64>,
+    /// Since when none of its letters leaves the house, because it wrote to too many. Milliseconds since 1970.
+    #[n(6)]
+    pub stopped: Option<i64>,
+    /// How often it was let go on: what it sends is counted anew in each season.
+    #[n(7)]
+    pub season: Option<u32>,
 }
 
 impl AccountRow {
@@ -316,6 +322,8 @@ mod tests {
                 roles: AccountRow::ADMINISTRATOR,
                 created: 1_700_000_000_000,
                 leaves: None,
+                stopped: None,
+                season: None,
             },
             "8572616c696365406578616d706c652e7465737465416c6963651a40000000011b0000018bcfe56800",
         );
@@ -327,6 +335,8 @@ mod tests {
                 roles: 0,
                 created: 0,
                 leaves: None,
+                stopped: None,
+                season: None,
             },
             "856e62406578616d706c652e74657374f6f60000",
         );
@@ -364,8 +374,23 @@ mod tests {
                 roles: AccountRow::LEAVING,
                 created: 0,
                 leaves: Some(5),
+                stopped: None,
+                season: None,
             },
             "866e62406578616d706c652e74657374f6f6080005",
+        );
+        check(
+            AccountRow {
+                address: "b@example.test".into(),
+                name: None,
+                quota: None,
+                roles: 0,
+                created: 0,
+                leaves: None,
+                stopped: Some(5),
+                season: Some(2),
+            },
+            "886e62406578616d706c652e74657374f6f60000f60502",
         );
         check(InvitationRow { digest: [6; 32], made: 1, until: 2 }, &format!("835820{}0102", "06".repeat(32)));
         check(

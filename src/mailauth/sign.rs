@@ -82,19 +82,17 @@ impl Writable for Bytes<'_> {
     }
 }
 
-/// The domain whose keys sign a letter: its one author's.
-pub fn signers_domain(bytes: &[u8]) -> Option<String> {
-    let head = bytes.get(..header::end(bytes)).unwrap_or_default();
+/// The domain whose keys sign a letter with this header section: its one author's.
+pub fn signers_domain(head: &[u8]) -> Option<String> {
     match Letter::read(head).author() {
         Author::Domain(domain) => Some(domain),
         _ => None,
     }
 }
 
-/// The DKIM-Signature fields for a letter, to be put before its first field. `now` is left out where the clock is not to be
-/// believed.
-pub fn sign(bytes: &[u8], domain: &str, keys: &[Key], now: Option<Time>) -> Vec<u8> {
-    let (head, body) = bytes.split_at(header::end(bytes));
+/// The DKIM-Signature fields for a letter of this header section and body, to be put before its first field. `now` is left out
+/// where the clock is not to be believed.
+pub fn sign(head: &[u8], body: &[u8], domain: &str, keys: &[Key], now: Option<Time>) -> Vec<u8> {
     let names = names(head);
     let body_hash = STANDARD.encode(Form::Relaxed.body_hash(body));
     let mut fields = Vec::new();

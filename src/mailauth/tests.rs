@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::names::fake::Zone;
 use super::*;
 use crate::base::Time;
+use crate::message::header;
 
 const PEER: &str = "192.0.2.9";
 const WAIT: Duration = Duration::from_secs(20);
@@ -39,7 +40,8 @@ fn keys(zone: Zone) -> (Vec<Key>, Zone) {
 }
 
 fn signed(keys: &[Key], letter: &[u8]) -> Vec<u8> {
-    [sign(letter, "x.test", keys, Some(Time::from_seconds(1_790_000_000))).as_slice(), letter].concat()
+    let (head, body) = letter.split_at(header::end(letter));
+    [sign(head, body, "x.test", keys, Some(Time::from_seconds(1_790_000_000))).as_slice(), letter].concat()
 }
 
 async fn outcomes(zone: &Zone, letter: &[u8]) -> Vec<Outcome> {

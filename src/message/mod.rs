@@ -21,6 +21,7 @@ pub mod address;
 pub mod date;
 pub mod decode;
 pub mod dsn;
+pub mod encode;
 pub mod header;
 mod limits;
 mod mime;

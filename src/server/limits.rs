@@ -69,6 +69,11 @@ pub fn delivery(settings: &Settings) -> delivery::Limits {
     delivery::Limits {
         message: letter(settings),
         received: bytes(settings.limits.smtp.received_count),
+        rates: delivery::Rates {
+            hour: settings.sending.recipients_per_hour,
+            new_hour: settings.sending.new_recipients_per_hour,
+            new_day: settings.sending.new_recipients_per_day,
+        },
         ..delivery::Limits::default()
     }
 }

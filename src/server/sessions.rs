@@ -32,7 +32,7 @@ impl Sessions {
     pub fn new(house: &House, https: Https, stop: &watch::Receiver<bool>) -> Arc<Sessions> {
         let settings = house.settings.load();
         let intake = Intake::new(house.data.clone(), house.clock.clone(), house.random.clone());
-        let intake = intake.ringing(house.bell.clone());
+        let intake = intake.ringing(house.bell.clone()).remembering(house.facts().clone());
         Arc::new(Sessions {
             imap: ArcSwap::from_pointee(imap_parts(house, &settings, stop)),
             smtp: ArcSwap::from_pointee(smtp_parts(house, &settings, &intake, stop)),

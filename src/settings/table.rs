@@ -434,6 +434,23 @@ const SENDING: Section = Section {
             help: "The addresses of this machine that they leave from, where it has several: an IPv4, an IPv6, or both. Empty: \
                    the system chooses.",
         },
+        Def {
+            key: "sending.recipients_per_hour",
+            kind: count(200, 1, 1_000_000),
+            help: "To how many people elsewhere one account may write within an hour.",
+        },
+        Def {
+            key: "sending.new_recipients_per_hour",
+            kind: count(50, 1, 1_000_000),
+            help: "To how many of them it may write whom it has not written to in the last half year. Who has stolen a pass phrase \
+                   writes to thousands; the parents of a class are fewer than this.",
+        },
+        Def {
+            key: "sending.new_recipients_per_day",
+            kind: count(100, 1, 1_000_000),
+            help: "The same within a day. Whoever goes past it sends nothing more until a new pass phrase is chosen, or the \
+                   administrator lets the account go on.",
+        },
     ],
 };
 
@@ -442,6 +459,10 @@ const SENDING: Section = Section {
 pub struct Sending {
     pub on: bool,
     pub source: String,
+    /// Of one account: people elsewhere that it writes to.
+    pub recipients_per_hour: u64,
+    pub new_recipients_per_hour: u64,
+    pub new_recipients_per_day: u64,
 }
 
 /// Without a host there is none.
@@ -696,6 +717,9 @@ impl Values {
             sending: Sending {
                 on: self.value("sending.on") == Some(Value::Switch(true)),
                 source: self.text("sending.source"),
+                recipients_per_hour: self.number("sending.recipients_per_hour"),
+                new_recipients_per_hour: self.number("sending.new_recipients_per_hour"),
+                new_recipients_per_day: self.number("sending.new_recipients_per_day"),
             },
             line: Line {
                 targets: self.text("line.targets"),

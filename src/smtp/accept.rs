@@ -1,12 +1,12 @@
 //! The end of a letter's text: is it taken?
 
-use super::Host;
+use super::{Host, try_later};
 use crate::base::{Family, Fault};
-use crate::delivery::{Envelope, Origin, Outcome, Refusal};
+use crate::delivery::{self, Envelope, Origin, Outcome, Refusal};
 use crate::directory::Directory;
-use crate::message::Refused;
+use crate::message::{Refused, header};
 use crate::proto::smtp::{Answer, BodyType, Reply, Ret};
-use crate::store;
+use crate::store::{self, Sink};
 
 impl<D: Directory> Host<D> {
     pub(super) async fn accept(&mut self, with: &'static str) -> Answer {
@@ -17,6 +17,10 @@ impl<D: Directory> Host<D> {
             _ => return Answer::Reply(Reply::new(451, (4, 3, 0), "The message got lost here; please send it again")),
         };
         let mail = mail.unwrap_or_default();
+        let sink = match self.written_by_sender(sink).await {
+            Ok(sink) => sink,
+            Err(reply) => return Answer::Reply(reply),
+        };
         let envelope = Envelope {
             origin: Origin {
                 peer: self.peer,
@@ -45,6 +49,33 @@ impl<D: Directory> Host<D> {
     }
 }
 
+impl<D: Directory> Host<D> {
+    /// M3: of who has logged in every address in From and Sender is their own; else 550. Gives the letter back.
+    async fn written_by_sender(&self, sink: Sink) -> Result<Sink, Reply> {
+        let Some(who) = &self.who else { return Ok(sink) };
+        // A header section that goes on behind this is refused for its length.
+        let most = usize::try_from(self.shared.limits.message.header_bytes).unwrap_or(usize::MAX);
+        let read = tokio::task::spawn_blocking(move || {
+            let head = sink.head(most);
+            (sink, head.map(|head| delivery::claims(&head[..header::end(&head)])))
+        });
+        let (sink, claims) = read.await.map_err(|error| try_later(&error))?;
+        let claims = claims.map_err(|error| not_stored(&error))?.map_err(|why| refusal(&why))?;
+        for delivery::Claim { field, address } in claims {
+            match self.shared.directory.may_send_as(who.id, &address).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    let own = &who.address;
+                    let words = format!("{field}: of the letter names {address}, which is not an address of {own}");
+                    return Err(refusal(&Refusal::Author(words)));
+                }
+                Err(error) => return Err(try_later(&error)),
+            }
+        }
+        Ok(sink)
+    }
+}
+
 fn not_stored(error: &store::Error) -> Reply {
     match error {
         store::Error::Full => refusal(&Refusal::Full),
@@ -52,7 +83,7 @@ fn not_stored(error: &store::Error) -> Reply {
     }
 }
 
-fn refusal(why: &Refusal) -> Reply {
+pub(super) fn refusal(why: &Refusal) -> Reply {
     if why.family() == Family::Own {
         tracing::error!(?why, "a letter could not be taken");
     }
@@ -61,6 +92,9 @@ fn refusal(why: &Refusal) -> Reply {
         Refusal::Loop => (554, (5, 4, 6)),
         // RFC 7372 3.3: no authentication method speaks for it.
         Refusal::Unauthentic(_) => (550, (5, 7, 26)),
+        // RFC 3463 3.8: not authorised, as for MAIL.
+        Refusal::Author(_) | Refusal::Stopped => (550, (5, 7, 1)),
+        Refusal::Slow(_) => (450, (4, 7, 1)),
         Refusal::Message(Refused::HeaderTooLarge) => (552, (5, 3, 4)),
         Refusal::Message(_) => (554, (5, 6, 0)),
         Refusal::Full => (452, (4, 3, 1)),

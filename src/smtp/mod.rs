@@ -21,7 +21,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::base::{BlobId, Clock, Random};
-use crate::delivery::{self, Intake, Recipient, Ticket};
+use crate::delivery::{self, Count, Intake, Recipient, Ticket};
 use crate::directory::{self, Directory, Throttle, login};
 use crate::proto::smtp::{Answer, Ask, Machine, Mail, Notice, Reply};
 use crate::proto::{self, BodyFault, Part, Secured};
@@ -51,6 +51,8 @@ pub struct Host<D> {
     /// The envelope being built: what MAIL said, and each recipient that was accepted.
     mail: Option<Mail>,
     recipients: Vec<Recipient>,
+    /// Of these, people elsewhere.
+    leaving: Count,
     /// The letter that is coming in, and when it has ended, all of it or why it is not kept.
     body: Arriving,
     letter: Option<Result<Sink, store::Error>>,
@@ -68,6 +70,7 @@ impl<D: Directory> Host<D> {
             who: None,
             mail: None,
             recipients: Vec::new(),
+            leaving: Count::default(),
             body: Arriving::default(),
             letter: None,
             ticket: None,
@@ -117,6 +120,7 @@ impl<D: Directory> Host<D> {
     fn forget_envelope(&mut self) {
         self.mail = None;
         self.recipients.clear();
+        self.leaving = Count::default();
         self.body.abort();
         self.letter = None;
     }

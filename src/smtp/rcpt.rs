@@ -1,8 +1,9 @@
 //! RCPT: whose address it is, and whether they have room.
 
-use super::{Host, try_later};
+use super::accept::refusal;
+use super::{Host, Shared, try_later};
 use crate::account::{self, quota};
-use crate::delivery::{Dsn, Recipient, Target};
+use crate::delivery::{Count, Dsn, Recipient, Target};
 use crate::directory::{Directory, Resolution};
 use crate::proto::smtp::{Rcpt, Reply};
 use crate::queue;
@@ -27,6 +28,14 @@ impl<D: Directory> Host<D> {
             Ok(Resolution::Unknown) => return Reply::new(550, (5, 1, 1), format!("There is no {address} here")),
             Err(error) => return try_later(&error),
         };
+        let mut leaving = Count::default();
+        if let Some(who) = self.who.as_ref().filter(|_| !target.outside.is_empty()) {
+            let Shared { intake, hostname, limits, .. } = &*self.shared;
+            match intake.may_write_to(who.id, &target.outside, self.leaving, hostname, limits).await {
+                Ok(more) => leaving = more,
+                Err(why) => return refusal(&why),
+            }
+        }
         let announced = self.mail.as_ref().and_then(|mail| mail.size).unwrap_or_default();
         match self.room(&target, announced) {
             Ok(()) => {}
@@ -47,6 +56,7 @@ impl<D: Directory> Host<D> {
             }),
             orcpt: rcpt.orcpt.map(|orcpt| (orcpt.kind, orcpt.address)),
         };
+        self.leaving = Count { all: self.leaving.all + leaving.all, new: self.leaving.new + leaving.new };
         self.recipients.push(Recipient { address, target, dsn });
         Reply::new(250, (2, 1, 5), "Recipient noted")
     }

@@ -36,6 +36,10 @@ pub struct Shown {
     pub closing: bool,
     /// When its deletion begins, unless it is taken back.
     pub leaves: Option<Time>,
+    /// Since when none of its letters leaves the house, because it wrote to too many.
+    pub stopped: Option<Time>,
+    /// How often it was let go on after that.
+    pub season: u32,
     pub created: Time,
     /// Whether a pass phrase was ever chosen; who was invited has none at first.
     pub has_password: bool,
@@ -72,7 +76,18 @@ pub fn add_without_password(txn: &mut Txn<'_>, new: &NewAccount, now: Time) -> R
     let id =
         u32::try_from(number).map(AccountId).map_err(|_| Error::Unusable("all account numbers are used up".into()))?;
     let roles = if new.administrator { AccountRow::ADMINISTRATOR } else { 0 };
-    put(txn, id, &AccountRow { address: key.clone(), name, quota: new.quota, roles, created: now.0, leaves: None });
+    let address = key.clone();
+    let row = AccountRow {
+        address,
+        name,
+        quota: new.quota,
+        roles,
+        created: now.0,
+        leaves: None,
+        stopped: None,
+        season: None,
+    };
+    put(txn, id, &row);
     super::put_address(txn, &key, &AddressRow::Account(id.0));
     Ok(id)
 }
@@ -113,12 +128,33 @@ fn has_password(read: &dyn Read, id: AccountId) -> Result<bool, Error> {
     Ok(read.get(Table::Credentials, &credential_key(id))?.is_some())
 }
 
-/// From now on the old one is worth nothing, and connections that it let in end (U9).
+/// From now on the old one is worth nothing, and connections that it let in end (U9). Who had stolen it is out, so an account
+/// that was stopped for it may send again.
 pub fn set_password(txn: &mut Txn<'_>, address: &str, credential: &Credential) -> Result<AccountId, Error> {
-    let (id, _) = find(txn, address)?;
+    let (id, row) = find(txn, address)?;
+    if row.stopped.is_some() {
+        resume_sending(txn, address)?;
+    }
     txn.put(Table::Credentials, &credential_key(id), encode(&credential.0));
     super::invitation::forget(txn, id);
     wake(txn, id);
+    Ok(id)
+}
+
+/// From now on none of its letters leaves the house. False: so it was already, or the account is gone.
+pub fn stop_sending(txn: &mut Txn<'_>, id: AccountId, now: Time) -> Result<bool, Error> {
+    let Some(mut row) = resolve::account_row(txn, id)?.filter(|row| row.stopped.is_none()) else { return Ok(false) };
+    row.stopped = Some(now.0);
+    put(txn, id, &row);
+    Ok(true)
+}
+
+/// It may send again, and what it sends is counted anew.
+pub fn resume_sending(txn: &mut Txn<'_>, address: &str) -> Result<AccountId, Error> {
+    let (id, mut row) = find(txn, address)?;
+    row.stopped = None;
+    row.season = Some(row.season.unwrap_or(0).wrapping_add(1));
+    put(txn, id, &row);
     Ok(id)
 }
 
@@ -273,6 +309,8 @@ fn shown(id: AccountId, row: AccountRow) -> Shown {
         administrator: row.is(AccountRow::ADMINISTRATOR),
         disabled: row.is(AccountRow::DISABLED),
         closing: row.is(AccountRow::CLOSING),
+        stopped: row.stopped.map(Time),
+        season: row.season.unwrap_or(0),
         leaves: row.leaves.filter(|_| row.is(AccountRow::LEAVING)).map(Time),
         created: Time(row.created),
         has_password: false,

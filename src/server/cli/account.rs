@@ -55,6 +55,8 @@ enum What {
     },
     /// Keep an account that was to be deleted later
     Keep { email: String },
+    /// Let an account send again that was stopped because it wrote to too many people
+    Resume { email: String },
     /// Make an account whose owner chooses the password by a link
     Invite {
         email: String,
@@ -94,6 +96,7 @@ impl Args {
             What::Delete { email, later: false } => Request::AccountDelete { address: email },
             What::Delete { email, later: true } => Request::AccountLeave { address: email },
             What::Keep { email } => Request::AccountKeep { address: email },
+            What::Resume { email } => Request::AccountResume { address: email },
             What::Invite { email, name, quota } => {
                 Request::AccountInvite { address: email, name, quota, link: new_link(&OsRandom) }
             }

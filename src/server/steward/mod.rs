@@ -190,6 +190,10 @@ impl Household for Steward {
         self.tell(Request::AccountKeep { address: address.to_owned() })
     }
 
+    fn resume(&self, address: &str) -> Result<(), Error> {
+        self.tell(Request::AccountResume { address: address.to_owned() })
+    }
+
     fn aliases(&self) -> Result<Vec<Alias>, Error> {
         self.ask(Request::AliasList)
     }

@@ -1,4 +1,4 @@
-//! `account add|list|show|password|quota|delete`.
+//! `account add|list|show|password|quota|delete|resume`.
 
 use std::fmt::Write;
 
@@ -55,6 +55,9 @@ pub(super) fn show(house: &House, address: &str) -> Done {
     let _ = writeln!(text, "role       {}", if shown.administrator { "administrator" } else { "user" });
     if shown.disabled {
         let _ = writeln!(text, "log-in     switched off");
+    }
+    if let Some(since) = shown.stopped {
+        let _ = writeln!(text, "sending    stopped on {}: it wrote to too many", minute(since));
     }
     let _ = writeln!(text, "messages   {}", usage.emails);
     let _ = writeln!(text, "size       {}", size(usage.bytes));
@@ -113,6 +116,13 @@ pub(super) fn keep(house: &House, address: &str) -> Done {
     let key = address.to_owned();
     house.data.write_blocking(move |txn| account::stay(txn, &key).map_err(Error::from))?;
     Ok(Reply::done(format!("{address} stays, as it was.\n"), json!({ "address": address })))
+}
+
+pub(super) fn resume(house: &House, address: &str) -> Done {
+    let key = address.to_owned();
+    house.data.write_blocking(move |txn| account::resume_sending(txn, &key).map_err(Error::from))?;
+    let words = format!("{address} may send, and what it sends is counted anew.\n");
+    Ok(Reply::done(words, json!({ "address": address })))
 }
 
 /// Deletes those whose time has come. A clock that nobody checked deletes nothing.
@@ -243,6 +253,9 @@ fn line(shown: &Shown, usage: Usage) -> String {
     if shown.disabled {
         line.push_str("  log-in switched off");
     }
+    if shown.stopped.is_some() {
+        line.push_str("  sending stopped");
+    }
     if let Some(at) = shown.leaves {
         let _ = write!(line, "  to be deleted on {}", minute(at));
     } else if !shown.has_password {
@@ -267,6 +280,7 @@ fn as_json(shown: &Shown, usage: Usage, invited: Option<Time>) -> Value {
         "created": shown.created.seconds(),
         "has-password": shown.has_password,
         "leaves": shown.leaves.map(when),
+        "stopped": shown.stopped.map(when),
         "invited-until": invited.map(when),
         "messages": usage.emails,
         "bytes": usage.bytes,

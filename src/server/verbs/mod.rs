@@ -87,6 +87,10 @@ pub(super) enum Request {
     AccountKeep {
         address: String,
     },
+    /// It was stopped for writing to too many, and may send again.
+    AccountResume {
+        address: String,
+    },
     AccountAdministrator {
         address: String,
         on: bool,
@@ -389,6 +393,7 @@ pub(super) fn attempt(house: &House, request: &Request) -> Done {
         Request::AccountDelete { address } => account::delete(house, address),
         Request::AccountLeave { address } => account::leave(house, address),
         Request::AccountKeep { address } => account::keep(house, address),
+        Request::AccountResume { address } => account::resume(house, address),
         Request::AccountAdministrator { address, on } => account::administrator(house, address, *on),
         Request::AccountInvite { address, name, quota, link } => {
             account::invite(house, address, name.as_deref(), *quota, link)

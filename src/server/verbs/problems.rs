@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::appliance::machine::{Client, Machine};
 use crate::base::{QueueId, Time};
 use crate::cert::Alarm;
-use crate::directory::manage::domain;
+use crate::directory::manage::{account, domain};
 use crate::message::date::{Date, iso_minute};
 use crate::queue;
 
@@ -88,7 +88,7 @@ enum State {
 
 #[derive(Serialize)]
 struct Problem {
-    /// `certificate`, `records`, `disk`, `clock`, `queue`, `ports`, `box`.
+    /// `certificate`, `records`, `disk`, `clock`, `queue`, `sending`, `ports`, `box`.
     about: &'static str,
     /// Which domain, if it is about one.
     subject: Option<String>,
@@ -115,6 +115,7 @@ pub(super) fn list(house: &House) -> Done {
     doors(house, &mut found);
     records(house, &mut found)?;
     queued(house, &mut found)?;
+    stopped(house, &mut found)?;
     the_box(&mut found);
     let Found(mut all) = found;
     all.sort_by_key(|problem| problem.state);
@@ -274,6 +275,25 @@ fn queued(house: &House, found: &mut Found) -> Result<(), Error> {
             State::NeedsYou,
             format!("{words} been waiting to be sent for more than four hours."),
             "The queue says to whom, and what was answered last.",
+        );
+    }
+    Ok(())
+}
+
+/// Accounts that write to too many people.
+fn stopped(house: &House, found: &mut Found) -> Result<(), Error> {
+    for one in account::list(&house.data.read()?)?.into_iter().filter(|one| !one.closing) {
+        let Some(since) = one.stopped else { continue };
+        let words = format!(
+            "{} has written to so many strangers that none of its letters leaves the house since {}.",
+            one.address,
+            minute(since)
+        );
+        found.add(
+            "sending",
+            State::NeedsYou,
+            words,
+            "If somebody else knows its pass phrase, choose a new one: then it sends again by itself. If all is well, let it go on.",
         );
     }
     Ok(())

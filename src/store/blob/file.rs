@@ -208,6 +208,15 @@ impl Writer {
         self.len
     }
 
+    /// The first bytes so far, at most `most`.
+    pub fn head(&self, most: usize) -> Result<Vec<u8>, Error> {
+        let framed = self.len.min(most as u64);
+        let mut out = read_frames(&*self.file, &self.frames, 0..framed)?;
+        let more = self.partial.get(..most - out.len()).unwrap_or(&self.partial);
+        out.extend_from_slice(more);
+        Ok(out)
+    }
+
     /// All bytes so far.
     pub fn bytes(&self) -> Result<Vec<u8>, Error> {
         let mut out = read_frames(&*self.file, &self.frames, 0..self.len)?;

@@ -113,6 +113,14 @@ impl Sink {
         Ok(Staged { inner: Arc::new(Inner { shared: self.shared.clone(), body, len, digest, counted, naming }) })
     }
 
+    /// The first bytes written so far, at most `most`.
+    pub fn head(&self, most: usize) -> Result<Bytes, Error> {
+        match &self.state {
+            State::Memory(bytes) => Ok(Bytes::copy_from_slice(bytes.get(..most).unwrap_or(bytes))),
+            State::File(writer) => Ok(writer.head(most)?.into()),
+        }
+    }
+
     /// All bytes written so far, for parsing before the end.
     pub fn bytes(&self) -> Result<Bytes, Error> {
         match &self.state {

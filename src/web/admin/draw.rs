@@ -141,6 +141,7 @@ impl Row {
     pub fn of(person: &Person, times: &Times) -> Row {
         let (class, state) = match person {
             Person { leaves: Some(at), .. } => ("bad", format!("to be deleted on {}", times.day(at))),
+            Person { stopped: Some(_), .. } => ("bad", "may not send".to_owned()),
             Person { disabled: true, .. } => ("wait", "log-in switched off".to_owned()),
             Person { has_password: false, invited_until: Some(until), .. } => {
                 ("wait", format!("invited, until {}", times.day(until)))

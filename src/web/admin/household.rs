@@ -58,6 +58,8 @@ pub struct Person {
     pub has_password: bool,
     /// When it will be deleted (RFC 3339).
     pub leaves: Option<String>,
+    /// Since when it may send nothing to other servers, having written to too many (RFC 3339).
+    pub stopped: Option<String>,
     /// Until when its link holds (RFC 3339).
     pub invited_until: Option<String>,
 }
@@ -251,6 +253,8 @@ pub trait Household: Send + Sync + 'static {
     fn set_administrator(&self, address: &str, on: bool) -> Result<(), Error>;
     fn leave(&self, address: &str) -> Result<(), Error>;
     fn keep(&self, address: &str) -> Result<(), Error>;
+    /// It may send again.
+    fn resume(&self, address: &str) -> Result<(), Error>;
 
     fn aliases(&self) -> Result<Vec<Alias>, Error>;
     fn add_alias(&self, alias: &str, targets: &[String]) -> Result<Alias, Error>;

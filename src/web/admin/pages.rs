@@ -511,6 +511,7 @@ async fn person(site: &Arc<Site>, visit: &Visit, address: &str, what: &str, fiel
             site.ask(move |household| household.set_administrator(&key, on)).await?;
         }
         "delete" => site.ask(move |household| household.leave(&key)).await?,
+        "resume" => site.ask(move |household| household.resume(&key)).await?,
         "keep" => site.ask(move |household| household.keep(&key)).await?,
         _ => return Err(Error::Refused("this form is not understood".to_owned())),
     }

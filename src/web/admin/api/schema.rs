@@ -62,7 +62,7 @@ fn household() -> Value {
         }), &[]),
         "Problem": object(json!({
             "subject": or_null("string"),
-            "about": { "enum": ["certificate", "records", "disk", "clock", "queue", "ports", "box"] },
+            "about": { "enum": ["certificate", "records", "disk", "clock", "queue", "sending", "ports", "box"] },
             "state": { "enum": ["bad", "needs-you", "waiting"] },
             "words": text(),
             "next": text(),
@@ -79,6 +79,7 @@ fn household() -> Value {
             "bytes": number(),
             "has-password": { "type": "boolean" },
             "leaves": time_or_null(),
+            "stopped": time_or_null(),
             "invited-until": time_or_null(),
         }), &[]),
         "NewPerson": object(json!({

@@ -248,6 +248,11 @@ pub(super) const OPERATIONS: &[Operation] = &[
             house.keep(call.value(0))?;
             is(house.person(call.value(0))?)
         }),
+    operation!("POST" "/api/people/{address}/resume" "resume" All "Lets an account send again that was stopped because it wrote to too many people.",
+        None => OK Some(One("Person")), |house, call| {
+            house.resume(call.value(0))?;
+            is(house.person(call.value(0))?)
+        }),
     operation!("POST" "/api/people/{address}/link" "link" All "Makes a link by which the account's owner chooses a new pass phrase.",
         None => CREATED Some(One("Link")), |house, call| is(house.link(call.value(0))?)),
     operation!("PUT" "/api/people/{address}/phrase" "set-phrase" All "Sets an account's pass phrase.",

@@ -1,0 +1,145 @@
+//! What happens when an account writes to too many: it waits, or is stopped, and those who can do something are told, once, by
+//! a letter in their inbox.
+
+use crate::account::{self, Letter, Place};
+use crate::base::{AccountId, Time};
+use crate::directory;
+use crate::directory::manage::account::{self as people, Shown};
+use crate::message::date::{self, Date};
+use crate::message::{self, encode, trace};
+use crate::store::blob::LetterHeader;
+use crate::store::{self, Data, Txn};
+
+use super::allowance::Over;
+
+/// What a letter of ours is made with.
+#[derive(Clone)]
+pub(super) struct Pen {
+    /// Ours.
+    pub hostname: String,
+    pub now: Time,
+    pub chance: [u64; 2],
+}
+
+impl Pen {
+    /// A letter to people of the house, staged. Blocks on the disk.
+    pub(super) fn stage(
+        &self,
+        data: &Data,
+        to: &[String],
+        (subject, words): &(String, String),
+    ) -> Result<Letter, account::Error> {
+        let Pen { hostname, chance, .. } = self;
+        let to_field = to.iter().map(|one| encode::mailbox(None, one)).collect::<Vec<_>>().join(",\r\n ");
+        let head = format!(
+            "From: \"Mail server {hostname}\" <mailer-daemon@{hostname}>\r\nTo: {to_field}\r\nSubject: {}\r\nDate: {}\r\n\
+             Message-ID: <{:016x}{:016x}@{hostname}>\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n\
+             Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n",
+            subject,
+            date::rfc5322(Date::utc(self.now)),
+            chance[0],
+            chance[1],
+        );
+        let body = words.replace('\n', "\r\n");
+        let header = LetterHeader { accounts: to.to_vec(), received: self.now };
+        let bytes = [trace::return_path(""), head.into_bytes(), body.into_bytes()].concat();
+        Letter::read(data.blobs().stage(header, &bytes)?, &message::Limits::default())
+    }
+}
+
+/// Puts a letter of ours into an INBOX, however full it is. An account that went meanwhile needs none.
+pub(super) fn put(txn: &mut Txn<'_>, account: AccountId, letter: &Letter, now: Time) -> Result<(), account::Error> {
+    let place = Place { mailbox: account::INBOX, flags: account::Flags::default() };
+    match account::append(txn, account, letter, &[place], now, now, None) {
+        Ok(_) | Err(account::Error::NoSuchAccount | account::Error::NoSuchMailbox) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The account itself, and who administers.
+pub(super) fn who_is_told(data: &Data, account: AccountId) -> Result<Vec<Shown>, directory::Error> {
+    let mut all = people::list(&data.read()?)?;
+    all.retain(|one| !one.closing && (one.id == account || (one.administrator && !one.disabled)));
+    Ok(all)
+}
+
+/// What they are told.
+pub(super) fn words(address: &str, over: Over, now: Time) -> (String, String) {
+    let when = date::iso_minute(Date::utc(now));
+    let (subject, happened) = match over {
+        Over::NewDay(most) => (
+            format!("{address} may send nothing to other servers any more"),
+            format!(
+                "The account {address} has written to more than {most} people within a day whom it had never written to before. \
+                 Since {when} none of its letters leaves this house.\n"
+            ),
+        ),
+        Over::NewHour(most) => (
+            format!("{address} has to wait before it may write to more people"),
+            format!(
+                "The account {address} has tried to write to more than {most} people within an hour whom it had never written to \
+                 before. At {when} letters to more of them were refused; within the hour it may go on.\n"
+            ),
+        ),
+        Over::Hour(most) => (
+            format!("{address} has to wait before it may send more"),
+            format!(
+                "The account {address} has tried to write to more than {most} people within an hour. At {when} letters to more of \
+                 them were refused; within the hour it may go on.\n"
+            ),
+        ),
+    };
+    let end = match over {
+        Over::NewDay(_) => "then it may send again by itself",
+        _ => "whoever has the old one is shut out by that",
+    };
+    let words = format!(
+        "{happened}\n\
+         If you know what these letters are, all is well: the administrator lets the account go on at once with\n\
+         \n    homepost account resume {address}\n\n\
+         If not, somebody else knows its pass phrase, or one of its devices sends by itself. Choose a new pass phrase for it: {end}. \
+         Look at its devices too, and remove those that nobody knows.\n"
+    );
+    (subject, words)
+}
+
+impl From<account::Error> for Stop {
+    fn from(error: account::Error) -> Stop {
+        Stop(error.to_string())
+    }
+}
+
+impl From<directory::Error> for Stop {
+    fn from(error: directory::Error) -> Stop {
+        Stop(error.to_string())
+    }
+}
+
+impl From<store::Error> for Stop {
+    fn from(error: store::Error) -> Stop {
+        Stop(format!("{error:?}"))
+    }
+}
+
+/// Why nothing was written; a sentence.
+pub(super) struct Stop(pub String);
+
+/// Writes it down and tells: an account that is stopped already was told of. Blocks on the disk.
+pub(super) fn stop_and_tell(data: &Data, account: AccountId, over: Over, pen: &Pen) -> Result<(), Stop> {
+    let told = who_is_told(data, account)?;
+    let Some(whose) = told.iter().find(|one| one.id == account) else { return Ok(()) };
+    let addresses: Vec<String> = told.iter().map(|one| one.address.clone()).collect();
+    let now = pen.now;
+    let letter = pen.stage(data, &addresses, &words(&whose.address, over, now))?;
+    let ids: Vec<AccountId> = told.iter().map(|one| one.id).collect();
+    data.write_blocking(move |txn| -> Result<(), Stop> {
+        if matches!(over, Over::NewDay(_)) && !people::stop_sending(txn, account, now)? {
+            return Ok(());
+        }
+        for id in &ids {
+            put(txn, *id, &letter, now)?;
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
