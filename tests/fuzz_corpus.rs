@@ -12,6 +12,8 @@ mod imap;
 mod mailauth;
 #[path = "fuzz/bodies/message.rs"]
 mod message;
+#[path = "fuzz/bodies/reports.rs"]
+mod reports;
 #[path = "fuzz/bodies/segments.rs"]
 mod segments;
 #[path = "fuzz/bodies/smtp.rs"]
@@ -74,6 +76,11 @@ fn forms_of_the_corpus_read_back() {
 #[test]
 fn xml_of_the_corpus_reads_back() {
     replay("xml", xml::run);
+}
+
+#[test]
+fn reports_of_the_corpus_are_read_or_refused() {
+    replay("reports", reports::run);
 }
 
 #[test]

@@ -21,6 +21,7 @@ use super::allowance::{Allowance, Count, Over, Rates, Whose};
 use super::checks::{self, Checks};
 use super::envelope::Envelope;
 use super::remote::Bell;
+use super::reports::{self, Reports};
 use super::seen::{self, Confirmed};
 use super::stopped::{self, Pen};
 use super::{local, submission, trace};
@@ -152,6 +153,7 @@ pub struct Intake {
     checks: Option<Checks>,
     bell: Bell,
     allowance: Allowance,
+    reports: Option<Reports>,
 }
 
 /// Why the transaction was given up.
@@ -172,7 +174,7 @@ impl Intake {
     pub fn new(data: Data, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Intake {
         let (confirmed, large) = (Confirmed::default(), Arc::new(Semaphore::new(1)));
         let allowance = Allowance(lookup::memory(COUNTS_BYTES));
-        Intake { data, clock, random, confirmed, large, checks: None, bell: Bell::default(), allowance }
+        Intake { data, clock, random, confirmed, large, checks: None, bell: Bell::default(), allowance, reports: None }
     }
 
     /// Remembers in `facts` whom accounts have written to; without any it is forgotten with this door.
@@ -188,6 +190,11 @@ impl Intake {
     /// Rings when there is something to send.
     pub fn ringing(self, bell: Bell) -> Intake {
         Intake { bell, ..self }
+    }
+
+    /// Reads the reports that come in.
+    pub fn reading(self, reports: Reports) -> Intake {
+        Intake { reports: Some(reports), ..self }
     }
 
     /// Takes or refuses the letter whose bytes are in `sink`.
@@ -365,7 +372,9 @@ impl Intake {
         let id = format!("{:016x}", self.random.u64());
         let accounts = local::accounts(&envelope);
         let junk = checked.as_ref().is_some_and(|checked| checked.junk.is_some());
-        let found = checked.map(|checked| checked.fields).unwrap_or_default();
+        let (found, evidence) = checked.map(|checked| (checked.fields, checked.evidence)).unzip();
+        let found = found.unwrap_or_default();
+        let reads = self.reports.is_some();
         let moment = Moment {
             now,
             trusted: self.clock.trusted(),
@@ -375,10 +384,16 @@ impl Intake {
         let prepare = {
             let (envelope, accounts, limits) = (envelope.clone(), accounts.clone(), limits.clone());
             let (hostname, data) = (hostname.to_owned(), self.data.clone());
-            move || prepare(&envelope, &accounts, sink, found, &data, &hostname, &moment, &limits)
+            move || {
+                let mut suspect = None;
+                if reads {
+                    suspect = reports::suspect(&envelope, evidence.as_ref(), &sink.bytes().map_err(failed)?);
+                }
+                Ok((prepare(&envelope, &accounts, sink, found, &data, &hostname, &moment, &limits)?, suspect))
+            }
         };
         let prepared = tokio::task::spawn_blocking(prepare).await;
-        let Prepared { letter, outside, digest } =
+        let (Prepared { letter, outside, digest }, suspect) =
             prepared.map_err(|_| Refusal::Failed("the letter could not be read".into()))??;
 
         let outgoing = outside.and_then(|staged| outgoing(&envelope, staged));
@@ -423,6 +438,9 @@ impl Intake {
             Ok(committed) => {
                 if leaves {
                     self.bell.ring();
+                }
+                if let (Some(reports), Some(suspect)) = (&self.reports, suspect) {
+                    reports.look(suspect, self.random.u64() >> 16, now);
                 }
                 Ok(Outcome::Taken { durable: committed.durable, ticket: Ticket(digest), id })
             }

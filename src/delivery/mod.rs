@@ -2,7 +2,7 @@
 //! queue; all of it in one transaction, before anybody is told that it was taken (P1, P2, P3).
 //!
 //! Before that `checks` asks who stands behind a letter from outside, and signs what the household sends, after `submission`
-//! has put it right.
+//! has put it right. After it, `reports` reads what others report about letters in our name.
 //!
 //! Does not know: by which protocol a letter was handed in, and in whose words its refusal is said.
 //!
@@ -22,6 +22,7 @@ mod envelope;
 mod intake;
 mod local;
 pub mod remote;
+mod reports;
 mod seen;
 mod stopped;
 mod submission;
@@ -34,4 +35,5 @@ pub use allowance::{Count, Over, Rates};
 pub use checks::Checks;
 pub use envelope::{Dsn, Envelope, Origin, Recipient, Target};
 pub use intake::{Intake, Limits, Outcome, Refusal, Ticket};
+pub use reports::{Kept, Reports, What};
 pub use submission::{Claim, claims};

@@ -324,6 +324,41 @@ async fn a_letter_that_nobody_speaks_for_is_refused_or_lies_in_junk_as_its_domai
     assert_eq!(house.data.check().unwrap(), Vec::<String>::new());
 }
 
+/// N1: the letter is in the mailbox, whatever is in it, and what is kept says that nobody is known to have sent it.
+#[tokio::test]
+async fn a_report_to_the_postmaster_is_read_beside_its_delivery() {
+    let house = checked_by(house(), "none");
+    let reports = Reports::new(crate::store::lookup::memory(1 << 20));
+    let house = House { intake: house.intake.clone().reading(reports.clone()), ..house };
+    let report = |body: &str| {
+        let head =
+            "From: a@out.test\r\nSubject: Report Domain: example.test Report-ID: <1>\r\nContent-Type: text/xml\r\n\r\n";
+        format!("{head}{body}").into_bytes()
+    };
+    let good = "<feedback><policy_published><domain>example.test</domain></policy_published></feedback>";
+    let mut postmaster = to(&[1], &[]);
+    postmaster.address = "PostMaster@example.test".into();
+    for (n, body) in [good, "<feedback>"].into_iter().enumerate() {
+        ticket(house.take(envelope(vec![postmaster.clone()]), &report(body)).await);
+        // To somebody else it is a letter like any other; and a letter is no report.
+        ticket(house.take(envelope(vec![to(&[1], &[])]), &report(body)).await);
+        ticket(house.take(envelope(vec![postmaster.clone()]), &[LETTER, body.as_bytes()].concat()).await);
+        assert_eq!(house.messages(1), 3 * (n as u64 + 1));
+    }
+    let mut kept = Vec::new();
+    for _ in 0..500 {
+        kept = reports.list(house.clock.now()).into_iter().map(|(_, kept)| kept).collect();
+        if kept.len() > 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    assert!(kept.iter().all(|kept| kept.sender == "out.test" && !kept.proven), "{kept:?}");
+    let of = |what: &What| matches!(what, What::Report(report) if report.domain() == "example.test");
+    assert!(kept.iter().any(|kept| of(&kept.what)) && kept.iter().any(|kept| kept.what == What::Unread("xml".into())));
+}
+
 /// L3: the DNS says something else when the letter is presented again; the peer is told what it did not hear the first time.
 #[tokio::test]
 async fn what_was_taken_is_not_refused_when_it_is_presented_again() {

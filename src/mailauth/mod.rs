@@ -20,6 +20,7 @@ mod evidence;
 mod judge;
 mod letter;
 mod names;
+pub mod report;
 mod results;
 mod sign;
 mod spf;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::delivery::{Checks, Intake};
+use crate::delivery::{Checks, Intake, Reports};
 use crate::directory::Internal;
 use crate::imap;
 use crate::mailauth::Names;
@@ -32,7 +32,8 @@ impl Sessions {
     pub fn new(house: &House, https: Https, stop: &watch::Receiver<bool>) -> Arc<Sessions> {
         let settings = house.settings.load();
         let intake = Intake::new(house.data.clone(), house.clock.clone(), house.random.clone());
-        let intake = intake.ringing(house.bell.clone()).remembering(house.facts().clone());
+        let facts = house.facts().clone();
+        let intake = intake.ringing(house.bell.clone()).remembering(facts.clone()).reading(Reports::new(facts));
         Arc::new(Sessions {
             imap: ArcSwap::from_pointee(imap_parts(house, &settings, stop)),
             smtp: ArcSwap::from_pointee(smtp_parts(house, &settings, &intake, stop)),

@@ -179,7 +179,7 @@ def in_a_browser(checks, house, mode, secrets):
 
 
 PAGES = ["/admin", "/admin/people", f"/admin/people/{ALICE}", f"/admin/people/{BEN}", "/admin/aliases", "/admin/domains",
-         "/admin/domains/example.test", "/admin/domains/example.test/writing", "/admin/domains/example.test/writing/desec", "/admin/ports", "/admin/certificates", "/admin/certificates/asked", "/admin/queue",
+         "/admin/domains/example.test", "/admin/domains/example.test/writing", "/admin/domains/example.test/writing/desec", "/admin/ports", "/admin/certificates", "/admin/certificates/asked", "/admin/queue", "/admin/reports",
          "/admin/programs", "/admin/nothing"]
 FORMS = [("/admin/people", {"local": "eve", "domain": "example.test"}),
          (f"/admin/people/{ALICE}", {"do": "phrase"}), (f"/admin/people/{ALICE}", {"do": "delete"}),
@@ -279,7 +279,7 @@ CALLS = [
     ("set-role", ADDRESS, {"administrator": True}), ("set-role", ADDRESS, {"administrator": False}),
     ("leave", ADDRESS, None), ("keep", ADDRESS, None),
     ("add-alias", {}, {"alias": "post@example.test", "targets": ["dora@example.test", "aunt@elsewhere.test"]}),
-    ("aliases", {}, None), ("queue", {}, None), ("delete-alias", {"address": "post@example.test"}, None),
+    ("aliases", {}, None), ("queue", {}, None), ("reports", {}, None), ("delete-alias", {"address": "post@example.test"}, None),
     ("add-domain", {}, {"domain": "other.test"}), ("domains", {}, None), ("records", {"domain": "other.test"}, None),
     ("check", {"domain": "other.test"}, None),
     ("dns-method", {}, None),

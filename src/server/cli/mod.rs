@@ -15,6 +15,7 @@ mod machine;
 mod problems;
 mod queue;
 mod reach;
+mod reports;
 mod serve;
 mod setup;
 mod token;
@@ -54,6 +55,7 @@ enum Command {
     Dns(dns::Args),
     Cert(cert::Args),
     Queue(queue::Args),
+    Reports(reports::Args),
     Listeners(listeners::Args),
     Problems(problems::Args),
     Token(token::Args),
@@ -93,6 +95,7 @@ pub(super) fn main() -> ExitCode {
         Command::Dns(args) => args.request(),
         Command::Cert(args) => args.request(),
         Command::Queue(args) => Ok(args.request()),
+        Command::Reports(args) => Ok(args.request()),
         Command::Listeners(args) => Ok(args.request()),
         Command::Problems(args) => Ok(args.request()),
         Command::Token(args) => Ok(args.request()),

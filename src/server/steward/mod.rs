@@ -15,7 +15,7 @@ use crate::directory::{self, login};
 use crate::proto::sasl::{SaslAnswer, SaslAsk};
 use crate::web::admin::{
     Alias, Bearer, Certificate, Checked, Device, Domain, Error, Household, Later, Letter, Link, Person, Port, Problem,
-    Record, Secret, Standing, Token,
+    Record, Reports, Secret, Standing, Token,
 };
 
 use super::dns::{self, How};
@@ -306,6 +306,10 @@ impl Household for Steward {
 
     fn queue(&self) -> Result<Vec<Letter>, Error> {
         self.ask(Request::QueueList)
+    }
+
+    fn reports(&self) -> Result<Reports, Error> {
+        self.ask(Request::ReportsList)
     }
 
     fn problems(&self) -> Result<Vec<Problem>, Error> {

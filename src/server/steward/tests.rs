@@ -132,7 +132,7 @@ impl Browser<'_> {
     }
 }
 
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "/admin",
     "/admin/people",
     "/admin/aliases",
@@ -140,6 +140,7 @@ const PAGES: [&str; 8] = [
     "/admin/ports",
     "/admin/certificates",
     "/admin/queue",
+    "/admin/reports",
     "/admin/programs",
 ];
 

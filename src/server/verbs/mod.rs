@@ -14,6 +14,7 @@ mod init;
 mod listeners;
 mod problems;
 mod queue;
+mod reports;
 mod salvage;
 mod token;
 
@@ -184,6 +185,10 @@ pub(super) enum Request {
     QueueDo {
         what: QueueAct,
         id: Option<u64>,
+    },
+    ReportsList,
+    ReportsShow {
+        id: String,
     },
     TokenAdd {
         address: String,
@@ -424,6 +429,8 @@ pub(super) fn attempt(house: &House, request: &Request) -> Done {
         Request::QueueList => queue::list(house),
         Request::QueueShow { id } => queue::show(house, *id),
         Request::QueueDo { what, id } => queue::act(house, *what, *id),
+        Request::ReportsList => reports::list(house),
+        Request::ReportsShow { id } => reports::show(house, id),
         Request::TokenAdd { address, name, scope, days, token } => {
             token::add(house, address, name, scope, *days, token)
         }

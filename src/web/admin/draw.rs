@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use crate::web::writing::{Form, Panel};
 
-use super::household::{Alias, Certificate, Device, Letter, Link, Person, Port, Problem, Standing, Token};
+use super::household::{Alias, Certificate, Device, Letter, Link, Person, Port, Problem, Report, Standing, Token};
 use super::site::{Answer, Site};
 use super::visit::{Fields, Visit, encode};
 
@@ -32,7 +32,7 @@ struct Tab {
 /// The last ones are everybody's.
 const OWN: usize = 2;
 
-const TABS: [(&str, &str); 10] = [
+const TABS: [(&str, &str); 11] = [
     ("/admin", "How it is"),
     ("/admin/people", "People"),
     ("/admin/aliases", "Aliases"),
@@ -40,6 +40,7 @@ const TABS: [(&str, &str); 10] = [
     ("/admin/ports", "Ports"),
     ("/admin/certificates", "Certificates"),
     ("/admin/queue", "Queue"),
+    ("/admin/reports", "Reports"),
     ("/admin/programs", "Programs"),
     ("/me", "You"),
     ("/me/devices", "Your devices"),
@@ -125,6 +126,7 @@ page!(Ports, "ports.html", ports: Vec<(Port, &'static str)>);
 page!(Sure, "sure.html", port: Port, words: &'static str);
 page!(Certificates, "certificates.html", certificates: Vec<Held>, asked: bool);
 page!(Queue, "queue.html", letters: Vec<Letter>);
+page!(ReportsPage, "reports.html", reports: Vec<Told>, advice: Vec<String>);
 page!(Programs, "programs.html", tokens: Vec<Token>);
 
 /// A person in a list.
@@ -219,6 +221,32 @@ pub(super) struct Piece {
     pub class: &'static str,
     pub state: String,
     pub words: String,
+}
+
+/// A report in a list.
+pub(super) struct Told {
+    pub domain: String,
+    pub class: &'static str,
+    pub state: &'static str,
+    pub words: Vec<String>,
+    pub received: String,
+}
+
+impl Told {
+    pub fn of(report: Report, times: &Times) -> Told {
+        let (class, state) = match report.state.as_str() {
+            "good" => ("done", "✓ all as it should be"),
+            "look" => ("need", "→ some were not"),
+            _ => ("wait", "could not be read"),
+        };
+        Told {
+            received: times.minute(&report.received),
+            domain: if report.domain.is_empty() { report.sender } else { report.domain },
+            class,
+            state,
+            words: report.words,
+        }
+    }
 }
 
 /// A certificate in a list.

@@ -177,6 +177,49 @@ pub struct Recipient {
     pub last: Option<String>,
 }
 
+/// What others report about letters in our name, and what follows from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reports {
+    pub reports: Vec<Report>,
+    /// Sentences.
+    pub advice: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    pub id: String,
+    /// `dmarc`, `tls`, `failure`, `abuse`, `unread`.
+    pub kind: String,
+    /// RFC 3339, as `begin` and `end`.
+    pub received: String,
+    /// The domain that the letter says it is from, and whether that is proven.
+    pub sender: String,
+    pub proven: bool,
+    /// Who reports, as it calls itself.
+    pub reporter: String,
+    pub domain: String,
+    pub begin: Option<String>,
+    pub end: Option<String>,
+    /// Letters or connections, and how many of them were as they should be.
+    pub count: u64,
+    pub good: u64,
+    /// `good`, `look`, `unread`.
+    pub state: String,
+    /// Sentences.
+    pub words: Vec<String>,
+    pub rows: Vec<ReportRow>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportRow {
+    pub source: Option<String>,
+    pub letters: u64,
+    /// `taken`, `quarantined`, `refused`.
+    pub done: String,
+    pub dkim: bool,
+    pub spf: bool,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
     pub id: u32,
@@ -295,6 +338,7 @@ pub trait Household: Send + Sync + 'static {
     fn remove_device(&self, address: &str, id: u32) -> Result<(), Error>;
 
     fn queue(&self) -> Result<Vec<Letter>, Error>;
+    fn reports(&self) -> Result<Reports, Error>;
     fn problems(&self) -> Result<Vec<Problem>, Error>;
 
     fn tokens(&self) -> Result<Vec<Token>, Error>;

@@ -27,6 +27,6 @@ mod visit;
 
 pub use household::{
     Alias, Bearer, Certificate, CertificateProblem, Checked, CheckedRecord, Device, Domain, Error, Household, Later,
-    Letter, Link, Person, Port, Problem, Recipient, Record, Secret, Standing, Token,
+    Letter, Link, Person, Port, Problem, Recipient, Record, Report, ReportRow, Reports, Secret, Standing, Token,
 };
 pub use site::part;

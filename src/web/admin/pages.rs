@@ -12,8 +12,8 @@ use crate::web::look::sentence;
 
 use super::draw::{
     Aliases, Certificates, Devices, DomainPage, DomainRow, Domains, Frame, Held, Invitation, Me, Overview, OwnDevice,
-    People, PersonPage, Piece, Ports, Profile, Programs, Queue, Row, Shown, SignIn, Sure, Times, Welcome, Words, Wrong,
-    draw,
+    People, PersonPage, Piece, Ports, Profile, Programs, Queue, ReportsPage, Row, Shown, SignIn, Sure, Times, Told,
+    Welcome, Words, Wrong, draw,
 };
 use super::household::{Checked, Error, Port, Record, Secret, Standing};
 use super::records;
@@ -372,6 +372,11 @@ async fn admin(site: &Arc<Site>, visit: &Visit, path: &[&str], again: Again<'_>)
                 }
             }
             draw(&Queue { frame: frame("Queue", "/admin/queue"), letters }, status)
+        }
+        ["reports"] => {
+            let all = site.ask(|household| household.reports()).await?;
+            let reports = all.reports.into_iter().map(|one| Told::of(one, &times(site))).collect();
+            draw(&ReportsPage { frame: frame("Reports", "/admin/reports"), reports, advice: all.advice }, status)
         }
         ["programs"] => {
             let mut tokens = site.ask(|household| household.tokens()).await?;

@@ -50,7 +50,7 @@ fn secret() -> Value {
 
 /// By their names.
 pub(super) fn all() -> Map<String, Value> {
-    let parts = [household(), writing()];
+    let parts = [household(), reporting(), writing()];
     parts.into_iter().filter_map(|part| part.as_object().cloned()).flatten().collect()
 }
 
@@ -167,6 +167,38 @@ fn household() -> Value {
             "scope": { "enum": ["read", "all"] },
             "created": time(),
             "until": time(),
+        }), &[]),
+    })
+}
+
+/// What other servers report.
+fn reporting() -> Value {
+    json!({
+        "Reports": object(json!({
+            "reports": { "type": "array", "items": of("Report") },
+            "advice": texts(),
+        }), &[]),
+        "Report": object(json!({
+            "id": text(),
+            "kind": { "enum": ["dmarc", "tls", "failure", "abuse", "unread"] },
+            "received": time(),
+            "sender": text(),
+            "proven": { "type": "boolean" },
+            "reporter": text(),
+            "domain": text(),
+            "begin": time_or_null(),
+            "end": time_or_null(),
+            "count": number(),
+            "good": number(),
+            "state": { "enum": ["good", "look", "unread"] },
+            "words": texts(),
+            "rows": { "type": "array", "items": object(json!({
+                "source": or_null("string"),
+                "letters": number(),
+                "done": { "enum": ["taken", "quarantined", "refused"] },
+                "dkim": { "type": "boolean" },
+                "spf": { "type": "boolean" },
+            }), &[]) },
         }), &[]),
     })
 }

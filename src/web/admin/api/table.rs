@@ -369,6 +369,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation!("GET" "/api/queue" "queue" Read "Letters that are still to be sent.",
         None => OK Some(Many("Letter")), |house, _| is(house.queue()?)),
 
+    operation!("GET" "/api/reports" "reports" Read "What other servers report about letters in the household's name, the newest first, and what follows from it.",
+        None => OK Some(One("Reports")), |house, _| is(house.reports()?)),
+
     operation!("GET" "/api/tokens" "tokens" Read "The tokens that hold, without what they say themselves.",
         None => OK Some(Many("Token")), |house, _| is(house.tokens()?)),
     operation!("DELETE" "/api/tokens/{id}" "delete-token" All "Revokes a token.",
