@@ -26,7 +26,8 @@ pub mod directory;
 pub mod cert;
 // rank 6: mailboxes, messages, flags, UIDs, the change log.
 pub mod account;
-// rank 7: what is still to be sent.
+// rank 7: what is still to be sent; what strangers have to go through.
+pub mod filter;
 pub mod queue;
 // rank 8: accept or refuse a letter, and put it where it belongs.
 pub mod delivery;

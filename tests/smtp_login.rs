@@ -55,6 +55,7 @@ impl Client {
             throttle: Throttle::new(10),
             hostname: "mail.example.test".into(),
             limits: delivery::Limits::default(),
+            guard: None,
             going_down,
         };
         let config = Config {

@@ -18,6 +18,8 @@ pub struct Origin {
     pub tls: Option<String>,
     /// The account that has logged in.
     pub account: Option<AccountId>,
+    /// It is on a block list, so what it brings is put aside.
+    pub listed: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -70,6 +70,8 @@ pub enum Refusal {
     Stopped,
     /// It goes past a limit of [`message::Limits`].
     Message(message::Refused),
+    /// It looks like junk, and would leave for another server.
+    NotPassedOn,
     /// No room on the disk, or in the queue.
     Full,
     /// No room in any recipient's account.
@@ -103,6 +105,7 @@ impl fmt::Display for Refusal {
                  administrator, lets it go on",
             ),
             Refusal::Message(why) => why.fmt(f),
+            Refusal::NotPassedOn => f.write_str("the message looks like spam, and this server passes none on"),
             Refusal::Full => f.write_str("there is no room for the message now"),
             Refusal::OverQuota => f.write_str("the recipient's mailbox is full"),
             Refusal::Failed(_) => f.write_str("the message could not be stored now"),
@@ -116,9 +119,12 @@ impl std::error::Error for Refusal {}
 impl Fault for Refusal {
     fn family(&self) -> Family {
         match self {
-            Refusal::Loop | Refusal::Unauthentic(_) | Refusal::Author(_) | Refusal::Stopped | Refusal::Message(_) => {
-                Family::Peer
-            }
+            Refusal::Loop
+            | Refusal::Unauthentic(_)
+            | Refusal::Author(_)
+            | Refusal::Stopped
+            | Refusal::Message(_)
+            | Refusal::NotPassedOn => Family::Peer,
             Refusal::Full | Refusal::OverQuota | Refusal::Changed | Refusal::Slow(_) => Family::World,
             Refusal::Failed(_) => Family::Own,
         }
@@ -161,7 +167,7 @@ enum Stop {
     Store(store::Error),
     Account(account::Error),
     Queue(queue::Error),
-    Unauthentic(String),
+    Refused(Refusal),
 }
 
 impl From<store::Error> for Stop {
@@ -345,7 +351,7 @@ impl Intake {
                 let (data, now) = (self.data.clone(), self.clock.now());
                 let taken = tokio::task::spawn_blocking(move || seen::was_taken(&data.read()?, &digest, now));
                 if taken.await.map_err(unread)?.map_err(failed)? {
-                    return Ok(Passed { sink, checked: None, refused: Some(domain) });
+                    return Ok(Passed { sink, checked: None, refused: Some(Refusal::Unauthentic(domain)) });
                 }
                 tracing::info!(domain, "a letter is refused: nobody speaks for it, and its domain asks for that");
                 Err(Refusal::Unauthentic(domain))
@@ -362,8 +368,8 @@ impl Intake {
 
     async fn try_take(
         &self,
-        envelope: Envelope,
-        Passed { sink, checked, refused }: Passed,
+        mut envelope: Envelope,
+        Passed { sink, checked, mut refused }: Passed,
         hostname: &str,
         limits: &Limits,
     ) -> Result<Outcome, Refusal> {
@@ -371,7 +377,17 @@ impl Intake {
         let now = self.clock.now();
         let id = format!("{:016x}", self.random.u64());
         let accounts = local::accounts(&envelope);
-        let junk = checked.as_ref().is_some_and(|checked| checked.junk.is_some());
+        let junk = envelope.origin.listed || checked.as_ref().is_some_and(|checked| checked.junk.is_some());
+        if junk && !envelope.recipients.iter().all(|recipient| recipient.target.outside.is_empty()) {
+            // L7
+            if envelope.recipients.iter().any(|recipient| recipient.target.local.is_empty()) {
+                refused = refused.or(Some(Refusal::NotPassedOn));
+            }
+            tracing::info!("a letter that looks like junk is not passed on");
+            for recipient in &mut envelope.recipients {
+                recipient.target.outside.clear();
+            }
+        }
         let (found, evidence) = checked.map(|checked| (checked.fields, checked.evidence)).unzip();
         let found = found.unwrap_or_default();
         let reads = self.reports.is_some();
@@ -418,8 +434,8 @@ impl Intake {
                 if seen::was_taken(txn, &digest, now)? {
                     return Ok(());
                 }
-                if let Some(domain) = &refused {
-                    return Err(Stop::Unauthentic(domain.clone()));
+                if let Some(why) = &refused {
+                    return Err(Stop::Refused(why.clone()));
                 }
                 if let Some(letter) = &letter {
                     local::put(txn, &accounts, letter, junk, outgoing.is_some(), now).map_err(Stop::Account)?;
@@ -455,7 +471,7 @@ impl Intake {
             Err(Stop::Account(account::Error::NoSuchAccount | account::Error::NoSuchMailbox)) => Err(Refusal::Changed),
             Err(Stop::Account(account::Error::OverQuota)) => Err(Refusal::OverQuota),
             Err(Stop::Account(error)) => Err(Refusal::Failed(error.to_string())),
-            Err(Stop::Unauthentic(domain)) => Err(Refusal::Unauthentic(domain)),
+            Err(Stop::Refused(why)) => Err(why),
             Err(Stop::Queue(queue::Error::Full)) => Err(Refusal::Full),
             Err(Stop::Queue(error)) => Err(Refusal::Failed(error.to_string())),
         }
@@ -478,8 +494,8 @@ struct Spent {
 struct Passed {
     sink: Sink,
     checked: Option<checks::Checked>,
-    /// The domain that asks to refuse it, where it may have been taken before.
-    refused: Option<String>,
+    /// Why it is refused, unless it was taken before.
+    refused: Option<Refusal>,
 }
 
 /// A letter that is read, with its trace on top, and staged.

@@ -65,6 +65,7 @@ fn envelope(recipients: Vec<Recipient>) -> Envelope {
             with: "ESMTPS",
             tls: None,
             account: None,
+            listed: false,
         },
         from: Some("a@out.test".into()),
         recipients,

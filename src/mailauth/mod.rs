@@ -36,6 +36,8 @@ pub use dmarc::{Policy, Record as DmarcRecord, Verdict};
 pub use evidence::{Evidence, Handed, Host, Sender, Signed, gather};
 pub use judge::{Action, Rules, judge};
 pub use letter::Letter;
+#[cfg(test)]
+pub(crate) use names::fake;
 pub use names::{Found, Missing, Names, host};
 pub use results::{authentication_results, is_forged, received_spf, without_forged};
 pub use sign::{Key, sign, signers_domain};

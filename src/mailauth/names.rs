@@ -96,7 +96,7 @@ pub(super) async fn together<T>(waiting: Vec<Waiting<'_, T>>) -> Vec<T> {
 }
 
 #[cfg(test)]
-pub(super) mod fake {
+pub(crate) mod fake {
     use std::collections::BTreeMap;
 
     use super::*;

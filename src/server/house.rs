@@ -9,6 +9,7 @@ use crate::account::Overviews;
 use crate::base::{Clock, OsRandom, Random, SystemClock, Time};
 use crate::delivery::remote::Bell;
 use crate::directory::{Internal, Throttle, dkim};
+use crate::filter;
 use crate::settings::Settings;
 use crate::store::disk::RealDisk;
 use crate::store::lookup::{self, Lookup};
@@ -29,6 +30,8 @@ pub(super) struct House {
     pub directory: Arc<Internal>,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
+    /// Which strangers have come lately.
+    pub strangers: filter::Memory,
     /// Who has guessed passwords lately, by whichever protocol.
     pub throttle: Throttle,
     /// What SELECT showed lately, for all sessions.
@@ -42,7 +45,27 @@ pub(super) struct House {
     pub board: Board,
     /// Rung when there is something to send.
     pub bell: Bell,
-    facts: OnceLock<Arc<dyn Lookup>>,
+    facts: Facts,
+}
+
+/// The store of facts that expire, opened when it is first asked for, since most commands never do.
+#[derive(Clone)]
+pub(super) struct Facts {
+    folder: Folder,
+    store: Arc<OnceLock<Arc<dyn Lookup>>>,
+}
+
+impl Facts {
+    /// May block on the disk.
+    pub fn get(&self) -> &Arc<dyn Lookup> {
+        self.store.get_or_init(|| match RealDisk::open(&self.folder.store()) {
+            Ok(disk) => lookup::file(Arc::new(disk)),
+            Err(error) => {
+                tracing::warn!(%error, "what is kept for a while only is kept in memory");
+                lookup::memory(FACTS_BYTES)
+            }
+        })
+    }
 }
 
 /// What expiring facts may take of the memory where their file cannot be had.
@@ -64,6 +87,7 @@ impl House {
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         let certificates = Certificates::open(folder);
         let (folder, overviews) = (folder.clone(), Arc::default());
+        let facts = Facts { folder: folder.clone(), store: Arc::default() };
         Ok(House {
             folder,
             settings,
@@ -71,6 +95,7 @@ impl House {
             directory,
             clock,
             random,
+            strangers: filter::Memory::default(),
             throttle,
             overviews,
             certificates,
@@ -78,20 +103,18 @@ impl House {
             dns: Mutex::default(),
             board: Board::default(),
             bell: Bell::default(),
-            facts: OnceLock::new(),
+            facts,
         })
     }
 
-    /// What may be forgotten (P4): counters, greylist, who was written to. Opened when it is first asked for, since most
-    /// commands never do. May block on the disk.
+    /// What may be forgotten (P4): counters, greylist, who was written to. May block on the disk.
     pub fn facts(&self) -> &Arc<dyn Lookup> {
-        self.facts.get_or_init(|| match RealDisk::open(&self.folder.store()) {
-            Ok(disk) => lookup::file(Arc::new(disk)),
-            Err(error) => {
-                tracing::warn!(%error, "what is kept for a while only is kept in memory");
-                lookup::memory(FACTS_BYTES)
-            }
-        })
+        self.facts.get()
+    }
+
+    /// The same for who asks later.
+    pub fn facts_later(&self) -> Facts {
+        self.facts.clone()
     }
 
     /// Ends the stores, with a checkpoint.
@@ -99,7 +122,7 @@ impl House {
         if let Err(error) = self.directory.note_devices(true) {
             tracing::warn!(%error, "when devices logged in last is not written down");
         }
-        if let Some(facts) = self.facts.get() {
+        if let Some(facts) = self.facts.store.get() {
             facts.flush();
         }
         self.data.close().map_err(|error| store_failed(&error))

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::cert;
 use crate::delivery;
 use crate::directory::Throttle;
+use crate::filter;
 use crate::mailauth::Rules;
 use crate::message;
 use crate::proto::imap::{Config as ImapConfig, Tls};
@@ -85,6 +86,13 @@ pub(super) fn checks(settings: &Settings) -> Option<(Rules, Duration)> {
     checks.on.then_some((rules, Duration::from_millis(checks.wait_ms)))
 }
 
+/// Of strangers: how often they may come, block lists, whether who is on one is refused, greylisting.
+pub(super) fn strangers(settings: &Settings) -> (filter::Limits, Vec<String>, bool, bool) {
+    let (ours, smtp) = (&settings.strangers, &settings.limits.smtp);
+    let pace = filter::Limits { connections: smtp.connections_per_minute, unknown: smtp.unknown_recipients };
+    (pace, ours.lists.clone(), ours.refuse, ours.greylist)
+}
+
 /// Of who guesses passwords.
 fn free_guesses(settings: &Settings) -> u64 {
     settings.limits.login.failures_per_address
@@ -146,7 +154,7 @@ mod tests {
                 doors,
                 imap(settings, Tls::Implicit),
                 smtp(settings, Port::Smtp),
-                (delivery(settings), checks(settings), &settings.checks.servers),
+                (delivery(settings), checks(settings), &settings.checks.servers, strangers(settings)),
                 free_guesses(settings),
                 (store.checkpoint_bytes, store.staged_bytes),
                 (policy::of(settings), &settings.relay, &settings.sending, &settings.line),

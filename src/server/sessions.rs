@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::delivery::{Checks, Intake, Reports};
 use crate::directory::Internal;
+use crate::filter::Guard;
 use crate::imap;
 use crate::mailauth::Names;
 use crate::net::dns::{self, Resolver};
@@ -74,6 +75,7 @@ impl Sessions {
             config.starttls = incoming.context.tls.is_some();
             let machine = Smtp::new(config, incoming.context.clock.mono());
             let host = smtp::Host::new(shared.clone(), incoming.peer.ip());
+            let host = if port == Port::Smtp { host.from_outside() } else { host };
             Box::pin(drive(incoming.stream, machine, host, incoming.context))
         })
     }
@@ -99,13 +101,14 @@ fn imap_parts(
     (limits::imap(settings, Tls::Implicit), Arc::new(shared))
 }
 
+type Asked = Arc<dyn Fn() -> Option<Arc<dyn Names>> + Send + Sync>;
+
 /// Asks the resolvers of the settings, or those that this machine has at the time: a router may tell it others.
-fn checks(house: &House, settings: &Settings) -> Option<Checks> {
-    let (rules, wait) = limits::checks(settings)?;
+fn names(house: &House, settings: &Settings) -> Asked {
     let servers: Vec<_> = settings.checks.servers.iter().filter_map(|server| dns::address(server)).collect();
     let clock = house.clock.clone();
     let last: Mutex<Option<(String, Arc<Resolver>)>> = Mutex::default();
-    let names = move || -> Option<Arc<dyn Names>> {
+    Arc::new(move || -> Option<Arc<dyn Names>> {
         let now = if servers.is_empty() { resolvers() } else { String::new() };
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.as_ref().is_none_or(|(known, _)| *known != now) {
@@ -113,8 +116,21 @@ fn checks(house: &House, settings: &Settings) -> Option<Checks> {
             *last = Some((now, resolver));
         }
         last.as_ref().map(|(_, resolver)| resolver.clone() as Arc<dyn Names>)
-    };
-    Some(Checks { names: Arc::new(names), wait, rules })
+    })
+}
+
+/// What strangers have to go through.
+fn guard(house: &House, settings: &Settings, names: Asked) -> Guard {
+    let (pace, lists, refuse, greylist) = limits::strangers(settings);
+    let facts = house.facts_later();
+    Guard {
+        memory: house.strangers.clone(),
+        limits: pace,
+        lists,
+        refuse,
+        greylist: greylist.then(|| Arc::new(move || facts.get().clone()) as _),
+        names,
+    }
 }
 
 fn smtp_parts(
@@ -123,15 +139,18 @@ fn smtp_parts(
     intake: &Intake,
     stop: &watch::Receiver<bool>,
 ) -> (SmtpConfig, Arc<smtp::Shared<Internal>>) {
+    let names = names(house, settings);
+    let checks = limits::checks(settings).map(|(rules, wait)| Checks { names: names.clone(), wait, rules });
     let shared = smtp::Shared {
         data: house.data.clone(),
         directory: house.directory.clone(),
-        intake: intake.with_checks(checks(house, settings)),
+        intake: intake.with_checks(checks),
         clock: house.clock.clone(),
         random: house.random.clone(),
         throttle: limits::throttle(&house.throttle, settings),
         hostname: settings.hostname.clone(),
         limits: limits::delivery(settings),
+        guard: Some(guard(house, settings, names)),
         going_down: stop.clone(),
     };
     (limits::smtp(settings, Port::Smtp), Arc::new(shared))

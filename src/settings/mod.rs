@@ -25,7 +25,7 @@ mod value;
 pub use help::{default_file, reference};
 pub use table::{
     Acme, Checks, DNS_METHODS, Def, Dns, ImapLimits, Kind, Line, LoginLimits, Relay, SECTIONS, Section, Sending,
-    SmtpLimits, StoreLimits,
+    SmtpLimits, StoreLimits, Strangers,
 };
 pub use value::Value;
 
@@ -54,6 +54,7 @@ pub struct Settings {
     /// `testing`, `enforce` or `none` (RFC 8461 5).
     pub mta_sts_mode: String,
     pub checks: Checks,
+    pub strangers: Strangers,
     pub dns: Dns,
     pub relay: Relay,
     pub sending: Sending,

@@ -523,6 +523,45 @@ pub struct Checks {
     pub wait_ms: u64,
 }
 
+/// What is done with who is on a block list.
+pub(super) const LISTED: &[&str] = &["refuse", "junk"];
+
+const STRANGERS: Section = Section {
+    path: "strangers",
+    about: "What other mail servers have to go through before their letters are looked at. Your own programs and devices, and \
+            all in the same house, do not.",
+    shown: true,
+    settings: &[
+        Def {
+            key: "strangers.lists",
+            kind: Kind::Words { default: "zen.spamhaus.org" },
+            help: "Block lists that are asked for the address of each server that brings mail, with spaces between them. One that \
+                   does not answer lists nobody. Empty: none.",
+        },
+        Def {
+            key: "strangers.listed",
+            kind: Kind::Choice { default: "refuse", of: LISTED },
+            help: "refuse: a server that is on one of them cannot bring mail but to postmaster, and whoever wrote hears why. junk: \
+                   what it brings is put into Junk.",
+        },
+        Def {
+            key: "strangers.greylist",
+            kind: Kind::Switch { default: false },
+            help: "Whether servers that were never here are asked to come again in five minutes. Most of those that send spam do \
+                   not; a first letter from a good one is late.",
+        },
+    ],
+};
+
+/// How strangers are met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Strangers {
+    pub lists: Vec<String>,
+    /// Who is on one of them is refused; else what they bring is junk.
+    pub refuse: bool,
+    pub greylist: bool,
+}
+
 const MTA_STS: Section = Section {
     path: "mta_sts",
     about: "What other servers are told about mail to you: that it has to come encrypted, to a server with the right name.",
@@ -558,6 +597,12 @@ section! { SmtpLimits, "limits.smtp", "How much a stranger may ask of the ports 
         "How many of them may come from one IP address (of IPv6, one /64 network).";
     half_open: "half_open" = count(200, 5, 100_000),
         "How many of them may be unfinished: not secured yet, or not yet past their greeting.";
+    connections_per_minute: "connections_per_minute" = count(60, 1, 100_000),
+        "How often one IP address (of IPv6, one /64 network) may come to port 25 within a minute. Who comes more often is \
+         asked to come again later.";
+    unknown_recipients: "unknown_recipients" = count(20, 1, 100_000),
+        "How many people who do not live here one such address may ask for within an hour, before it is asked to come again \
+         later.";
 }
 
 section! { ImapLimits, "limits.imap", "How much a mail program may ask of the ports that show mail.",
@@ -591,7 +636,7 @@ section! { StoreLimits, "limits.store", "How the disk and the memory are used.",
 }
 
 /// Every section, in the order of the file.
-pub const SECTIONS: [Section; 18] = [
+pub const SECTIONS: [Section; 19] = [
     TOP,
     listener!("smtp", true, 25, "Mail from other servers. Without it you only get mail from yourself."),
     listener!("submissions", true, 465, "Mail that your own mail programs send, encrypted from the first byte."),
@@ -607,6 +652,7 @@ pub const SECTIONS: [Section; 18] = [
     ACME,
     MTA_STS,
     CHECKS,
+    STRANGERS,
     DNS,
     RELAY,
     SENDING,
@@ -697,6 +743,11 @@ impl Values {
                 forwarders: self.words("checks.forwarders"),
                 servers: self.words("checks.servers"),
                 wait_ms: self.number("checks.wait"),
+            },
+            strangers: Strangers {
+                lists: self.words("strangers.lists"),
+                refuse: self.text("strangers.listed") == LISTED[0],
+                greylist: self.value("strangers.greylist") == Some(Value::Switch(true)),
             },
             dns: Dns {
                 method: self.text("dns.method"),

@@ -28,6 +28,7 @@ impl<D: Directory> Host<D> {
                 with,
                 tls: self.secured.as_ref().map(|secured| format!("{} {}", secured.version, secured.cipher)),
                 account: self.who.as_ref().map(|who| who.id),
+                listed: self.listed.clone().flatten().is_some(),
             },
             from: mail.from.map(|from| from.to_string()),
             recipients,
@@ -97,6 +98,8 @@ pub(super) fn refusal(why: &Refusal) -> Reply {
         Refusal::Slow(_) => (450, (4, 7, 1)),
         Refusal::Message(Refused::HeaderTooLarge) => (552, (5, 3, 4)),
         Refusal::Message(_) => (554, (5, 6, 0)),
+        // RFC 3463 3.8: delivery not authorized, message refused.
+        Refusal::NotPassedOn => (550, (5, 7, 1)),
         Refusal::Full => (452, (4, 3, 1)),
         Refusal::OverQuota => (452, (4, 2, 2)),
         Refusal::Failed(_) => (451, (4, 3, 0)),

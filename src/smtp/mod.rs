@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use crate::base::{BlobId, Clock, Random};
 use crate::delivery::{self, Count, Intake, Recipient, Ticket};
 use crate::directory::{self, Directory, Throttle, login};
+use crate::filter::{Guard, Hit};
 use crate::proto::smtp::{Answer, Ask, Machine, Mail, Notice, Reply};
 use crate::proto::{self, BodyFault, Part, Secured};
 use crate::store::{self, Arriving, Data, Sink};
@@ -37,6 +38,8 @@ pub struct Shared<D> {
     pub throttle: Throttle,
     pub hostname: String,
     pub limits: delivery::Limits,
+    /// What strangers have to go through; `None`: nothing.
+    pub guard: Option<Guard>,
     /// Becomes true when the server is going down.
     pub going_down: watch::Receiver<bool>,
 }
@@ -58,6 +61,10 @@ pub struct Host<D> {
     letter: Option<Result<Sink, store::Error>>,
     /// Of the letter taken last, until the peer is known to have read so.
     ticket: Option<Ticket>,
+    /// Strangers come here: this is port 25.
+    outside: bool,
+    /// The block list that names the peer, once that was looked for.
+    listed: Option<Option<Hit>>,
 }
 
 impl<D: Directory> Host<D> {
@@ -74,7 +81,19 @@ impl<D: Directory> Host<D> {
             body: Arriving::default(),
             letter: None,
             ticket: None,
+            outside: false,
+            listed: None,
         }
+    }
+
+    /// The same on the port that strangers come to.
+    pub fn from_outside(self) -> Host<D> {
+        Host { outside: true, ..self }
+    }
+
+    /// Who meets this peer, if it is a stranger.
+    fn guard(&self) -> Option<&Guard> {
+        self.shared.guard.as_ref().filter(|_| self.outside && self.who.is_none())
     }
 
     async fn answer(&mut self, ask: Ask) -> Answer {
@@ -89,6 +108,11 @@ impl<D: Directory> Host<D> {
         match ask {
             Ask::Connect { secured } => {
                 self.secured = secured;
+                if self.guard().is_some_and(|guard| !guard.came(self.peer, &*self.shared.clock)) {
+                    return Answer::Reply(too_often(
+                        "You have come too often within a minute; please come again later",
+                    ));
+                }
                 Answer::Reply(Reply::plain(220, "welcome"))
             }
             Ask::Hello { name, secured, .. } => {
@@ -162,6 +186,11 @@ impl<D: Directory> proto::Host<Machine> for Host<D> {
         // SMTP sends no letters here.
         Err(BodyFault::NotStored)
     }
+}
+
+/// F2: RFC 5321 3.1, 3.8: the connection ends, and whoever has letters comes again.
+fn too_often(words: &str) -> Reply {
+    Reply::new(421, (4, 7, 0), words)
 }
 
 /// The answer when the directory or the store cannot be asked now.

@@ -69,6 +69,7 @@ impl World {
             throttle: Throttle::new(10),
             hostname: HOST.to_owned(),
             limits: limits::delivery(&settings),
+            guard: None,
             going_down: going_down.clone(),
         });
         let imap = Arc::new(imap::Shared {

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use crate::filter::Listing;
+
 /// One try to reach a mail server elsewhere on port 25.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
@@ -88,48 +90,6 @@ pub enum Ptr {
     Unknown,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Listing {
-    Clean,
-    /// A list of addresses that are homes'. Normal, and no reproach.
-    Home,
-    /// For what somebody did from it.
-    Bad(&'static str),
-    /// The list did not answer the question: the sentence says why. It says nothing about the address.
-    Unreadable(&'static str),
-}
-
-/// What a block list's answer means (the codes that Spamhaus publishes, and RFC 5782 for all others). Only 127.0.0.0/8 is an
-/// answer at all: anything else is a name server on the way that makes answers up.
-pub fn listing(answers: &[Ipv4Addr]) -> Listing {
-    let mut found = Listing::Clean;
-    for answer in answers {
-        let meant = match answer.octets() {
-            [127, 255, 255, 252] => Listing::Unreadable("the list's name is mistyped"),
-            [127, 255, 255, 254] => Listing::Unreadable("it does not answer through this name server"),
-            [127, 255, 255, 255] => Listing::Unreadable("it was asked too often"),
-            [127, 255, ..] => Listing::Unreadable("it says that it cannot answer"),
-            [127, 0, 0, 1] => Listing::Unreadable("an answer that no list gives"),
-            [127, 0, 0, 10 | 11] => Listing::Home,
-            [127, 0, 0, 2 | 3] => Listing::Bad("spam was sent from it"),
-            [127, 0, 0, 4..=7] => Listing::Bad("a computer behind it is infected"),
-            [127, 0, 0, 9] => Listing::Bad("its network belongs to criminals"),
-            [127, ..] => Listing::Bad("it is on the list"),
-            _ => Listing::Unreadable("a name server on the way makes answers up"),
-        };
-        let weight = |listing: &Listing| match listing {
-            Listing::Clean => 0,
-            Listing::Home => 1,
-            Listing::Bad(_) => 2,
-            Listing::Unreadable(_) => 3,
-        };
-        if weight(&meant) > weight(&found) {
-            found = meant;
-        }
-    }
-    found
-}
-
 /// Whether an address cannot be reached from the internet: private (RFC 1918), or the provider's shared range (RFC 6598).
 pub fn is_shared(address: Ipv4Addr) -> bool {
     let [a, b, ..] = address.octets();
@@ -211,17 +171,6 @@ mod tests {
         assert_eq!(outbound(&tries(&[Silence])), Outbound::Unknown, "one silent server proves nothing");
         assert_eq!(outbound(&tries(&[NoName, Silence])), Outbound::Unknown);
         assert_eq!(outbound(&[]), Outbound::Unknown);
-    }
-
-    #[test]
-    fn an_answer_that_is_no_answer_lists_nobody() {
-        let answer = |texts: &[&str]| listing(&texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>());
-        assert_eq!(answer(&[]), Listing::Clean);
-        assert_eq!(answer(&["127.0.0.10"]), Listing::Home);
-        assert_eq!(answer(&["127.0.0.11", "127.0.0.4"]), Listing::Bad("a computer behind it is infected"));
-        for unreadable in ["127.255.255.254", "127.255.255.255", "127.255.255.252", "127.0.0.1", "203.0.113.80"] {
-            assert!(matches!(answer(&["127.0.0.2", unreadable]), Listing::Unreadable(_)), "{unreadable}");
-        }
     }
 
     #[test]

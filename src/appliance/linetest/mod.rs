@@ -6,5 +6,5 @@
 mod evidence;
 mod verdict;
 
-pub use evidence::{Attempt, End, Evidence, Inbound, Listing, Outbound, Ptr, is_shared, listing, outbound};
+pub use evidence::{Attempt, End, Evidence, Inbound, Outbound, Ptr, is_shared, outbound};
 pub use verdict::{Judged, Verdict, judge};

@@ -1,8 +1,9 @@
 //! The judge: pure, and on the side of the line where nothing is known.
 
 use crate::base::Time;
+use crate::filter::Listing;
 
-use super::{Evidence, Inbound, Listing, Outbound, Ptr};
+use super::{Evidence, Inbound, Outbound, Ptr};
 use crate::appliance::wizard::Line;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,11 +8,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::appliance::attached::Attached;
-use crate::appliance::linetest::{
-    Attempt, End, Evidence, Inbound, Listing, Outbound, Ptr, is_shared, judge, listing, outbound,
-};
+use crate::appliance::linetest::{Attempt, End, Evidence, Inbound, Outbound, Ptr, is_shared, judge, outbound};
 use crate::appliance::wizard::{Before, HOME, Line};
 use crate::base::{OsRandom, Time};
+use crate::filter::{Listing, listing, question};
 use crate::net::dns::{Asker, Data, Kind};
 use crate::net::probe::{self, Met};
 use crate::net::{is_public, outward_addresses};
@@ -241,9 +240,8 @@ impl Look<'_> {
 
     async fn lists(&self, evidence: &mut Evidence) {
         let Some(seen) = evidence.seen.filter(|seen| !is_shared(*seen)) else { return };
-        let [a, b, c, d] = seen.octets();
         for list in self.settings.line.lists.split_whitespace().take(MOST) {
-            let said = match self.asker.resolve(&format!("{d}.{c}.{b}.{a}.{list}"), Kind::A).await {
+            let said = match self.asker.resolve(&question(list, seen.into()), Kind::A).await {
                 Ok(found) => {
                     let answers = found.iter().filter_map(|found| match found.data {
                         Data::A(four) => Some(four),
