@@ -99,6 +99,18 @@ impl World for Room {
         Asker::new(Arc::new(OsRandom), "")
     }
 
+    fn proven(&self) -> Option<Arc<homepost::net::dns::Proven>> {
+        None
+    }
+
+    fn roots(&self) -> homepost::net::Roots {
+        homepost::net::Roots::Public
+    }
+
+    fn facts(&self) -> Arc<dyn homepost::store::lookup::Lookup> {
+        homepost::store::lookup::memory(1 << 20)
+    }
+
     fn opportunistic(&self) -> Option<ClientTls> {
         None
     }
@@ -128,6 +140,7 @@ fn queue_letter(data: &Data, recipients: &[&str]) {
         eight_bit: false,
         ret_full: None,
         envid: None,
+        tls: homepost::queue::Tls::Usual,
     };
     let to = |local: &&str| NewRecipient { address: format!("{local}@[127.0.0.1]"), notify: None, orcpt: None };
     let recipients: Vec<NewRecipient> = recipients.iter().map(to).collect();

@@ -425,7 +425,7 @@ fn of_http(error: &HttpError) -> Trouble {
     let cause = match error {
         HttpError::Time(_) => Cause::Clock,
         HttpError::Untrusted(_) => Cause::Untrusted,
-        HttpError::Address(_) | HttpError::TooLong => Cause::Strange,
+        HttpError::Address(_) | HttpError::TooLong(_) => Cause::Strange,
         HttpError::Name(_) | HttpError::Connect(_) | HttpError::Broken(_) | HttpError::Slow => Cause::Away,
     };
     Trouble::new(cause, error.to_string())

@@ -34,6 +34,8 @@ pub struct Envelope {
     pub ret_full: Option<bool>,
     /// RFC 3461 4.4, decoded.
     pub envid: Option<String>,
+    /// RFC 8689: it leaves only for servers that promise to keep it under TLS.
+    pub require_tls: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use crate::base::{AccountId, Clock, Family, Fault, Random, Time};
 use crate::directory::{self, LocalRecipient, manage};
 use crate::mailauth::{self, Letter as Examined};
 use crate::message::{self, header};
-use crate::queue::{self, NewLetter, NewRecipient};
+use crate::queue::{self, NewLetter, NewRecipient, Tls};
 use crate::store::blob::LetterHeader;
 use crate::store::lookup::{self, Lookup};
 use crate::store::{self, Data, Durable, Sink, Staged};
@@ -409,10 +409,10 @@ impl Intake {
             }
         };
         let prepared = tokio::task::spawn_blocking(prepare).await;
-        let (Prepared { letter, outside, digest }, suspect) =
+        let (Prepared { letter, outside, tls, digest }, suspect) =
             prepared.map_err(|_| Refusal::Failed("the letter could not be read".into()))??;
 
-        let outgoing = outside.and_then(|staged| outgoing(&envelope, staged));
+        let outgoing = outside.and_then(|staged| outgoing(&envelope, staged, tls));
         let queue_limits = limits.queue;
         let leaves = outgoing.is_some();
         let mut old = Vec::new();
@@ -504,6 +504,7 @@ struct Prepared {
     letter: Option<Letter>,
     /// For elsewhere.
     outside: Option<Staged>,
+    tls: Tls,
     digest: [u8; 32],
 }
 
@@ -537,6 +538,7 @@ fn prepare(
     }
     // Of what was handed in, since that is what is presented again (L3).
     let digest = seen::digest(envelope, &body);
+    let tls = wanted_tls(envelope, head);
     // L5
     let righted = match envelope.origin.account {
         Some(account) => put_right(data, envelope, account, head, hostname, moment)?,
@@ -564,7 +566,7 @@ fn prepare(
             true => stage(&trace.outside, &[])?,
             false => sink.finish(header(&[]), &trace.outside).map_err(failed)?,
         };
-        return Ok(Prepared { letter: None, outside: leaves.then_some(staged), digest });
+        return Ok(Prepared { letter: None, outside: leaves.then_some(staged), tls, digest });
     }
     // The copy that leaves has another trace, so it is another letter.
     let outside = match leaves {
@@ -579,7 +581,7 @@ fn prepare(
         }
     };
     match Letter::read(staged, &limits.message) {
-        Ok(letter) => Ok(Prepared { letter: Some(letter), outside, digest }),
+        Ok(letter) => Ok(Prepared { letter: Some(letter), outside, tls, digest }),
         Err(account::Error::Refused(why)) => Err(Refusal::Message(why)),
         Err(account::Error::Store(error)) => Err(failed(error)),
         Err(error) => Err(Refusal::Failed(error.to_string())),
@@ -622,8 +624,20 @@ fn store_refusal(error: store::Error) -> Option<Refusal> {
     }
 }
 
+/// RFC 8689 4.1: of the two ways to ask, the envelope's counts.
+fn wanted_tls(envelope: &Envelope, head: &[u8]) -> Tls {
+    let no = || {
+        header::find(head, "TLS-Required").is_some_and(|field| field.value().trim_ascii().eq_ignore_ascii_case(b"no"))
+    };
+    match envelope.require_tls {
+        true => Tls::Required,
+        false if no() => Tls::NotRequired,
+        false => Tls::Usual,
+    }
+}
+
 /// What leaves: recipients elsewhere of who has logged in, and what an alias sends on.
-fn outgoing(envelope: &Envelope, staged: Staged) -> Option<(NewLetter, Vec<NewRecipient>)> {
+fn outgoing(envelope: &Envelope, staged: Staged, tls: Tls) -> Option<(NewLetter, Vec<NewRecipient>)> {
     let mut recipients: Vec<NewRecipient> = Vec::new();
     for recipient in &envelope.recipients {
         for address in &recipient.target.outside {
@@ -642,6 +656,7 @@ fn outgoing(envelope: &Envelope, staged: Staged) -> Option<(NewLetter, Vec<NewRe
         eight_bit: envelope.eight_bit,
         ret_full: envelope.ret_full,
         envid: envelope.envid.clone(),
+        tls,
     };
     (!recipients.is_empty()).then_some((letter, recipients))
 }

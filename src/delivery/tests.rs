@@ -73,6 +73,7 @@ fn envelope(recipients: Vec<Recipient>) -> Envelope {
         eight_bit: false,
         ret_full: None,
         envid: None,
+        require_tls: false,
     }
 }
 

@@ -23,6 +23,10 @@ pub struct ClientTls {
 }
 
 impl ClientTls {
+    pub(super) fn of(config: ClientConfig) -> Result<ClientTls, Unusable> {
+        Ok(ClientTls { config: Arc::new(config), name: server_name("localhost")? })
+    }
+
     /// The same way, with a server of this name. Errors: it is no name.
     pub fn to(&self, name: &str) -> Result<ClientTls, Unusable> {
         let name = server_name(name)?;

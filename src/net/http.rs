@@ -26,7 +26,7 @@ use super::tls::{TlsFault, Unusable, fault};
 const CONNECT: Duration = Duration::from_secs(10);
 /// For the whole request.
 const WHOLE: Duration = Duration::from_secs(60);
-/// The longest answer that is read.
+/// The longest answer that is read, unless it is said otherwise.
 const BODY_BYTES: usize = 1024 * 1024;
 /// Addresses of one name that are tried.
 const ADDRESSES: usize = 6;
@@ -55,7 +55,8 @@ pub enum HttpError {
     /// The connection broke, or what came was no HTTP.
     Broken(String),
     Slow,
-    TooLong,
+    /// More bytes than these.
+    TooLong(usize),
 }
 
 impl fmt::Display for HttpError {
@@ -68,7 +69,7 @@ impl fmt::Display for HttpError {
             HttpError::Untrusted(what) => write!(f, "its certificate is not trusted: {what}"),
             HttpError::Broken(what) => write!(f, "the connection broke: {what}"),
             HttpError::Slow => f.write_str("no answer in time"),
-            HttpError::TooLong => write!(f, "the answer is longer than {BODY_BYTES} bytes"),
+            HttpError::TooLong(limit) => write!(f, "the answer is longer than {limit} bytes"),
         }
     }
 }
@@ -79,6 +80,7 @@ impl std::error::Error for HttpError {}
 #[derive(Clone)]
 pub struct HttpClient {
     tls: TlsConnector,
+    limit: usize,
 }
 
 impl HttpClient {
@@ -90,7 +92,12 @@ impl HttpClient {
             .map_err(|error| Unusable(format!("TLS cannot be set up: {error}")))?
             .with_root_certificates(store)
             .with_no_client_auth();
-        Ok(HttpClient { tls: TlsConnector::from(Arc::new(config)) })
+        Ok(HttpClient { tls: TlsConnector::from(Arc::new(config)), limit: BODY_BYTES })
+    }
+
+    /// Reads no answer that is longer.
+    pub fn with_limit(self, bytes: usize) -> HttpClient {
+        HttpClient { limit: bytes, ..self }
     }
 
     /// Sends a request to an `https` address. Redirects are not followed.
@@ -122,9 +129,9 @@ impl HttpClient {
         let answer = async {
             let response = sender.send_request(Request::from_parts(parts, Full::new(body))).await.map_err(broken)?;
             let (parts, body) = response.into_parts();
-            match Limited::new(body, BODY_BYTES).collect().await {
+            match Limited::new(body, self.limit).collect().await {
                 Ok(body) => Ok(Response::from_parts(parts, body.to_bytes())),
-                Err(error) if error.is::<LengthLimitError>() => Err(HttpError::TooLong),
+                Err(error) if error.is::<LengthLimitError>() => Err(HttpError::TooLong(self.limit)),
                 Err(error) => Err(HttpError::Broken(error.to_string())),
             }
         };
@@ -229,7 +236,7 @@ mod tests {
     async fn what_is_too_long_is_not_kept() {
         let (pair, root) = localhost();
         let long = [b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), vec![b'x'; BODY_BYTES + 1]].concat();
-        assert_eq!(get(pair, root, &long).await.unwrap_err(), HttpError::TooLong);
+        assert_eq!(get(pair, root, &long).await.unwrap_err(), HttpError::TooLong(BODY_BYTES));
     }
 
     #[tokio::test]

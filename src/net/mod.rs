@@ -24,6 +24,7 @@ pub mod mdns;
 mod outward;
 pub mod probe;
 pub mod tls;
+mod verify;
 mod wire;
 
 #[cfg(test)]
@@ -39,3 +40,4 @@ pub use https::{Connection, Https, HttpsLimits, Site};
 pub use listen::{Caps, Common, Ending, Handler, Incoming, Listener, Spec};
 pub use outward::{is_public, outward_addresses};
 pub use tls::{Certs, Pair, TlsConfig, TlsFault, fault};
+pub use verify::Seen;

@@ -53,7 +53,11 @@ pub enum TlsFault {
 /// Why a handshake failed.
 pub fn fault(error: &std::io::Error) -> TlsFault {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let Some(rustls::Error::InvalidCertificate(why)) = inner else { return TlsFault::Other };
+    inner.map_or(TlsFault::Other, fault_of)
+}
+
+pub(super) fn fault_of(error: &rustls::Error) -> TlsFault {
+    let rustls::Error::InvalidCertificate(why) = error else { return TlsFault::Other };
     match why {
         CertificateError::Expired
         | CertificateError::ExpiredContext { .. }

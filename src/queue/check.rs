@@ -114,6 +114,7 @@ mod tests {
             eight_bit: false,
             ret_full: None,
             envid: None,
+            tls: crate::queue::Tls::Usual,
         };
         let to = |address: &str| NewRecipient { address: address.into(), notify: None, orcpt: None };
         let recipients = [to("a@out.test"), to("b@out.test")];

@@ -17,4 +17,4 @@ pub use check::check;
 pub use moves::{Due, cancel, due, hold, leave, put_off, release, retry};
 #[doc(hidden)]
 pub use row::reads_back;
-pub use spool::{Entry, Error, Limits, NewLetter, NewRecipient, Notify, Recipient, State, enqueue, find, list};
+pub use spool::{Entry, Error, Limits, NewLetter, NewRecipient, Notify, Recipient, State, Tls, enqueue, find, list};

@@ -9,7 +9,7 @@ use crate::store::{Order, Read, Table, Txn};
 
 use super::row::{HELD, LetterRow, RecipientRow, WAITING};
 use super::schedule;
-use super::spool::{Error, decode, due_key, encode, number, put_totals, totals};
+use super::spool::{Error, Tls, decode, due_key, encode, number, put_totals, totals};
 
 /// A recipient whose time has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Due {
     /// Which of the letter's recipients.
     pub n: u32,
     pub address: String,
+    /// As its letter asks.
+    pub tls: Tls,
 }
 
 /// Recipients who wait and whose time has come, longest ago first, without those that `skip` names; at most `most`. And when
@@ -50,12 +52,25 @@ pub fn due(
     // Times that no clock of ours can have meant lie at the end.
     read.scan(Table::QueueDue, &[], &[0xff; 24], Order::Backward, &mut |key, _| look(key, false))?;
     let mut out = Vec::new();
+    // Those of one letter mostly stand together.
+    let mut known: Option<(QueueId, Tls)> = None;
     for (id, n) in found {
         if let Some(row) = recipient(read, id, n)? {
-            out.push(Due { id, n, address: row.address });
+            let tls = match known {
+                Some((known, tls)) if known == id => tls,
+                _ => letter_tls(read, id)?,
+            };
+            known = Some((id, tls));
+            out.push(Due { id, n, address: row.address, tls });
         }
     }
     Ok((out, next))
+}
+
+fn letter_tls(read: &dyn Read, id: QueueId) -> Result<Tls, Error> {
+    let row = read.get(Table::Queue, Key::new().u64(id.0).as_ref())?;
+    let row = row.map(|value| decode::<LetterRow>(&value)).transpose()?;
+    Ok(Tls::from_number(row.and_then(|row| row.tls)))
 }
 
 /// Waiting, or held while it was being sent → nothing: delivered, or given up and bounced in the same transaction.
@@ -204,6 +219,7 @@ mod tests {
             eight_bit: false,
             ret_full: None,
             envid: None,
+            tls: crate::queue::Tls::Usual,
         };
         let to = |address: &&str| NewRecipient { address: (*address).into(), notify: None, orcpt: None };
         let recipients: Vec<NewRecipient> = addresses.iter().map(to).collect();

@@ -34,6 +34,9 @@ pub(super) struct LetterRow {
     /// Recipients still in the queue.
     #[n(9)]
     pub recipients: u32,
+    /// RFC 8689: 1 only under TLS that is verified, 2 though TLS does not work; `None` where nothing was asked.
+    #[n(10)]
+    pub tls: Option<u8>,
 }
 
 /// Values of [`RecipientRow::state`].
@@ -100,6 +103,7 @@ mod tests {
             ret_full: Some(false),
             envid: Some("e1".into()),
             recipients: 2,
+            tls: None,
         };
         let bytes = hex("8a071904d21b0000018bcfe5680068614062 2e7465737401f4f5f462653102");
         assert_eq!(minicbor::to_vec(&letter).unwrap(), bytes);

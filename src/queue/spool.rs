@@ -73,6 +73,37 @@ pub struct Notify {
     pub delay: bool,
 }
 
+/// How a letter is to travel (RFC 8689).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tls {
+    /// As its recipient's domain wants it.
+    #[default]
+    Usual,
+    /// Under TLS with servers that are what they say they are and promise the same, or not at all (`REQUIRETLS`).
+    Required,
+    /// Whatever its recipient's domain wants (`TLS-Required: No`).
+    NotRequired,
+}
+
+impl Tls {
+    fn number(self) -> Option<u8> {
+        match self {
+            Tls::Usual => None,
+            Tls::Required => Some(1),
+            Tls::NotRequired => Some(2),
+        }
+    }
+
+    /// What is not understood asks for nothing.
+    pub(super) fn from_number(number: Option<u8>) -> Tls {
+        match number {
+            Some(1) => Tls::Required,
+            Some(2) => Tls::NotRequired,
+            _ => Tls::Usual,
+        }
+    }
+}
+
 /// A letter for elsewhere.
 #[derive(Clone)]
 pub struct NewLetter {
@@ -86,6 +117,7 @@ pub struct NewLetter {
     /// RFC 3461 4.3: true is FULL, false is HDRS.
     pub ret_full: Option<bool>,
     pub envid: Option<String>,
+    pub tls: Tls,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +166,7 @@ pub struct Entry {
     /// RFC 3461 4.3: true is FULL, false is HDRS.
     pub ret_full: Option<bool>,
     pub envid: Option<String>,
+    pub tls: Tls,
     pub recipients: Vec<Recipient>,
 }
 
@@ -168,6 +201,7 @@ pub fn enqueue(
         ret_full: letter.ret_full,
         envid: letter.envid.clone(),
         recipients: count,
+        tls: letter.tls.number(),
     };
     txn.put(Table::Queue, Key::new().u64(id.0).as_ref(), encode(&row)?);
     for (n, recipient) in (0u32..).zip(recipients) {
@@ -246,6 +280,7 @@ fn entry(read: &dyn Read, id: QueueId, value: &[u8]) -> Result<Entry, Error> {
         eight_bit: row.eight_bit,
         ret_full: row.ret_full,
         envid: row.envid,
+        tls: Tls::from_number(row.tls),
         recipients,
     })
 }
@@ -307,6 +342,7 @@ mod tests {
             eight_bit: true,
             ret_full: None,
             envid: Some("x".into()),
+            tls: Tls::Required,
         }
     }
 

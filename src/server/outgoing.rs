@@ -1,7 +1,7 @@
 //! Letters for elsewhere leave: binds the sender to this house.
 
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
@@ -10,9 +10,10 @@ use crate::base::AccountId;
 use crate::delivery::remote::{Relay, Sender, Way, World};
 use crate::directory::manage::account;
 use crate::mailauth::tlsrpt;
-use crate::net::dns::Asker;
+use crate::net::dns::{Asker, Proven};
 use crate::net::{ClientTls, Roots};
 use crate::proto::smtp::client::Login;
+use crate::store::lookup::Lookup;
 
 use super::certificates;
 use super::dns::RESOLVERS;
@@ -25,6 +26,8 @@ const SMTP: u16 = 25;
 /// In all, and to one destination: a house has few letters at a time, and every server minds a crowd.
 const CONNECTIONS: usize = 20;
 const CONNECTIONS_TO_ONE: usize = 4;
+/// A file of keys longer than this is none.
+const KEY_BYTES: u64 = 64 * 1024;
 /// A password file longer than this holds none.
 const PASSWORD_BYTES: u64 = 4096;
 
@@ -39,13 +42,22 @@ pub(super) async fn run(house: Arc<House>, shift: Shift, mut stop: watch::Receiv
     }
     let (data, clock, random) = (house.data.clone(), house.clock.clone(), house.random.clone());
     let bell = house.bell.clone();
-    let world = Outside { house, opportunistic: OnceLock::new() };
+    let world = Outside { house, opportunistic: OnceLock::new(), proven: Mutex::default() };
     Sender::new(data, clock, random, world, bell).run(stop).await;
 }
 
 struct Outside {
     house: Arc<House>,
     opportunistic: OnceLock<Option<ClientTls>>,
+    proven: Mutex<Option<Prover>>,
+}
+
+/// One that remembers, and what it was made from.
+struct Prover {
+    resolvers: String,
+    anchor: String,
+    /// `None`: nothing could be made of it.
+    made: Option<Arc<Proven>>,
 }
 
 impl World for Outside {
@@ -78,6 +90,36 @@ impl World for Outside {
         Asker::new(self.house.random.clone(), &std::fs::read_to_string(RESOLVERS).unwrap_or_default())
     }
 
+    fn proven(&self) -> Option<Arc<Proven>> {
+        let resolvers = std::fs::read_to_string(RESOLVERS).unwrap_or_default();
+        let settings = self.house.settings.load();
+        if !settings.sending.dane {
+            return None;
+        }
+        let anchor = settings.sending.root_keys.clone();
+        let mut kept = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.resolvers == resolvers && kept.anchor == anchor) {
+            return kept.made.clone();
+        }
+        let made = root_keys(&self.house, &anchor)
+            .and_then(|keys| Proven::new(&resolvers, keys.as_deref(), self.house.clock.clone()))
+            .inspect_err(|error| warn!(error, "sending.root_keys: nothing is proven (DNSSEC), so there is no DANE"));
+        let made = made.ok().map(Arc::new);
+        *kept = Some(Prover { resolvers, anchor, made: made.clone() });
+        made
+    }
+
+    fn roots(&self) -> Roots {
+        let settings = self.house.settings.load();
+        certificates::roots(&self.house, "sending.trust", &settings.sending.trust)
+            .inspect_err(|error| warn!(error, "those that browsers trust count instead"))
+            .unwrap_or(Roots::Public)
+    }
+
+    fn facts(&self) -> Arc<dyn Lookup> {
+        self.house.facts().clone()
+    }
+
     fn opportunistic(&self) -> Option<ClientTls> {
         let make = || ClientTls::opportunistic().inspect_err(|error| error!(%error, "letters leave without TLS")).ok();
         self.opportunistic.get_or_init(make).clone()
@@ -102,6 +144,19 @@ impl World for Outside {
         let result = outcome.result.as_ref().map_or_else(|failure| failure.kind.word(), |()| "secured");
         debug!(domain = outcome.domain, policy = outcome.policy.kind.word(), mx = outcome.mx, result, "TLS");
     }
+}
+
+/// The keys of the root zone in a file of the data folder; `None` without one. Errors: a sentence.
+fn root_keys(house: &House, file: &str) -> Result<Option<String>, String> {
+    if file.is_empty() {
+        return Ok(None);
+    }
+    let path = house.folder.path().join(file);
+    let mut text = String::new();
+    std::fs::File::open(&path)
+        .and_then(|file| std::io::Read::read_to_string(&mut std::io::Read::take(file, KEY_BYTES), &mut text))
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(Some(text))
 }
 
 /// Empty if it cannot be read: the relay then says that it is wrong.

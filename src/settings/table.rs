@@ -451,6 +451,24 @@ const SENDING: Section = Section {
             help: "The same within a day. Whoever goes past it sends nothing more until a new pass phrase is chosen, or the \
                    administrator lets the account go on.",
         },
+        Def {
+            key: "sending.dane",
+            kind: Kind::Switch { default: true },
+            help: "Whether encryption is demanded where domains ask for it in signed records (DANE, DNSSEC). false, if the line's \
+                   name servers spoil those: then nothing is proven, and MTA-STS counts alone.",
+        },
+        Def {
+            key: "sending.trust",
+            kind: Kind::File,
+            help: "Whom the certificates of other domains' servers may come from, where domains want them checked (MTA-STS): a \
+                   file of roots (PEM), by its path within the data folder. Empty: those that browsers trust.",
+        },
+        Def {
+            key: "sending.root_keys",
+            kind: Kind::File,
+            help: "What proves what the DNS says (DNSSEC, for DANE): a file with the keys of the root zone (DNSKEY records as in \
+                   a zone file), by its path within the data folder. Empty: those of the internet.",
+        },
     ],
 };
 
@@ -463,6 +481,9 @@ pub struct Sending {
     pub recipients_per_hour: u64,
     pub new_recipients_per_hour: u64,
     pub new_recipients_per_day: u64,
+    pub dane: bool,
+    pub trust: String,
+    pub root_keys: String,
 }
 
 /// Without a host there is none.
@@ -771,6 +792,9 @@ impl Values {
                 recipients_per_hour: self.number("sending.recipients_per_hour"),
                 new_recipients_per_hour: self.number("sending.new_recipients_per_hour"),
                 new_recipients_per_day: self.number("sending.new_recipients_per_day"),
+                dane: self.value("sending.dane") == Some(Value::Switch(true)),
+                trust: self.text("sending.trust"),
+                root_keys: self.text("sending.root_keys"),
             },
             line: Line {
                 targets: self.text("line.targets"),

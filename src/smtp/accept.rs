@@ -36,6 +36,7 @@ impl<D: Directory> Host<D> {
             eight_bit: mail.body == Some(BodyType::EightBitMime),
             ret_full: mail.ret.map(|ret| ret == Ret::Full),
             envid: mail.envid,
+            require_tls: mail.require_tls,
         };
         let shared = &self.shared;
         match shared.intake.take(envelope, sink, &shared.hostname, &shared.limits).await {

@@ -66,8 +66,8 @@ def wait_for(what, seconds, words):
 class Box(House):
     """In its own namespace, at the real ports."""
 
-    def __init__(self, place):
-        super().__init__("sending")
+    def __init__(self, place, name="sending"):
+        super().__init__(name)
         self.place = place
 
     def serve(self):
@@ -76,9 +76,9 @@ class Box(House):
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=os.setpgrp)
         wait_for(lambda: world.answers(BOX, 465), 60, self.tail)
 
-    def submit(self, recipients, subject, sender=ALICE, body="Hello.\r\n.a line with a stop\r\n", options=(), more=()):
+    def submit(self, recipients, subject, sender=ALICE, body="Hello.\r\n.a line with a stop\r\n", options=(), more=(), fields=""):
         letter = f"From: Alice <{sender}>\r\nTo: {', '.join(recipients)}\r\nSubject: {subject}\r\n" \
-                 f"Message-ID: <{subject.replace(' ', '-')}@example.test>\r\nDate: Thu, 26 Nov 2026 12:00:00 +0000\r\n\r\n{body}"
+                 f"Message-ID: <{subject.replace(' ', '-')}@example.test>\r\nDate: Thu, 26 Nov 2026 12:00:00 +0000\r\n{fields}\r\n{body}"
         with smtplib.SMTP_SSL(BOX, 465, context=anyone(), timeout=60) as client:
             client.login(ALICE, PASSWORD)
             client.sendmail(sender, recipients, letter.encode(), mail_options=options, rcpt_options=more)

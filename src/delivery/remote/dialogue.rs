@@ -10,8 +10,9 @@ use tokio::sync::watch;
 use tracing::{debug, info};
 
 use crate::base::BlobId;
-use crate::mailauth::tlsrpt::{self, FailureKind};
-use crate::net::{ClientTls, Context, End, NoWay, Patience, TlsFault, TlsSide, dial, drive, fault};
+use crate::mailauth::sts::Mode;
+use crate::mailauth::tlsrpt;
+use crate::net::{Context, End, NoWay, Patience, TlsSide, dial, drive};
 use crate::proto::smtp::Notify;
 use crate::proto::smtp::client::{
     Answer, Ask, Config, Failure, GoingDown, Hello, Letter, Login, Machine, Patience as Waits, Recipient, Said, Tls,
@@ -20,7 +21,8 @@ use crate::proto::smtp::client::{
 use crate::proto::{self, BodyFault, Part, Secured};
 use crate::queue::{self, Entry, State};
 
-use super::{Job, Sender, Trouble, Way, World, route, settle};
+use super::tls::{self, How, Plan};
+use super::{Destination, Job, Sender, Trouble, Way, World, route, settle, sts};
 
 /// For one address to answer.
 const CONNECT: Duration = Duration::from_secs(30);
@@ -28,7 +30,7 @@ const CONNECT: Duration = Duration::from_secs(30);
 const LETTERS: usize = 100;
 
 /// Sends what waits for a destination, until nothing does or it cannot be reached.
-pub(super) async fn serve<W: World>(sender: &Arc<Sender<W>>, destination: &str, stop: &watch::Receiver<bool>) {
+pub(super) async fn serve<W: World>(sender: &Arc<Sender<W>>, destination: &Destination, stop: &watch::Receiver<bool>) {
     while let Some(first) = sender.next(destination) {
         if *stop.borrow() {
             return sender.give_back(&first);
@@ -44,6 +46,7 @@ pub(super) async fn serve<W: World>(sender: &Arc<Sender<W>>, destination: &str, 
             hello: Hello::default(),
             secured: None,
             greeted: false,
+            lacks: false,
             served: 0,
             failed: None,
         };
@@ -51,7 +54,7 @@ pub(super) async fn serve<W: World>(sender: &Arc<Sender<W>>, destination: &str, 
             Ok(()) => continue,
             Err(trouble) => trouble,
         };
-        info!(destination, why = trouble.said.reply.text.join(" "), "nothing can be sent there now");
+        info!(%destination, why = trouble.said.reply.text.join(" "), "nothing can be sent there now");
         // Whatever waits for it has met the same.
         for job in host.next.into_iter().chain(sender.drain(destination)) {
             settle::all(sender, &way, &job, &trouble).await;
@@ -61,39 +64,78 @@ pub(super) async fn serve<W: World>(sender: &Arc<Sender<W>>, destination: &str, 
 }
 
 /// Finds a server of the destination that takes letters, and gives it some. Errors: none does.
-async fn reach<W: World>(way: &Way, destination: &str, host: &mut Host<'_, W>) -> Result<(), Trouble> {
+async fn reach<W: World>(way: &Way, destination: &Destination, host: &mut Host<'_, W>) -> Result<(), Trouble> {
     let sender = host.sender.clone();
     let asker = sender.world.asker();
-    let names = match &way.relay {
-        Some(relay) => vec![relay.host.clone()],
-        None => route::hosts(&asker, sender.random.as_ref(), destination, &way.hostname).await?,
+    if let Some(relay) = &way.relay {
+        let names = route::Names::new(asker, None).await?;
+        let found = route::addresses(&names, &relay.host).await;
+        let done = match found {
+            Ok(found) => talk_to_any(way, &Plan::relay(&relay.host), &relay.host, &found.all, host).await,
+            Err(trouble) => Err(trouble),
+        };
+        // A relay that refuses us is the owner's to put right; letters wait for it.
+        return done.map_err(|trouble| Trouble { lasting: trouble.lasting && trouble.is_no_requiretls(), ..trouble });
+    }
+    let names = route::Names::new(asker, sender.world.proven()).await?;
+    let site = match route::site(&names, sender.random.as_ref(), &destination.domain, &way.hostname).await {
+        Ok(site) => site,
+        Err(trouble) => {
+            // Who is not believed to say where a domain's mail goes (RFC 8460 4.3).
+            if let Some(failure) = tls::bogus(&trouble) {
+                let domain = idna::domain_to_ascii(&destination.domain).unwrap_or_default();
+                tls::note(&sender, &domain, tlsrpt::Policy::none(), None, Err(failure));
+            }
+            return Err(trouble);
+        }
     };
+    let wanted = destination.tls != queue::Tls::NotRequired && !site.domain.starts_with('[');
+    let policy = if wanted { sts::policy(&sender, &names, &site.domain).await } else { None };
+    let policy = policy.filter(|policy| policy.mode != Mode::None);
     let mut last = None;
-    for name in names {
-        let addresses = match route::addresses(&asker, &name).await {
-            Ok(addresses) => addresses,
+    for name in &site.hosts {
+        let found = match route::addresses(&names, name).await {
+            Ok(found) => found,
             Err(trouble) => {
                 // A host that is not there says nothing of the others.
                 last = Some(worse(last, trouble));
                 continue;
             }
         };
-        for address in addresses {
-            match talk(way, &name, address, host).await {
-                Ok(()) => return Ok(()),
-                Err(trouble) => {
-                    debug!(host = name, %address, why = trouble.said.reply.text.join(" "), "that way did not work");
-                    last = Some(worse(last, trouble));
-                }
+        let plan = match tls::plan(&sender, &names, &site, policy.as_ref(), name, &found, destination.tls).await {
+            Ok(plan) => plan,
+            Err(trouble) => {
+                last = Some(worse(last, trouble));
+                continue;
+            }
+        };
+        match talk_to_any(way, &plan, name, &found.all, host).await {
+            Ok(()) => return Ok(()),
+            Err(trouble) => last = Some(worse(last, trouble)),
+        }
+    }
+    Err(last.unwrap_or_else(|| Trouble::later((4, 4, 3), format!("no server of {destination} is known"))))
+}
+
+/// The addresses of one server, one after another.
+async fn talk_to_any<W: World>(
+    way: &Way,
+    plan: &Plan,
+    name: &str,
+    addresses: &[IpAddr],
+    host: &mut Host<'_, W>,
+) -> Result<(), Trouble> {
+    let mut last = None;
+    for address in addresses {
+        match talk(way, plan, name, *address, host).await {
+            Ok(()) => return Ok(()),
+            Err(trouble) => {
+                debug!(host = name, %address, why = trouble.said.reply.text.join(" "), "that way did not work");
+                last = Some(worse(last, trouble));
             }
         }
     }
-    let mut trouble = last.unwrap_or_else(|| Trouble::later((4, 4, 3), format!("no server of {destination} is known")));
-    // A relay that refuses us is the owner's to put right; letters wait for it.
-    if way.relay.is_some() {
-        trouble.lasting = false;
-    }
-    Err(trouble)
+    Err(last.unwrap_or_else(|| Trouble::later((4, 4, 3), format!("{name} has no address"))))
 }
 
 /// What counts of two troubles: one that may pass, before one that will not.
@@ -106,15 +148,24 @@ fn worse(one: Option<Trouble>, other: Trouble) -> Trouble {
 
 /// Speaks with one address, in the clear if TLS with it does not work and nothing asks for it. `Ok`: it took letters, or was
 /// ready to.
-async fn talk<W: World>(way: &Way, name: &str, address: IpAddr, host: &mut Host<'_, W>) -> Result<(), Trouble> {
-    let (port, login, first) = match &way.relay {
-        Some(relay) => (relay.port, relay.login.clone(), if relay.implicit { Tls::Implicit } else { Tls::Needed }),
-        None => (way.port, None, Tls::Offered),
+async fn talk<W: World>(
+    way: &Way,
+    plan: &Plan,
+    name: &str,
+    address: IpAddr,
+    host: &mut Host<'_, W>,
+) -> Result<(), Trouble> {
+    let relay = way.relay.as_ref().filter(|_| matches!(plan.how, How::Relay));
+    let (port, login) = relay.map_or((way.port, None), |relay| (relay.port, relay.login.clone()));
+    let first = match relay {
+        Some(relay) if relay.implicit => Tls::Implicit,
+        _ if plan.is_strict() => Tls::Needed,
+        _ => Tls::Offered,
     };
-    match once(way, name, SocketAddr::new(address, port), login.clone(), first, host).await {
+    match once(way, plan, name, SocketAddr::new(address, port), login.clone(), first, host).await {
         Err((_, true)) if first == Tls::Offered => {
             debug!(host = name, %address, "TLS does not work with it; once more without");
-            once(way, name, SocketAddr::new(address, port), login, Tls::Never, host)
+            once(way, plan, name, SocketAddr::new(address, port), login, Tls::Never, host)
                 .await
                 .map_err(|(trouble, _)| trouble)
         }
@@ -125,6 +176,7 @@ async fn talk<W: World>(way: &Way, name: &str, address: IpAddr, host: &mut Host<
 /// Errors: with whether TLS was what did not work.
 async fn once<W: World>(
     way: &Way,
+    plan: &Plan,
     name: &str,
     to: SocketAddr,
     login: Option<Login>,
@@ -132,6 +184,10 @@ async fn once<W: World>(
     host: &mut Host<'_, W>,
 ) -> Result<(), (Trouble, bool)> {
     let sender = host.sender.clone();
+    let side = if tls == Tls::Never { None } else { plan.side(&sender.world) };
+    if side.is_none() && plan.is_strict() {
+        return Err((Trouble::later((4, 7, 5), format!("encryption with {name} cannot be set up here")), false));
+    }
     let stream = dial(to, &way.source, CONNECT).await.map_err(|no| {
         let words = match no {
             NoWay::Unreachable => format!("there is no way to {name} ({})", to.ip()),
@@ -140,13 +196,8 @@ async fn once<W: World>(
         };
         (Trouble::later((4, 4, 1), words), false)
     })?;
-    let side = match tls {
-        Tls::Never => None,
-        Tls::Offered => sender.world.opportunistic(),
-        Tls::Needed | Tls::Implicit => sender.world.verified(),
-    };
-    let side: Option<ClientTls> = side.and_then(|side| side.to(name).or_else(|_| side.to("localhost")).ok());
-    let tls = if side.is_none() && tls == Tls::Offered { Tls::Never } else { tls };
+    let (side, seen) = side.unzip();
+    let tls = if side.is_none() { Tls::Never } else { tls };
     let mono = sender.clock.mono();
     let machine = Machine::new(Config { helo: way.hostname.clone(), tls, login, patience: Waits::default() }, mono);
     let context = Context {
@@ -164,18 +215,21 @@ async fn once<W: World>(
     host.hello = Hello::default();
     host.secured = None;
     host.greeted = false;
+    host.lacks = false;
     let end = drive(stream, machine, &mut *host, context).await;
     let failed = host.failed.take();
-    if way.relay.is_none()
-        && tls != Tls::Never
-        && let Some(result) = result(host, failed.as_ref(), &end)
-    {
-        let domain = idna::domain_to_ascii(host.destination).unwrap_or_default();
-        let (mx, policy) = (Some(name.to_owned()), tlsrpt::Policy::none());
-        let at = sender.clock.now();
-        sender.world.note(tlsrpt::Outcome { at, domain, policy, mx, receiving: Some(to.ip()), sending, result });
-    }
-    let trouble = match (&failed, &end) {
+    let result = match tls {
+        Tls::Never => None,
+        _ => tls::result(&tls::Session {
+            plan,
+            seen: seen.flatten(),
+            secured: host.secured.is_some(),
+            plain: host.greeted && host.secured.is_none(),
+            failed: failed.as_ref(),
+            end: &end,
+        }),
+    };
+    let mut trouble = match (&failed, &end) {
         (Some(failure), _) => Some((trouble(name, failure), failure.at_tls)),
         (None, End::NoTls(error)) => {
             Some((Trouble::later((4, 7, 5), format!("there is no TLS with {name}: {error}")), true))
@@ -186,6 +240,20 @@ async fn once<W: World>(
             Some((Trouble::later((4, 4, 2), format!("the connection to {name} broke ({})", word(other))), false))
         }
     };
+    if host.lacks {
+        trouble = Some((Trouble::no_requiretls(name), false));
+    }
+    if let Some(result) = result {
+        if let (Err(failure), Some((told, _))) = (&result, &mut trouble) {
+            *told = plan.trouble(failure, told.clone());
+        }
+        // A relay, and an address in place of a domain, get no reports.
+        if way.relay.is_none() && !plan.domain.starts_with('[') {
+            let (domain, mx, policy) = (plan.domain.clone(), Some(name.to_owned()), plan.policy.clone());
+            let (at, receiving) = (sender.clock.now(), Some(to.ip()));
+            sender.world.note(tlsrpt::Outcome { at, domain, policy, mx, receiving, sending, result });
+        }
+    }
     // A letter that was in hand is tried again, not at once and not at another of its servers: whether this one has taken it
     // is not known.
     if let Some(hand) = host.hand.take() {
@@ -204,32 +272,6 @@ async fn once<W: World>(
             }
             Ok(())
         }
-    }
-}
-
-/// What a session came to as far as TLS goes. `None`: it never came so far.
-fn result<W>(host: &Host<'_, W>, failed: Option<&Failure>, end: &End) -> Option<Result<(), tlsrpt::Failure>> {
-    if host.secured.is_some() {
-        return Some(Ok(()));
-    }
-    if host.greeted && host.secured.is_none() && failed.is_none_or(|failed| failed.at_tls) && !host.hello.starttls {
-        return Some(Err(FailureKind::StartTlsNotSupported.because("STARTTLS is not offered")));
-    }
-    match (failed, end) {
-        (Some(failed), _) if failed.at_tls => {
-            Some(Err(FailureKind::ValidationFailure.because(failed.said.reply.text.join(" "))))
-        }
-        (None, End::NoTls(error)) => {
-            let kind = match fault(error) {
-                TlsFault::Time => FailureKind::CertificateExpired,
-                TlsFault::Name => FailureKind::CertificateHostMismatch,
-                TlsFault::Untrusted => FailureKind::CertificateNotTrusted,
-                TlsFault::Other => FailureKind::ValidationFailure,
-            };
-            Some(Err(kind.because(error.to_string())))
-        }
-        (None, End::NoHandshake) => Some(Err(FailureKind::ValidationFailure.because("the handshake does not end"))),
-        _ => None,
     }
 }
 
@@ -257,7 +299,7 @@ struct Hand {
 /// Gives the machine letters, and writes down what became of them.
 struct Host<'a, W> {
     sender: Arc<Sender<W>>,
-    destination: &'a str,
+    destination: &'a Destination,
     remote: String,
     stop: watch::Receiver<bool>,
     hand: Option<Hand>,
@@ -266,6 +308,8 @@ struct Host<'a, W> {
     secured: Option<Secured>,
     /// It was ready for letters.
     greeted: bool,
+    /// It does not offer what these letters ask for (RFC 8689).
+    lacks: bool,
     /// Letters with verdicts, over this connection.
     served: usize,
     failed: Option<Failure>,
@@ -346,6 +390,7 @@ fn letter(entry: &Entry, job: &Job) -> Letter {
         from: entry.from.clone(),
         utf8: entry.utf8,
         eight_bit: entry.eight_bit,
+        require_tls: entry.tls == queue::Tls::Required,
         ret_full: entry.ret_full,
         envid: entry.envid.clone(),
         recipients: recipients.collect(),
@@ -359,7 +404,9 @@ impl<W: World> proto::Host<Machine> for &mut Host<'_, W> {
                 self.hello = hello;
                 self.secured = secured;
                 self.greeted = true;
-                self.next_letter().await
+                self.lacks =
+                    self.destination.tls == queue::Tls::Required && !(self.hello.requiretls && self.secured.is_some());
+                if self.lacks { Answer::Nothing } else { self.next_letter().await }
             }
             Ask::Done { verdicts } => {
                 self.done(verdicts).await;

@@ -10,6 +10,8 @@
 mod dialogue;
 mod route;
 mod settle;
+mod sts;
+mod tls;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::IpAddr;
@@ -22,11 +24,13 @@ use tracing::{debug, warn};
 
 use crate::base::{Clock, QueueId, Random};
 use crate::mailauth::tlsrpt;
-use crate::net::dns::Asker;
+use crate::net::Roots;
+use crate::net::dns::{Asker, Proven};
 use crate::proto::smtp::Reply;
 use crate::proto::smtp::client::{Login, Said};
-use crate::queue;
+use crate::queue::{self, Tls};
 use crate::store::Data;
+use crate::store::lookup::Lookup;
 
 /// Recipients that are taken out of the queue at a time.
 const BATCH: usize = 1000;
@@ -79,7 +83,13 @@ pub struct Relay {
 pub trait World: Send + Sync + 'static {
     fn way(&self) -> Way;
     fn asker(&self) -> Asker;
-    /// How to do TLS with any server, and with one whose certificate counts.
+    /// Looks names up with proof; `None` where that cannot be done.
+    fn proven(&self) -> Option<Arc<Proven>>;
+    /// Whom the certificates of domains' servers, and of those of their policies, may come from.
+    fn roots(&self) -> Roots;
+    /// What is kept for a while: the policies of domains (MTA-STS). May block on the disk.
+    fn facts(&self) -> Arc<dyn Lookup>;
+    /// How to do TLS with any server, and with the relay, whose certificate counts.
     fn opportunistic(&self) -> Option<crate::net::ClientTls>;
     fn verified(&self) -> Option<crate::net::ClientTls>;
     /// Whom a notice goes to that has no account of its own to go to.
@@ -106,6 +116,34 @@ impl Trouble {
     fn never(status: (u8, u16, u16), words: String) -> Trouble {
         Trouble { said: Said { reply: Reply::new(550, status, words), own: true }, lasting: true, remote: None }
     }
+
+    /// RFC 8689 5.
+    fn no_requiretls(server: &str) -> Trouble {
+        let words = format!(
+            "the letter is to travel only under encryption that cannot be listened to (REQUIRETLS), and {server} does not \
+             promise that"
+        );
+        Trouble::never((5, 7, 30), words)
+    }
+
+    fn is_no_requiretls(&self) -> bool {
+        self.said.reply.enhanced == Some((5, 7, 30))
+    }
+}
+
+/// Whom a connection is to, and under what.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Destination {
+    /// Lower case; empty for the relay.
+    domain: String,
+    /// What the letters ask for: those that ask for more have a connection of their own.
+    tls: Tls,
+}
+
+impl std::fmt::Display for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.domain.is_empty() { "the relay" } else { &self.domain })
+    }
 }
 
 /// One letter for one destination.
@@ -128,12 +166,11 @@ pub struct Sender<W> {
 
 #[derive(Default)]
 struct Going {
-    /// By destination: a domain, or empty for the relay.
-    waiting: BTreeMap<String, VecDeque<Job>>,
+    waiting: BTreeMap<Destination, VecDeque<Job>>,
     /// R2
     taken: HashSet<(QueueId, u32)>,
     /// Connections to each destination.
-    open: BTreeMap<String, usize>,
+    open: BTreeMap<Destination, usize>,
 }
 
 impl<W: World> Sender<W> {
@@ -185,7 +222,8 @@ impl<W: World> Sender<W> {
         let mut going = self.going();
         for one in due {
             let domain = one.address.rsplit_once('@').map_or("", |(_, domain)| domain).to_lowercase();
-            let destination = if relayed { String::new() } else { domain };
+            let domain = if relayed { String::new() } else { domain };
+            let destination = Destination { domain, tls: one.tls };
             if !going.taken.insert((one.id, one.n)) {
                 continue;
             }
@@ -225,7 +263,7 @@ impl<W: World> Sender<W> {
         going.open.retain(|_, open| *open > 0);
     }
 
-    fn ended(&self, destination: &str) {
+    fn ended(&self, destination: &Destination) {
         let mut going = self.going();
         if let Some(open) = going.open.get_mut(destination) {
             *open = open.saturating_sub(1);
@@ -234,16 +272,16 @@ impl<W: World> Sender<W> {
     }
 
     /// The next letter for a destination.
-    fn next(&self, destination: &str) -> Option<Job> {
+    fn next(&self, destination: &Destination) -> Option<Job> {
         self.going().waiting.get_mut(destination)?.pop_front()
     }
 
-    fn put_back(&self, destination: &str, job: Job) {
-        self.going().waiting.entry(destination.to_owned()).or_default().push_front(job);
+    fn put_back(&self, destination: &Destination, job: Job) {
+        self.going().waiting.entry(destination.clone()).or_default().push_front(job);
     }
 
     /// All that waits for a destination that cannot be reached now.
-    fn drain(&self, destination: &str) -> Vec<Job> {
+    fn drain(&self, destination: &Destination) -> Vec<Job> {
         self.going().waiting.get_mut(destination).map(std::mem::take).unwrap_or_default().into()
     }
 
@@ -263,7 +301,7 @@ impl<W: World> Sender<W> {
 /// A place among the connections to a destination, given back however the work there ends.
 struct Open<W: World> {
     sender: Arc<Sender<W>>,
-    destination: String,
+    destination: Destination,
 }
 
 impl<W: World> Drop for Open<W> {

@@ -1,9 +1,10 @@
 //! Where a domain's mail goes (RFC 5321 5.1), and at which addresses.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::base::Random;
-use crate::net::dns::{Asker, Data, Kind};
+use crate::net::dns::{Asker, Data, Doubt, Kind, Proven, Records};
 
 use super::Trouble;
 
@@ -12,20 +13,67 @@ const HOSTS: usize = 10;
 /// Addresses of one host.
 const ADDRESSES: usize = 4;
 
-/// The hosts that take a domain's mail, best first. An address literal is a host of its own.
-pub(super) async fn hosts(asker: &Asker, random: &dyn Random, domain: &str, own: &str) -> Result<Vec<String>, Trouble> {
+/// Who is asked: with proof where there is any to be had (DNSSEC), else as everybody does it.
+pub(super) struct Names {
+    asker: Asker,
+    proven: Option<Arc<Proven>>,
+}
+
+impl Names {
+    /// Errors: there was proof until now, and there is none any more.
+    pub async fn new(asker: Asker, proven: Option<Arc<Proven>>) -> Result<Names, Trouble> {
+        let to_be_had = match &proven {
+            Some(proven) => proven.is_proof_to_be_had().await,
+            None => Ok(false),
+        };
+        match to_be_had {
+            Ok(true) => Ok(Names { asker, proven }),
+            Ok(false) => Ok(Names { asker, proven: None }),
+            Err(why) => Err(Trouble::later((4, 4, 3), why)),
+        }
+    }
+
+    pub async fn look(&self, name: &str, kind: Kind) -> Result<Records, Doubt> {
+        if let Some(proven) = &self.proven {
+            return proven.look(name, kind).await;
+        }
+        let found = self.asker.resolve(name, kind).await.map_err(Doubt::Unknown)?;
+        let data = found.into_iter().map(|found| found.data).filter(|data| data.kind() == kind).collect();
+        Ok(Records { data, proven: false, canonical: name.to_owned() })
+    }
+}
+
+/// Where a domain's mail goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Site {
+    /// Lower case, A-labels.
+    pub domain: String,
+    /// Best first.
+    pub hosts: Vec<String>,
+    /// That these are its hosts is signed.
+    pub proven: bool,
+    /// They are named by an MX record.
+    pub by_mx: bool,
+}
+
+/// The hosts that take a domain's mail. An address literal is a host of its own.
+pub(super) async fn site(names: &Names, random: &dyn Random, domain: &str, own: &str) -> Result<Site, Trouble> {
     if let Some(literal) = literal(domain) {
-        return Ok(vec![literal.to_string()]);
+        let domain = domain.to_owned();
+        return Ok(Site { domain, hosts: vec![literal.to_string()], proven: false, by_mx: false });
     }
     let name = idna::domain_to_ascii(domain).ok().filter(|name| !name.is_empty());
     let Some(name) = name else {
         return Err(Trouble::never((5, 1, 2), format!("{domain} is no name of a domain")));
     };
-    let found = asker.resolve(&name, Kind::Mx).await;
+    let name = name.to_ascii_lowercase();
+    let found = names.look(&name, Kind::Mx).await;
     let found = found.map_err(|why| Trouble::later((4, 4, 3), format!("{domain} cannot be looked up: {why}")))?;
+    let proven = found.proven;
     let mut all: Vec<(u16, u32, String)> = found
+        .data
         .into_iter()
-        .filter_map(|found| match found.data {
+        .filter_map(|data| match data {
             Data::Mx { priority: preference, host } => {
                 let mut chance = [0; 4];
                 random.fill(&mut chance);
@@ -37,7 +85,7 @@ pub(super) async fn hosts(asker: &Asker, random: &dyn Random, domain: &str, own:
         .collect();
     // RFC 5321 5.1: without any MX the domain itself is the host.
     if all.is_empty() {
-        return Ok(vec![name]);
+        return Ok(Site { domain: name.clone(), hosts: vec![name], proven, by_mx: false });
     }
     // RFC 7505 3
     if all.iter().all(|(_, _, host)| host.is_empty()) {
@@ -55,27 +103,48 @@ pub(super) async fn hosts(asker: &Asker, random: &dyn Random, domain: &str, own:
             return Err(Trouble::never((5, 4, 6), words));
         }
     }
-    Ok(all.into_iter().map(|(_, _, host)| host).take(HOSTS).collect())
+    let hosts = all.into_iter().map(|(_, _, host)| host).take(HOSTS).collect();
+    Ok(Site { domain: name, hosts, proven, by_mx: true })
+}
+
+/// Where a host is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Addresses {
+    /// Never empty.
+    pub all: Vec<IpAddr>,
+    /// That it is there is signed.
+    pub proven: bool,
+    /// Where its aliases lead, if all that is signed; else its own name.
+    pub canonical: String,
 }
 
 /// The addresses of a host: IPv4 first, since what many home lines have of IPv6 has no name (PTR), and large receivers refuse
 /// letters from there for good.
-pub(super) async fn addresses(asker: &Asker, host: &str) -> Result<Vec<IpAddr>, Trouble> {
+pub(super) async fn addresses(names: &Names, host: &str) -> Result<Addresses, Trouble> {
     if let Ok(address) = host.parse() {
-        return Ok(vec![address]);
+        return Ok(Addresses { all: vec![address], proven: false, canonical: host.to_owned() });
     }
-    let (four, six) = tokio::join!(asker.resolve(host, Kind::A), asker.resolve(host, Kind::Aaaa));
+    let (four, six) = tokio::join!(names.look(host, Kind::A), names.look(host, Kind::Aaaa));
+    let (mut proven, mut canonical) = (true, host.to_owned());
     let mut out = Vec::new();
     for found in [&four, &six].into_iter().flatten() {
-        let these = found.iter().filter_map(|found| match found.data {
-            Data::A(address) => Some(IpAddr::V4(address)),
-            Data::Aaaa(address) => Some(IpAddr::V6(address)),
+        let these = found.data.iter().filter_map(|data| match data {
+            Data::A(address) => Some(IpAddr::V4(*address)),
+            Data::Aaaa(address) => Some(IpAddr::V6(*address)),
             _ => None,
         });
+        let before = out.len();
         out.extend(these.take(ADDRESSES));
+        if out.len() > before {
+            proven &= found.proven;
+            canonical.clone_from(&found.canonical);
+        }
+    }
+    if !proven {
+        host.clone_into(&mut canonical);
     }
     match (four, six) {
-        _ if !out.is_empty() => Ok(out),
+        _ if !out.is_empty() => Ok(Addresses { all: out, proven, canonical }),
         (Err(why), _) | (_, Err(why)) => Err(Trouble::later((4, 4, 3), format!("{host} cannot be looked up: {why}"))),
         _ => Err(Trouble::never((5, 1, 2), format!("there is no server {host}"))),
     }

@@ -9,8 +9,9 @@ use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfi
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::dnssec::TrustAnchors;
 use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use tokio::time::timeout;
 
 use crate::base::{Clock, Mono};
@@ -50,27 +51,37 @@ struct Silence {
     until: Mono,
 }
 
+/// One that asks these, and with keys takes nothing that they do not prove. `None`: it cannot be made.
+pub(super) fn make(servers: &[SocketAddr], keys: Option<Arc<TrustAnchors>>) -> Option<TokioResolver> {
+    let servers = servers.iter().map(|server| {
+        let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
+            connection.port = server.port();
+            connection
+        });
+        NameServerConfig::new(server.ip(), true, connections.to_vec())
+    });
+    let config = ResolverConfig::from_parts(None, Vec::new(), servers.collect());
+    let mut options = ResolverOpts::default();
+    options.timeout = PATIENCE;
+    options.attempts = 2;
+    options.cache_size = REMEMBERED;
+    options.positive_max_ttl = Some(REMEMBERED_FOR);
+    options.negative_max_ttl = Some(MISSING_FOR);
+    options.use_hosts_file = hickory_resolver::config::ResolveHosts::Never;
+    options.preserve_intermediates = true;
+    let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options);
+    let builder = match keys {
+        Some(keys) => builder.with_trust_anchor(keys),
+        None => builder,
+    };
+    builder.build().ok()
+}
+
 impl Resolver {
     /// `servers` are asked; without any, those of a resolv.conf(5). `None`: it cannot be made.
     pub fn new(servers: &[SocketAddr], resolv_conf: &str, clock: Arc<dyn Clock>) -> Option<Resolver> {
         let servers = if servers.is_empty() { resolvers_in(resolv_conf) } else { servers.to_vec() };
-        let servers = servers.into_iter().map(|server| {
-            let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
-                connection.port = server.port();
-                connection
-            });
-            NameServerConfig::new(server.ip(), true, connections.to_vec())
-        });
-        let config = ResolverConfig::from_parts(None, Vec::new(), servers.collect());
-        let mut options = ResolverOpts::default();
-        options.timeout = PATIENCE;
-        options.attempts = 2;
-        options.cache_size = REMEMBERED;
-        options.positive_max_ttl = Some(REMEMBERED_FOR);
-        options.negative_max_ttl = Some(MISSING_FOR);
-        options.use_hosts_file = hickory_resolver::config::ResolveHosts::Never;
-        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        let hickory = builder.with_options(options).build().ok()?;
+        let hickory = make(&servers, None)?;
         // A box without a line is to take letters from its own house at once: the first question waits for a sign of life.
         let silence = Silence { unanswered: SILENT, ..Silence::default() };
         Some(Resolver { hickory, clock, silence: Mutex::new(silence) })
@@ -98,9 +109,7 @@ impl Resolver {
             },
             _ => Missing::Unknown,
         })?;
-        if lookup.answers().len() > RECORDS
-            || lookup.answers().iter().map(|one| size(&one.data)).sum::<usize>() > REMEMBERED_BYTES
-        {
+        if is_long(lookup.answers()) {
             self.hickory.clear_lookup_cache(name, kind);
         }
         let found: Vec<T> = lookup.answers().iter().filter_map(|record| data(&record.data)).take(RECORDS).collect();
@@ -154,7 +163,11 @@ impl Resolver {
     }
 }
 
-/// One question. Whoever has no time left to wait for the answer drops it.
+/// Too long to be remembered.
+pub(super) fn is_long(answers: &[Record]) -> bool {
+    answers.len() > RECORDS || answers.iter().map(|one| size(&one.data)).sum::<usize>() > REMEMBERED_BYTES
+}
+
 /// About.
 fn size(data: &RData) -> usize {
     match data {
@@ -163,6 +176,7 @@ fn size(data: &RData) -> usize {
     }
 }
 
+/// One question. Whoever has no time left to wait for the answer drops it.
 struct Asking<'a> {
     resolver: &'a Resolver,
     answered: bool,

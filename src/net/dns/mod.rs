@@ -1,4 +1,5 @@
-//! The DNS: what a record says ([`Data`]), what a domain's own name servers answer ([`Asker`]), and how records are written
+//! The DNS: what a record says ([`Data`]), what a domain's own name servers answer ([`Asker`]), what is proven
+//! to be at a name ([`Proven`]), and how records are written
 //! ([`Writer`]).
 //!
 //! Does not know: which records mail needs and whose they are (`appliance/dnsguide` does), nor what is done with an answer.
@@ -7,6 +8,7 @@ mod ask;
 mod data;
 mod lookup;
 mod packet;
+mod proven;
 mod provider;
 mod tsig;
 mod update;
@@ -15,4 +17,5 @@ mod write;
 pub use ask::{Answer, Answers, Asker, Found, Server, Zone};
 pub use data::{Data, Kind};
 pub use lookup::Resolver;
+pub use proven::{Doubt, Proven, Records};
 pub use write::{Change, Credentials, Fault, RFC2136, Writer, address, methods, secrets_of};

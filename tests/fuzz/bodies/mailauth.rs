@@ -1,11 +1,13 @@
-//! What strangers write of themselves: Authentication-Results, tag lists (DKIM, ARC, DMARC), SPF records, whole letters that
-//! are checked in a world without answers.
+//! What strangers write of themselves: Authentication-Results, tag lists (DKIM, ARC, DMARC), SPF records, policies (MTA-STS),
+//! TLSA records, whole letters that are checked in a world without answers.
 
 use std::future::Future;
 use std::net::IpAddr;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use homepost::mailauth::dane::Tlsa;
+use homepost::mailauth::sts;
 use homepost::mailauth::{
     DmarcRecord, Found, Handed, Letter, Missing, Names, SpfRecord, Tags, authentication_results, gather, is_forged,
     received_spf, without_forged,
@@ -41,6 +43,23 @@ impl Names for Same<'_> {
 
 pub fn run(input: &[u8]) {
     let _ = (is_forged(input, OURS), Tags::read(input), SpfRecord::read(input), DmarcRecord::read(input));
+    let all = String::from_utf8_lossy(input);
+    if let Ok(policy) = sts::Policy::read(&all) {
+        assert!(
+            policy.mode == sts::Mode::None || policy.mx.iter().any(|pattern| policy.names(&pattern.replace('*', "x")))
+        );
+        let again = sts::Policy::read(&policy.lines.join("\n"));
+        assert_eq!(
+            again.map(|again| (again.mode, again.max_age, again.mx)),
+            Ok((policy.mode, policy.max_age, policy.mx))
+        );
+    }
+    let _ = sts::id(all.split('\n'));
+    if let [usage, selector, matching, data @ ..] = input
+        && let Some(record) = Tlsa::new(*usage, *selector, *matching, data)
+    {
+        assert_eq!(record.fits(data, data), *matching == 0);
+    }
     let head = &input[..header::end(input)];
     if let Some(left) = without_forged(head, OURS) {
         assert!(left.len() < head.len());

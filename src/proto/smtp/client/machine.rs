@@ -283,6 +283,10 @@ impl Machine {
         if !from.is_empty() && !speakable(from) {
             return Some(ours(553, (5, 1, 7), "The sender's address cannot be said in SMTP"));
         }
+        // RFC 8689 4.2.1
+        if letter.require_tls && !(self.hello.requiretls && self.secured.is_some()) {
+            return Some(ours(550, (5, 7, 30), "The server does not promise to send the letter on under TLS only"));
+        }
         // RFC 6531 3.2 and 3.4
         if (letter.utf8 || !from.is_ascii()) && !self.hello.utf8 {
             return Some(no_utf8());
@@ -344,6 +348,9 @@ impl Machine {
         let mut line = format!("MAIL FROM:<{}>", letter.from.as_deref().unwrap_or_default());
         if self.hello.size.is_some() {
             line.push_str(&format!(" SIZE={}", letter.size));
+        }
+        if letter.require_tls {
+            line.push_str(" REQUIRETLS");
         }
         if letter.eight_bit && self.hello.eight_bit {
             line.push_str(" BODY=8BITMIME");

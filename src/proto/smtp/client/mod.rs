@@ -93,6 +93,8 @@ pub struct Letter {
     pub from: Option<String>,
     pub utf8: bool,
     pub eight_bit: bool,
+    /// RFC 8689: not to a server that does not offer it under TLS.
+    pub require_tls: bool,
     /// RFC 3461 4.3: true is FULL, false is HDRS.
     pub ret_full: Option<bool>,
     pub envid: Option<String>,

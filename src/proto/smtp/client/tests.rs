@@ -99,6 +99,7 @@ fn to(recipients: &[&str]) -> Letter {
         from: Some("anna@example.test".into()),
         utf8: false,
         eight_bit: false,
+        require_tls: false,
         ret_full: None,
         envid: None,
         recipients: recipients.iter().map(recipient).collect(),

@@ -1,5 +1,5 @@
 //! MAIL and RCPT with their parameters: SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), RET, ENVID, NOTIFY, ORCPT
-//! (RFC 3461), AUTH (RFC 4954).
+//! (RFC 3461), AUTH (RFC 4954), REQUIRETLS (RFC 8689).
 
 use super::super::reply::Reply;
 use super::address::{Address, Forward, forward_path, reverse_path};
@@ -21,6 +21,8 @@ pub struct Mail {
     pub ret: Option<Ret>,
     /// Decoded; printable ASCII.
     pub envid: Option<String>,
+    /// RFC 8689.
+    pub require_tls: bool,
     /// Whether any parameter was there (RFC 5321 4.1.1.11: only after EHLO).
     pub extended: bool,
 }
@@ -95,9 +97,10 @@ pub(super) fn mail(argument: &str) -> Result<Mail, Reply> {
                 let envid = if value.len() <= MAX_ENVID { xtext(value) } else { None };
                 once(&mut mail.envid, envid.filter(|text| text.bytes().all(|b| matches!(b, b' '..=b'~'))))?;
             }
+            ("REQUIRETLS", None) if !mail.require_tls => mail.require_tls = true,
             // RFC 4954 5: who submitted it first, in the word of a peer whom we do not trust that far: read, not kept.
             ("AUTH", Some(value)) if !auth && xtext(value).is_some() => auth = true,
-            ("SIZE" | "BODY" | "SMTPUTF8" | "RET" | "ENVID" | "AUTH", _) => return Err(malformed()),
+            ("SIZE" | "BODY" | "SMTPUTF8" | "RET" | "ENVID" | "REQUIRETLS" | "AUTH", _) => return Err(malformed()),
             _ => return Err(unknown()),
         }
     }
@@ -259,6 +262,8 @@ mod tests {
             ("FROM:<a@b.c>SIZE=1", 501),
             ("FROM:<a@b.c> BODY=BINARYMIME", 501),
             ("FROM:<a@b.c> SMTPUTF8=1", 501),
+            ("FROM:<a@b.c> REQUIRETLS=1", 501),
+            ("FROM:<a@b.c> REQUIRETLS REQUIRETLS", 501),
             ("FROM:<a@b.c> ENVID=a+2", 501),
             ("FROM:<a@b.c> ENVID=a+0A", 501),
             ("FROM:<a@b.c> RET=SOME", 501),

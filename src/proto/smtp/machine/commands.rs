@@ -95,6 +95,10 @@ impl Machine {
         if self.offers_starttls() {
             offers.push("STARTTLS".into());
         }
+        // RFC 8689 2: only where TLS is up.
+        if self.secured.is_some() {
+            offers.push("REQUIRETLS".into());
+        }
         let mechanisms = self.mechanisms();
         if !mechanisms.is_empty() {
             let names: Vec<&str> = mechanisms.iter().map(|mechanism| mechanism.name()).collect();
@@ -154,6 +158,10 @@ impl Machine {
         }
         if mail.extended && !hello.esmtp {
             return self.error(Reply::new(555, (5, 5, 4), "Parameters need EHLO"));
+        }
+        // RFC 8689 2: what is not offered is not known.
+        if mail.require_tls && self.secured.is_none() {
+            return self.error(Reply::new(555, (5, 5, 4), "REQUIRETLS needs TLS: say STARTTLS first"));
         }
         // RFC 1870 6.1: refused before it is sent.
         if mail.size.is_some_and(|size| size > self.limits().message_bytes) {
