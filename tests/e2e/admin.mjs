@@ -199,7 +199,37 @@ await hand.walk(async () => {
   await seen("certificates");
   await tab("Queue");
   await heading("Queue");
+  await text("1 still to be sent.");
   await seen("queue");
+  // It goes nowhere: no name server here knows where.
+  await link("From aunt@elsewhere.test");
+  await heading("From aunt@elsewhere.test");
+  await text("This was said last:");
+  await text(/^451 4\.4\.\d /);
+  await seen("letter");
+  await button("Hold it");
+  await text("→ held until somebody releases it");
+  check((await hand.page.getByRole("button", { name: t("Try it now"), exact: true }).count()) === 0, "what is held can be tried");
+  await seen("letter-held");
+  await tab("Queue");
+  await button("Release everything");
+  await heading("Queue");
+  await link("From aunt@elsewhere.test");
+  await button("Try it now");
+  await heading("From aunt@elsewhere.test");
+  await button("Cancel it");
+  await heading("Cancel this letter?");
+  await seen("letter-sure");
+  await link("Leave it");
+  await heading("From aunt@elsewhere.test");
+  const letter = hand.page.url();
+  await button("Cancel it");
+  await button("Cancel it");
+  await heading("Queue");
+  await text("Nothing waits to be sent.");
+  await hand.page.goto(letter);
+  await heading("This letter is in the queue no more.");
+  await seen("letter-gone");
 
   await tab("Programs");
   await heading("Programs");

@@ -122,6 +122,17 @@ def secrets_are_not_logged(house, secrets):
         assert secret not in log, f"the log has {secret}"
 
 
+def goes_on(house):
+    """A letter for elsewhere, which nobody here can say where that is: it waits, and it is known why."""
+    client = house.smtp()
+    client.sendmail("aunt@elsewhere.test", ["away@example.test"], f"Subject: On\r\n\r\nAnd on, at {time.time()}.\r\n".encode())
+    client.quit()
+    end = time.monotonic() + 90
+    while [one["last"] is not None for letter in house.json("queue", "list") for one in letter["recipients"]] != [True]:
+        assert time.monotonic() < end, house.json("queue", "list")
+        time.sleep(0.2)
+
+
 def in_a_browser(checks, house, mode, secrets):
     # What was found out for the one before is not known any more.
     house.kill()
@@ -132,6 +143,7 @@ def in_a_browser(checks, house, mode, secrets):
             f"{mode}: an administrator invites somebody, who comes in; records are written; all pages are walked"):
         stack.callback(bind.end)
         stack.callback(watched.end)
+        goes_on(house)
         env = dict(os.environ, BROWSER_MODULES=str(TARGET / "browser"))
         browser = subprocess.Popen(
             ["node", str(ROOT / "tests/e2e/admin.mjs"), mode, f"https://{HOST}/", ALICE, PASSWORD, str(SHOTS / mode),
@@ -179,7 +191,7 @@ def in_a_browser(checks, house, mode, secrets):
 
 
 PAGES = ["/admin", "/admin/people", f"/admin/people/{ALICE}", f"/admin/people/{BEN}", "/admin/aliases", "/admin/domains",
-         "/admin/domains/example.test", "/admin/domains/example.test/writing", "/admin/domains/example.test/writing/desec", "/admin/ports", "/admin/certificates", "/admin/certificates/asked", "/admin/queue", "/admin/reports",
+         "/admin/domains/example.test", "/admin/domains/example.test/writing", "/admin/domains/example.test/writing/desec", "/admin/ports", "/admin/certificates", "/admin/certificates/asked", "/admin/queue", "/admin/queue/1", "/admin/reports",
          "/admin/programs", "/admin/nothing"]
 FORMS = [("/admin/people", {"local": "eve", "domain": "example.test"}),
          (f"/admin/people/{ALICE}", {"do": "phrase"}), (f"/admin/people/{ALICE}", {"do": "delete"}),
@@ -190,6 +202,7 @@ FORMS = [("/admin/people", {"local": "eve", "domain": "example.test"}),
          ("/admin/domains/example.test/writing", {"do": "push"}), ("/admin/domains/example.test/writing", {"do": "choose", "method": "none"}),
          ("/admin/domains/example.test/writing/desec", {"secret1": "evil"}),
          ("/admin/ports", {"port": "imaps", "on": "no", "sure": "yes"}), ("/admin/certificates", {"do": "renew"}),
+         ("/admin/queue", {"do": "hold"}), ("/admin/queue/1", {"do": "cancel", "sure": "yes"}),
          ("/admin/programs", {"do": "add", "name": "x", "scope": "all", "days": "7"})]
 
 
@@ -280,6 +293,8 @@ CALLS = [
     ("leave", ADDRESS, None), ("keep", ADDRESS, None),
     ("add-alias", {}, {"alias": "post@example.test", "targets": ["dora@example.test", "aunt@elsewhere.test"]}),
     ("aliases", {}, None), ("queue", {}, None), ("reports", {}, None), ("delete-alias", {"address": "post@example.test"}, None),
+    ("hold-letter", {"id": None}, None), ("letter", {"id": None}, None), ("release-letter", {"id": None}, None),
+    ("retry-letter", {"id": None}, None), ("cancel-letter", {"id": None}, None),
     ("add-domain", {}, {"domain": "other.test"}), ("domains", {}, None), ("records", {"domain": "other.test"}, None),
     ("check", {"domain": "other.test"}, None),
     ("dns-method", {}, None),
@@ -339,9 +354,7 @@ def by_programs(checks, house, secrets):
         everything, looking = make("everything", "all"), make("looking", "read")
         # With a letter in the queue, so that one is seen.
         house.run("alias", "add", "away@example.test", "somebody@elsewhere.test")
-        client = house.smtp()
-        client.sendmail("aunt@elsewhere.test", ["away@example.test"], b"Subject: On\r\n\r\nAnd on.\r\n")
-        client.quit()
+        goes_on(house)
         seen = {}
         for name, values, body in CALLS:
             method, path, operation = operations[name]
@@ -349,6 +362,8 @@ def by_programs(checks, house, secrets):
                 values = {"id": [one["id"] for one in seen["tokens"] if one["name"] == "looking"][0]}
             if name == "remove-device":
                 values = {**values, "id": [one["id"] for one in seen["devices"] if one["name"] == "Tablet"][0]}
+            if name.endswith("letter"):
+                values = {"id": seen["queue"][0]["id"]}
             for value in re.findall(r"\{(\w+)\}", path):
                 path = path.replace("{%s}" % value, urllib.parse.quote(str(values[value]), safe=""))
             headers = {**everything, "Content-Type": "application/json"}
@@ -381,6 +396,12 @@ def by_programs(checks, house, secrets):
             fits(seen[name], content["application/json"]["schema"], f"the answer of {name}")
         for name in ("people", "problems", "aliases", "domains", "records", "ports", "certificates", "queue", "tokens"):
             assert seen[name], f"{name} was empty, so nothing of it was looked at"
+        same([one["state"] for one in seen["letter"]["recipients"]], ["held"], "the letter that was held")
+        same(house.json("queue", "list"), [], "the letter that was cancelled")
+        gone = f"/api/queue/{seen['letter']['id']}"
+        same([ask(method, gone + more, everything).status for method, more in
+              (("GET", ""), ("DELETE", ""), ("POST", "/retry"), ("POST", "/hold"))], [404] * 4, "what can be done with it")
+        same(ask("GET", "/api/queue/x", everything).status, 404, "what is no number")
         said = [seen[name]["failed"] for name in ("plan", "push", "undo")]
         for why, part in zip(said, ("cannot ask", "Nothing was changed", "is left to be undone")):
             assert part in why, said

@@ -9,20 +9,21 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::appliance::writing::{Method, NewMethod, Wish, Work, Writing};
-use crate::base::{AccountId, Family};
+use crate::base::{AccountId, Family, QueueId};
 use crate::directory::manage::{device, invitation, token};
 use crate::directory::{self, login};
 use crate::proto::sasl::{SaslAnswer, SaslAsk};
+use crate::queue;
 use crate::web::admin::{
-    Alias, Bearer, Certificate, Checked, Device, Domain, Error, Household, Later, Letter, Link, Person, Port, Problem,
-    Record, Reports, Secret, Standing, Token,
+    Act, Alias, Bearer, Certificate, Checked, Device, Domain, Error, Household, Later, Letter, Link, Person, Port,
+    Problem, Record, Reports, Secret, Standing, Token,
 };
 
 use super::dns::{self, How};
 use super::house::House;
 use super::limits;
 use super::serve::Told;
-use super::verbs::{self, Reply, Request, Secret as Password, link_of, new_link, profile_link_of};
+use super::verbs::{self, QueueAct, Reply, Request, Secret as Password, link_of, new_link, profile_link_of};
 
 pub(super) struct Steward {
     house: Arc<House>,
@@ -312,6 +313,27 @@ impl Household for Steward {
         self.ask(Request::ReportsList)
     }
 
+    fn letter(&self, id: u64) -> Result<Letter, Error> {
+        self.ask(Request::QueueShow { id }).map_err(|error| self.letter_gone(id, error))
+    }
+
+    fn act(&self, what: Act, id: Option<u64>) -> Result<(), Error> {
+        let what = match what {
+            Act::Retry => QueueAct::Retry,
+            Act::Hold => QueueAct::Hold,
+            Act::Release => QueueAct::Release,
+            Act::Cancel => QueueAct::Cancel,
+        };
+        self.tell(Request::QueueDo { what, id }).map_err(|error| match id {
+            Some(id) => self.letter_gone(id, error),
+            None => error,
+        })
+    }
+
+    fn standstill(&self) -> Option<String> {
+        self.house.noted.keeps_all(&self.house).map(str::to_owned)
+    }
+
     fn problems(&self) -> Result<Vec<Problem>, Error> {
         self.ask(Request::Problems)
     }
@@ -340,6 +362,16 @@ impl Household for Steward {
 }
 
 impl Steward {
+    /// A letter that is not there is one thing, one of which that cannot be done another.
+    fn letter_gone(&self, id: u64, error: Error) -> Error {
+        let Error::Refused(words) = error else { return error };
+        let there = self.house.data.read().ok().and_then(|read| queue::find(&read, QueueId(id)).ok().flatten());
+        match there {
+            Some(_) => Error::Conflict(words),
+            None => Error::Missing(words),
+        }
+    }
+
     /// A domain that is not there is one thing, one of which nothing can be said another.
     fn known(&self, domain: &str) -> Result<(), Error> {
         let known = self.domains()?.into_iter().any(|one| one.domain == domain);

@@ -9,6 +9,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::server::folder::Folder;
+use crate::store::Txn;
+use crate::store::blob::LetterHeader;
 use crate::web::admin::play::{Counter, Seen};
 
 const HOST: &str = "mail.example.test";
@@ -132,7 +134,7 @@ impl Browser<'_> {
     }
 }
 
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "/admin",
     "/admin/people",
     "/admin/aliases",
@@ -141,6 +143,7 @@ const PAGES: [&str; 9] = [
     "/admin/certificates",
     "/admin/queue",
     "/admin/reports",
+    "/admin/queue/1",
     "/admin/programs",
 ];
 
@@ -170,7 +173,11 @@ async fn m2_who_is_no_administrator_reaches_her_own_page_and_nothing_else() {
         }
         let theirs = stranger.form_token("/sign-in").await;
         assert_eq!(stranger.submit(path, &theirs, &[("do", "delete")], &[]).await.status, 403, "{path}");
-        assert_eq!(alice.get(path).await.status, if path.ends_with("nothing") { 404 } else { 200 }, "{path}");
+        assert_eq!(
+            alice.get(path).await.status,
+            if path.ends_with("nothing") || path.ends_with("/1") { 404 } else { 200 },
+            "{path}"
+        );
     }
     let me = ben.get("/me").await;
     assert!(me.status == 200 && me.body.contains(BEN) && !me.body.contains("/admin"), "{}", me.body);
@@ -379,6 +386,83 @@ async fn programs_get_what_their_token_allows_and_are_told_why_not() {
         }
     };
     assert_eq!((role(BEN, true).await, role(ALICE, false).await, role(ALICE, true).await), (200, 200, 401));
+}
+
+impl Home {
+    /// A letter for elsewhere, which nobody sends here.
+    fn waits(&self) -> u64 {
+        let letter = queue::NewLetter {
+            staged: self.house.data.blobs().stage(LetterHeader::default(), b"Subject: x\r\n\r\nx\r\n").unwrap(),
+            from: Some(BEN.into()),
+            account: None,
+            utf8: false,
+            eight_bit: false,
+            ret_full: None,
+            envid: None,
+            tls: queue::Tls::Usual,
+        };
+        let to = queue::NewRecipient { address: "<aunt>@far.test".into(), notify: None, orcpt: None };
+        let now = self.house.clock.now();
+        let put = move |txn: &mut Txn<'_>| {
+            queue::enqueue(txn, &letter, std::slice::from_ref(&to), now, queue::Limits::default())
+        };
+        self.house.data.write_blocking(put).unwrap().value.0
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_to_be_sent_is_shown_and_handled_on_its_page_and_by_programs() {
+    let home = home(&[]);
+    let (alice, look, all) = (home.browser(), home.token("read"), home.token("all"));
+    alice.sign_in(ALICE, PHRASE).await;
+    let id = home.waits();
+    let (page, of) = (format!("/admin/queue/{id}"), format!("/api/queue/{id}"));
+    let list = alice.get("/admin/queue").await.body;
+    assert!(
+        list.contains(&page) && list.contains("&#60;aunt&#62;@far.test") && list.contains("not tried yet"),
+        "{list}"
+    );
+    let state = || verbs::run(&home.house, &Request::QueueShow { id }).json["recipients"][0]["state"].clone();
+    assert_eq!(alice.post(&page, &[("do", "hold")]).await.place, page);
+    assert_eq!(state(), "held");
+    let held = alice.post(&page, &[("do", "retry")]).await;
+    assert!(held.status == 422 && held.body.contains("release it first"), "{}", held.body);
+    assert_eq!(home.program("POST", &format!("{of}/retry"), &all, "").await.status, 409);
+    assert_eq!(home.program("POST", &format!("{of}/release"), &look, "").await.status, 403);
+    assert_eq!(home.program("POST", &format!("{of}/release"), &all, "").await.status, 204);
+    assert_eq!(state(), "waiting");
+    assert!(home.program("GET", &of, &look, "").await.body.contains("far.test"));
+    assert_eq!(alice.post("/admin/queue", &[("do", "hold")]).await.place, "/admin/queue");
+    assert_eq!((state().as_str(), home.waits()), (Some("held"), id + 1));
+
+    // One that is gone by mistake does not come back.
+    let sure = alice.post(&page, &[("do", "cancel")]).await;
+    assert!(sure.status == 200 && sure.body.contains("Cancel this letter?"), "{}", sure.body);
+    assert_eq!(alice.post("/admin/queue", &[("do", "cancel"), ("sure", "yes")]).await.status, 422);
+    assert_eq!(state(), "held");
+    assert_eq!(alice.post(&page, &[("do", "cancel"), ("sure", "yes")]).await.place, "/admin/queue");
+    assert_eq!(alice.get(&page).await.status, 404);
+    assert_eq!(alice.post(&format!("/admin/queue/{}", id + 1), &[("do", "burn")]).await.status, 422);
+    assert_eq!(home.program("GET", &of, &all, "").await.status, 404);
+    assert_eq!(home.program("DELETE", &format!("/api/queue/{}", id + 1), &all, "").await.status, 204);
+    assert_eq!(home.program("DELETE", &format!("/api/queue/{}", id + 1), &all, "").await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_nothing_leaves_is_said_where_one_looks_for_it() {
+    let home = home(&[]);
+    let alice = home.browser();
+    alice.sign_in(ALICE, PHRASE).await;
+    let said = || async {
+        [alice.get("/admin/queue").await, alice.get("/admin").await].map(|page| page.body.contains("Nothing leaves"))
+    };
+    assert_eq!(said().await, [false, false]);
+    let settings = crate::settings::edit::set(home.house.folder.path(), "sending.on", false).unwrap();
+    home.house.settings.store(settings.into());
+    assert_eq!(said().await, [true, false], "nothing is wrong as long as nothing waits");
+    let id = home.waits();
+    assert_eq!(said().await, [true, true]);
+    assert!(alice.get(&format!("/admin/queue/{id}")).await.body.contains("sending is switched off"));
 }
 
 /// The document is made of the same table as the routes; here it is held against what is answered.

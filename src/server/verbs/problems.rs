@@ -56,7 +56,7 @@ impl Noted {
     }
 
     /// Why nothing leaves at all, if that is so.
-    pub(super) fn keeps_all(&self, house: &House) -> Option<&'static str> {
+    pub fn keeps_all(&self, house: &House) -> Option<&'static str> {
         if self.0.lock().unwrap_or_else(PoisonError::into_inner).bound {
             return Some("Nothing leaves: the server is bound to this machine (--bind).");
         }
@@ -266,6 +266,10 @@ fn records(house: &House, found: &mut Found) -> Result<(), Error> {
 fn queued(house: &House, found: &mut Found) -> Result<(), Error> {
     let read = house.data.read()?;
     let all = queue::list(&read, QueueId(0), QUEUE_MOST).map_err(|error| Error::Words(error.to_string()))?;
+    if let Some(why) = house.noted.keeps_all(house).filter(|_| !all.is_empty()) {
+        found.add("queue", State::NeedsYou, why, "What is in the queue waits until that is changed.");
+        return Ok(());
+    }
     let before = house.clock.now().plus_ms(-STUCK_MS);
     let stuck = all.iter().filter(|entry| entry.queued < before).count();
     if stuck > 0 {

@@ -7,7 +7,8 @@ use jiff::tz::TimeZone;
 
 use crate::web::writing::{Form, Panel};
 
-use super::household::{Alias, Certificate, Device, Letter, Link, Person, Port, Problem, Report, Standing, Token};
+use super::household::{Alias, Certificate, Device, Link, Person, Port, Problem, Report, Standing, Token};
+use super::queue::Waiting;
 use super::site::{Answer, Site};
 use super::visit::{Fields, Visit, encode};
 
@@ -125,7 +126,8 @@ page!(DomainMethod, "domain-method.html", form: Form);
 page!(Ports, "ports.html", ports: Vec<(Port, &'static str)>);
 page!(Sure, "sure.html", port: Port, words: &'static str);
 page!(Certificates, "certificates.html", certificates: Vec<Held>, asked: bool);
-page!(Queue, "queue.html", letters: Vec<Letter>);
+page!(Queue, "queue.html", letters: Vec<Waiting>, all: usize, why: Option<String>, waits: bool, held: bool);
+page!(LetterPage, "letter.html", letter: Option<Waiting>, why: Option<String>, sure: bool);
 page!(ReportsPage, "reports.html", reports: Vec<Told>, advice: Vec<String>);
 page!(Programs, "programs.html", tokens: Vec<Token>);
 
@@ -336,11 +338,20 @@ impl Times {
         self.shown(time, "%-d %B %Y, %H:%M %Z")
     }
 
-    fn shown(&self, time: &str, form: &str) -> String {
+    /// Since 1970.
+    pub fn seconds(time: &str) -> Option<i64> {
+        Times::read(time).map(Timestamp::as_second)
+    }
+
+    fn read(time: &str) -> Option<Timestamp> {
         let read = time.parse::<Timestamp>().or_else(|_| jiff::fmt::rfc2822::parse(time).map(|time| time.timestamp()));
-        match read {
-            Ok(read) => read.to_zoned_datetime(self.0.clone()).strftime(form).to_string(),
-            Err(_) => time.to_owned(),
+        read.ok()
+    }
+
+    fn shown(&self, time: &str, form: &str) -> String {
+        match Times::read(time) {
+            Some(read) => read.to_zoned_datetime(self.0.clone()).strftime(form).to_string(),
+            None => time.to_owned(),
         }
     }
 }

@@ -266,6 +266,16 @@ pub struct Device {
     pub waits_until: Option<String>,
 }
 
+/// What can be done with what is still to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    Retry,
+    Hold,
+    Release,
+    /// Nobody is told.
+    Cancel,
+}
+
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 pub trait Household: Send + Sync + 'static {
@@ -337,7 +347,13 @@ pub trait Household: Send + Sync + 'static {
     fn link_device(&self, address: &str, name: &str) -> Result<Secret, Error>;
     fn remove_device(&self, address: &str, id: u32) -> Result<(), Error>;
 
+    /// The oldest first, a thousand at most.
     fn queue(&self) -> Result<Vec<Letter>, Error>;
+    fn letter(&self, id: u64) -> Result<Letter, Error>;
+    /// Does it to this letter, or to every one. Errors: it is not there, or nothing of it is in a state for that.
+    fn act(&self, what: Act, id: Option<u64>) -> Result<(), Error>;
+    /// Why nothing leaves at all, in a sentence, if that is so.
+    fn standstill(&self) -> Option<String>;
     fn reports(&self) -> Result<Reports, Error>;
     fn problems(&self) -> Result<Vec<Problem>, Error>;
 

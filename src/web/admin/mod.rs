@@ -20,13 +20,14 @@ mod household;
 mod pages;
 #[cfg(test)]
 pub(crate) mod play;
+mod queue;
 mod records;
 mod sessions;
 mod site;
 mod visit;
 
 pub use household::{
-    Alias, Bearer, Certificate, CertificateProblem, Checked, CheckedRecord, Device, Domain, Error, Household, Later,
-    Letter, Link, Person, Port, Problem, Recipient, Record, Report, ReportRow, Reports, Secret, Standing, Token,
+    Act, Alias, Bearer, Certificate, CertificateProblem, Checked, CheckedRecord, Device, Domain, Error, Household,
+    Later, Letter, Link, Person, Port, Problem, Recipient, Record, Report, ReportRow, Reports, Secret, Standing, Token,
 };
 pub use site::part;

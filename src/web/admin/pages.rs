@@ -12,13 +12,13 @@ use crate::web::look::sentence;
 
 use super::draw::{
     Aliases, Certificates, Devices, DomainPage, DomainRow, Domains, Frame, Held, Invitation, Me, Overview, OwnDevice,
-    People, PersonPage, Piece, Ports, Profile, Programs, Queue, ReportsPage, Row, Shown, SignIn, Sure, Times, Told,
-    Welcome, Words, Wrong, draw,
+    People, PersonPage, Piece, Ports, Profile, Programs, ReportsPage, Row, Shown, SignIn, Sure, Times, Told, Welcome,
+    Words, Wrong, draw,
 };
 use super::household::{Checked, Error, Port, Record, Secret, Standing};
-use super::records;
 use super::site::{Answer, Site};
 use super::visit::{Fields, Visit, encode};
+use super::{queue, records};
 
 pub(super) type Done = Result<Answer, Error>;
 /// A form that was refused, and what was typed into it.
@@ -139,7 +139,7 @@ pub(super) fn failed(site: &Site, visit: &Visit, error: &Error) -> Answer {
     }
 }
 
-fn times(site: &Site) -> Times {
+pub(super) fn times(site: &Site) -> Times {
     Times::of(&site.household.time_zone())
 }
 
@@ -363,16 +363,8 @@ async fn admin(site: &Arc<Site>, visit: &Visit, path: &[&str], again: Again<'_>)
             let frame = frame("Certificates", "/admin/certificates");
             draw(&Certificates { frame, certificates, asked: path.len() == 2 }, status)
         }
-        ["queue"] => {
-            let mut letters = site.ask(|household| household.queue()).await?;
-            for letter in &mut letters {
-                letter.queued = times(site).minute(&letter.queued);
-                for recipient in &mut letter.recipients {
-                    recipient.due = times(site).minute(&recipient.due);
-                }
-            }
-            draw(&Queue { frame: frame("Queue", "/admin/queue"), letters }, status)
-        }
+        ["queue"] => return queue::list(site, visit, again).await,
+        ["queue", id] => return queue::letter(site, visit, id, again).await,
         ["reports"] => {
             let all = site.ask(|household| household.reports()).await?;
             let reports = all.reports.into_iter().map(|one| Told::of(one, &times(site))).collect();
@@ -409,6 +401,8 @@ async fn act(site: &Arc<Site>, visit: &Visit, who: &Standing, path: &[&str], fie
             Ok(draw(&page, StatusCode::OK))
         }
         ["people", address] => person(site, visit, address, what, fields).await,
+        ["queue"] => queue::act(site, visit, None, fields).await,
+        ["queue", id] => queue::act(site, visit, Some(id), fields).await,
         ["aliases"] => {
             let alias = field(fields, "alias").to_owned();
             let targets = field(fields, "targets").split([',', ' ', '\r', '\n']).filter(|one| !one.is_empty());

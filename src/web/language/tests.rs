@@ -158,8 +158,8 @@ fn what_is_built_in_has_no_fault_and_knows_dates() {
         "wartet auf Ihre Einträge, bis etwa 27. November, 13:00"
     );
     assert_eq!(
-        words("Since Thu, 26 Nov 2026 12:00:00 +0000, 712 bytes"),
-        "Seit Do, 26. Nov. 2026, 12:00:00 +0000, 712 Bytes"
+        words("Since Thu, 26 Nov 2026 12:00:00 +0000, 712 KiB"),
+        "Seit Do, 26. Nov. 2026, 12:00:00 +0000, 712 KiB"
     );
 }
 

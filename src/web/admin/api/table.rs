@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::appliance::wizard::Secret as Kept;
 use crate::appliance::writing::{NewMethod, Wish};
 
-use super::super::household::{Error, Household, Secret};
+use super::super::household::{Act, Error, Household, Secret};
 use super::super::pages::cuts_off;
 
 /// Who may.
@@ -84,6 +84,12 @@ impl Operation {
 impl Call {
     fn value(&self, at: usize) -> &str {
         self.values.get(at).map_or("", String::as_str)
+    }
+
+    /// The number of a letter, from the path.
+    fn letter(&self) -> Result<u64, Error> {
+        let id = self.value(0);
+        id.parse().map_err(|_| Error::Missing(format!("there is no letter {id} in the queue")))
     }
 
     /// The body as the operation wants it. A member that is not known is a mistake of who asks.
@@ -368,6 +374,16 @@ pub(super) const OPERATIONS: &[Operation] = &[
 
     operation!("GET" "/api/queue" "queue" Read "Letters that are still to be sent.",
         None => OK Some(Many("Letter")), |house, _| is(house.queue()?)),
+    operation!("GET" "/api/queue/{id}" "letter" Read "A letter that is still to be sent, with what was said of it last.",
+        None => OK Some(One("Letter")), |house, call| is(house.letter(call.letter()?)?)),
+    operation!("DELETE" "/api/queue/{id}" "cancel-letter" All "Sends it to nobody who has not got it yet. Nobody is told.",
+        None => NO_CONTENT None, |house, call| done(house.act(Act::Cancel, Some(call.letter()?)))),
+    operation!("POST" "/api/queue/{id}/retry" "retry-letter" All "Tries it now, before its time. What comes of it is seen in the queue.",
+        None => NO_CONTENT None, |house, call| done(house.act(Act::Retry, Some(call.letter()?)))),
+    operation!("POST" "/api/queue/{id}/hold" "hold-letter" All "Keeps it from being sent, and from being given back, until it is released.",
+        None => NO_CONTENT None, |house, call| done(house.act(Act::Hold, Some(call.letter()?)))),
+    operation!("POST" "/api/queue/{id}/release" "release-letter" All "Lets a letter go that was held.",
+        None => NO_CONTENT None, |house, call| done(house.act(Act::Release, Some(call.letter()?)))),
 
     operation!("GET" "/api/reports" "reports" Read "What other servers report about letters in the household's name, the newest first, and what follows from it.",
         None => OK Some(One("Reports")), |house, _| is(house.reports()?)),
