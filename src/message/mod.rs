@@ -26,6 +26,7 @@ pub mod header;
 mod limits;
 mod mime;
 mod parse;
+pub mod plain;
 pub mod search;
 mod stored;
 mod structure;

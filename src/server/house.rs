@@ -19,6 +19,7 @@ use super::certificates::Certificates;
 use super::dns::Board;
 use super::folder::Folder;
 use super::limits;
+use super::outgoing::Fates;
 use super::time;
 use super::verbs::{Error, Noted};
 
@@ -45,6 +46,8 @@ pub(super) struct House {
     pub board: Board,
     /// Rung when there is something to send.
     pub bell: Bell,
+    /// What became of letters that somebody at a page waits to hear of.
+    pub fates: Fates,
     facts: Facts,
 }
 
@@ -103,6 +106,7 @@ impl House {
             dns: Mutex::default(),
             board: Board::default(),
             bell: Bell::default(),
+            fates: Fates::default(),
             facts,
         })
     }

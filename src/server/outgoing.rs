@@ -1,5 +1,6 @@
 //! Letters for elsewhere leave: binds the sender to this house.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -7,7 +8,7 @@ use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 use crate::base::AccountId;
-use crate::delivery::remote::{Relay, Sender, Way, World};
+use crate::delivery::remote::{Fate, Relay, Sender, Way, World};
 use crate::directory::manage::account;
 use crate::mailauth::tlsrpt;
 use crate::net::dns::{Asker, Proven};
@@ -30,6 +31,32 @@ const CONNECTIONS_TO_ONE: usize = 4;
 const KEY_BYTES: u64 = 64 * 1024;
 /// A password file longer than this holds none.
 const PASSWORD_BYTES: u64 = 4096;
+
+/// With this the ENVID of a letter begins of which somebody at a page wants to know what becomes of it.
+pub(super) const TRIAL: &str = "homepost-trial-";
+/// Of the last of them it is known.
+const FATES: usize = 8;
+
+/// What became of trial letters, until the next start.
+#[derive(Default)]
+pub(super) struct Fates(Mutex<VecDeque<Fate>>);
+
+impl Fates {
+    pub fn all(&self) -> Vec<Fate> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn take(&self, fate: Fate) {
+        if !fate.envid.starts_with(TRIAL) {
+            return;
+        }
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push_back(fate);
+        while all.len() > FATES {
+            all.pop_front();
+        }
+    }
+}
 
 /// Until `stop` turns true.
 pub(super) async fn run(house: Arc<House>, shift: Shift, mut stop: watch::Receiver<bool>) {
@@ -138,6 +165,10 @@ impl World for Outside {
         let people = self.house.data.read().ok().and_then(|read| account::list(&read).ok()).unwrap_or_default();
         let may = |one: &account::Shown| one.administrator && !one.disabled && !one.closing;
         people.iter().filter(|one| may(one)).map(|one| one.id).collect()
+    }
+
+    fn fate(&self, fate: Fate) {
+        self.house.fates.take(fate);
     }
 
     fn note(&self, outcome: tlsrpt::Outcome) {

@@ -205,7 +205,7 @@ await hand.walk(async () => {
   await link("From aunt@elsewhere.test");
   await heading("From aunt@elsewhere.test");
   await text("This was said last:");
-  await text(/^451 4\.4\.\d /);
+  await hand.page.getByText(/^451 4\.4\.\d /).first().waitFor();
   await seen("letter");
   await button("Hold it");
   await text("→ held until somebody releases it");

@@ -213,7 +213,7 @@ def main():
     try:
         place = made(world.World(folder))
         bind = made(Bind(folder / "bind", ZONES, {"home": KEY}, port=53, at=NAMES))
-        office = made(world.Office(folder / "office"))
+        office = made(world.Office(folder / "office", receives="elsewhere.test"))
         authority = made(Authority(folder))
         box = made(Box(place))
         with checks("a box with nothing on it opens 8080 and no mail port"):
@@ -234,6 +234,19 @@ def main():
             client.select("INBOX")
             [found] = client.search(None, "SUBJECT", "Welcome")[1]
             same(len(found.split()), 1, "letters")
+            client.logout()
+        with checks("the letter that went out came, signed by both keys of the domain, and says nothing of the house"):
+            wait_for(office.letters, 60, office.log)
+            [letter] = office.letters()
+            assert letter.count(b"\nDKIM-Signature: ") == 2 and b"\nFrom: \"Anna Smith\" <anna@smith.test>\n" in letter, letter
+            assert b"127.0.0.1" not in letter and BOX.encode() not in letter.split(b"\n\n")[0].split(b"by mail.elsewhere.test")[1], letter
+            assert re.search(rb"\nReceived: from mail.smith.test \([^)]*\)[^;]*TLSv1.3", letter), letter
+        with checks("of the letter that was refused nothing is left in the queue, and no notice came beside the page"):
+            same(box.json("queue", "list"), [], "queue")
+            client = imaplib.IMAP4_SSL(HOST, 993, ssl_context=trust)
+            client.login(f"anna@{DOMAIN}", PHRASE)
+            client.select("INBOX")
+            same(len(client.search(None, "ALL")[1][0].split()), 1, "letters")
             client.logout()
         with checks("mail programs find their settings, and other servers the policy, at the domain's own names"):
             status, body = get(trust, f"autoconfig.{DOMAIN}", f"/mail/config-v1.1.xml?emailaddress=anna@{DOMAIN}")

@@ -80,6 +80,12 @@ await hand.walk(async () => {
   await button("Keep the relay");
   await page.getByText(t("Your relay: smtp.provider.test")).waitFor();
   await seen("relay");
+  if (mode === "world") {
+    // Here letters reach the world by themselves.
+    if (!(await page.locator("#relay[open]").count())) await page.getByText(t("Your relay: smtp.provider.test")).click();
+    await button("Use no relay");
+    await page.getByText(t("Send through a relay")).waitFor();
+  }
   await link("Go on");
 
   await heading("Your domain");
@@ -129,7 +135,33 @@ await hand.walk(async () => {
   say("letter", "anna@smith.test");
   await told();
   await page.getByText(t("A letter for you is here.")).waitFor();
+  if (mode === "world") await hand.text("What I saw of it");
   await seen("letter-arrived");
+  await link("Send a letter out");
+  await heading("A letter out");
+  await fill("Your address elsewhere", "anna@smith.test");
+  await button("Send it");
+  await page.locator("#to-wrong").waitFor();
+  await seen("letter-out-wrong");
+  if (mode === "world") {
+    // To an address that there is, and to one that there is not.
+    await fill("Your address elsewhere", "aunt@elsewhere.test");
+    await button("Send it");
+    await page.getByText("✓ taken by mail.elsewhere.test").waitFor();
+    await page.getByText("It was encrypted on its way.").waitFor();
+    await seen("letter-out");
+    await link("Send another letter out");
+    await fill("Your address elsewhere", "nobody@elsewhere.test");
+    await button("Send it");
+    await page.getByText("✕ refused by mail.elsewhere.test").waitFor();
+    await page.getByText("There is no such address.").waitFor();
+    await seen("letter-out-refused");
+  } else {
+    await fill("Your address elsewhere", "aunt@elsewhere.test");
+    await button("Send it");
+    await page.getByText("aunt@elsewhere.test").first().waitFor();
+    await seen("letter-out");
+  }
   await link("Go on");
 
   await heading("Your family");

@@ -63,6 +63,10 @@ pub enum Answer {
     Write(Wish),
     /// Go on without this step for now; it stays what it is.
     Later(Step),
+    /// Send a letter to this address, to see whether it gets there.
+    Letter {
+        to: String,
+    },
     /// Without a phrase one is made, and shown once.
     Person {
         name: String,

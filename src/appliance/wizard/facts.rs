@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use crate::appliance::writing::Writing;
 use crate::base::Time;
 
+use super::{Arrived, Going};
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
     /// Set from the network, or by a chip that keeps it.
@@ -91,6 +93,12 @@ pub struct Facts {
     pub addresses: Vec<IpAddr>,
     /// Letters in the administrator's mailboxes.
     pub letters: u64,
+    /// The last that came from outside.
+    pub arrived: Option<Arrived>,
+    /// The trial letters that went out.
+    pub going: Vec<Going>,
+    /// Why nothing leaves at all, if that is so: a sentence.
+    pub standstill: Option<String>,
     pub seen: Vec<Seen>,
     /// `None` before there is a house.
     pub authority: Option<Authority>,
@@ -111,6 +119,9 @@ impl Facts {
             internet: Internet::Unknown,
             addresses: Vec::new(),
             letters: 0,
+            arrived: None,
+            going: Vec::new(),
+            standstill: None,
             seen: Vec::new(),
             authority: None,
             relay: None,

@@ -40,6 +40,10 @@ pub enum Job {
         local: String,
         phrase: Secret,
     },
+    /// A letter to this address, from the administrator.
+    Letter {
+        to: String,
+    },
     /// From now on the authority is asked, whose terms were accepted.
     Authority {
         contact: String,
@@ -148,6 +152,11 @@ pub enum Outcome {
     Added {
         address: String,
         phrase: Secret,
+    },
+    /// The letter is in the queue, and is known by this mark.
+    Posted {
+        mark: String,
+        at: Time,
     },
     /// The relay is kept.
     Relayed,

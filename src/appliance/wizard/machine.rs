@@ -11,7 +11,9 @@ use super::answer::line;
 use super::code::{self, Code};
 use super::door::{Pause, Sessions, Token, Who};
 use super::saved::{Admin, Domain, Origin, Person, Saved, Trouble};
-use super::{Answer, Before, Clock, Facts, Internet, Job, Outcome, PieceState, Refusal, Relay, Secret, Step};
+use super::{
+    Answer, Before, Clock, Facts, Internet, Job, Outcome, PieceState, Refusal, Relay, Secret, Sent, Step, Way,
+};
 
 /// RFC 8375: the domain of a home network, which nobody else has and no name server outside answers for. The administrator's
 /// address is in it until there is a domain.
@@ -256,6 +258,18 @@ impl Wizard {
             Answer::Later(step) => {
                 self.saved.later.insert(*step);
             }
+            Answer::Letter { to } => {
+                let (domain, to) = (self.own_domain()?, line("to", to)?);
+                let Ok(address) = Address::parse(&to) else {
+                    let words = "That is not a mail address. One looks like anna@elsewhere.example.";
+                    return Err(Refusal::field("to", words));
+                };
+                if address.domain() == domain {
+                    let words = "That address is in this house, so its letters never leave it. Type one that you have elsewhere.";
+                    return Err(Refusal::field("to", words));
+                }
+                return Ok(Next::Ask(Job::Letter { to: address.to_string() }));
+            }
             Answer::Person { name, local, phrase } => {
                 self.admin()?;
                 if self.saved.domain.is_none() {
@@ -455,6 +469,9 @@ impl Wizard {
                 self.saved.later.remove(&Step::Family);
                 told.phrase = Some((address, phrase));
             }
+            (Job::Letter { to }, Outcome::Posted { mark, at }) => {
+                self.saved.out = Some(Sent { to: to.clone(), mark, at: at.seconds(), end: None });
+            }
             (Job::Relay { .. }, Outcome::Relayed) | (Job::Method { .. } | Job::Write { .. }, Outcome::Asked) => {}
             (_, Outcome::Field { field, words }) => return Err(Refusal { field: Some(field), words }),
             (Job::Line { .. }, Outcome::Line(line)) => {
@@ -570,6 +587,12 @@ impl Wizard {
 
     /// Things that happen by themselves. Whether there is something new to keep.
     pub fn observe(&mut self, facts: &Facts) -> bool {
+        if let Some(out) = self.saved.out.as_mut().filter(|out| out.end.is_none())
+            && let Some(Way::Ended(end)) = facts.going.iter().find(|one| one.mark == out.mark).map(|one| &one.way)
+        {
+            out.end = Some(end.clone());
+            return true;
+        }
         if self.saved.letter.is_none() && self.saved.domain.is_some() && facts.letters > 0 {
             self.saved.letter = Some(facts.now.seconds());
             return true;

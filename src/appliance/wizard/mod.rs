@@ -26,6 +26,7 @@ mod rehearsal;
 mod saved;
 mod states;
 mod step;
+mod trial;
 
 #[cfg(test)]
 mod tests;
@@ -40,3 +41,4 @@ pub use job::{Before, Existing, Job, Outcome, Piece, PieceState};
 pub use machine::{HOME, Wizard};
 pub use saved::{Admin, Domain, Line, Origin, Person, Saved};
 pub use step::{State, Step};
+pub use trial::{Arrived, End, Found, Going, Sent, Way};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Code, Piece, Step};
+use super::{Code, Piece, Sent, Step};
 
 /// Older ones are read; each that ever was is a fixture of the tests.
 const VERSION: u32 = 1;
@@ -107,6 +107,9 @@ pub struct Saved {
     pub looked: Option<i64>,
     /// Letters there were when the ports opened, and when the first came after that.
     pub letter: Option<i64>,
+    /// The last that was sent out to try it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out: Option<Sent>,
     pub people: Vec<Person>,
     /// What was put off.
     pub later: BTreeSet<Step>,
@@ -135,6 +138,7 @@ impl Saved {
             advice: Vec::new(),
             looked: None,
             letter: None,
+            out: None,
             people: Vec::new(),
             later: BTreeSet::new(),
             asked: BTreeSet::new(),

@@ -74,6 +74,7 @@ impl Host for std::sync::Arc<Paper> {
                 Outcome::Added { address: format!("{local}@{domain}"), phrase: Secret("otter-lamp".to_owned()) }
             }
             Job::Relay { .. } => Outcome::Relayed,
+            Job::Letter { .. } => Outcome::Posted { mark: "homepost-trial-1".to_owned(), at: Time::from_seconds(NOON) },
             Job::Authority { .. } if self.answer_long.lock().unwrap().is_none() => Outcome::Asked,
             _ => self.answer_long.lock().unwrap().clone().unwrap_or(Outcome::NotYet("not built yet".to_owned())),
         }
@@ -615,6 +616,34 @@ fn an_authority_is_asked_when_its_terms_are_accepted_and_one_name_that_fails_hid
     assert_eq!(names(vec![done()]), "done Paper");
     table.facts(|facts| facts.clock = Clock::Unchecked);
     assert_eq!(table.state(Step::Certificate), "waits for the clock");
+}
+
+#[test]
+fn a_letter_goes_out_to_an_address_elsewhere_and_what_became_of_it_is_kept() {
+    let table = Table::new();
+    let admin = table.founded();
+    let send = |to: &str| table.desk.say(Some(admin.text()), &Answer::Letter { to: to.into() });
+    assert!(send("aunt@elsewhere.test").unwrap_err().words.contains("domain"), "from where?");
+    table.desk.say(Some(admin.text()), &domain("smith.example")).unwrap();
+    for wrong in ["aunt", "", "aunt@", "a\r\nb@elsewhere.test", "ben@smith.example", "ben@SMITH.example"] {
+        assert_eq!(send(wrong).unwrap_err().field, Some("to"), "{wrong:?}");
+    }
+    assert!(table.desk.say(None, &Answer::Letter { to: "aunt@elsewhere.test".into() }).is_err(), "W1");
+    assert!(!table.paper.jobs.lock().unwrap().contains(&"Letter".to_owned()));
+    send("aunt@elsewhere.test").unwrap();
+    let out = table.desk.saved().out.unwrap();
+    assert_eq!((out.to.as_str(), out.end.clone()), ("aunt@elsewhere.test", None));
+    let end = End::Taken { host: "mx.elsewhere.test".into(), tls: true, said: "250 2.0.0 ok".into() };
+    for mark in ["of another", &out.mark] {
+        assert_eq!(table.desk.saved().out.unwrap().end, None, "{mark}");
+        let going = Going { mark: mark.to_owned(), way: Way::Ended(end.clone()) };
+        table.facts(|facts| facts.going = vec![going]);
+        table.desk.due();
+    }
+    table.facts(|facts| facts.going.clear());
+    let table = table.cut();
+    assert_eq!(table.desk.saved().out.unwrap().end, Some(end));
+    assert_eq!(table.state(Step::Letter), "waits for a letter to you", "one out is none in");
 }
 
 #[test]

@@ -358,6 +358,7 @@ impl<W: World> Host<'_, W> {
                 n: recipient.n,
                 verdict,
                 remote: Some(self.remote.clone()),
+                tls: self.secured.is_some(),
                 tells: self.hello.dsn,
             })
             .collect();

@@ -97,6 +97,24 @@ pub trait World: Send + Sync + 'static {
     /// What a session with a domain's server came to as far as TLS goes, for who writes reports of it (RFC 8460). Said in the
     /// middle of sending: to be taken in without waiting for anything.
     fn note(&self, outcome: tlsrpt::Outcome);
+    /// What became of a recipient that leaves the queue, for who is waiting to hear it. Said before it is written down; to be taken in
+    /// without waiting for anything.
+    fn fate(&self, _fate: Fate) {}
+}
+
+/// What became of a recipient of a letter with an ENVID (RFC 3461 4.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fate {
+    pub envid: String,
+    pub address: String,
+    /// Another server has it now; otherwise it never will.
+    pub taken: bool,
+    /// Who spoke, if somebody did.
+    pub remote: Option<String>,
+    /// It was encrypted on its way there.
+    pub tls: bool,
+    /// Their words, or ours.
+    pub said: String,
 }
 
 /// Why a destination was not reached.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
-use super::{Job, Sender, Trouble, Way, World, dialogue};
+use super::{Fate, Job, Sender, Trouble, Way, World, dialogue};
 use crate::account::{self, Letter, Place};
 use crate::base::{AccountId, Time};
 use crate::message::date::Date;
@@ -33,6 +33,8 @@ pub(super) struct Outcome {
     pub verdict: Verdict,
     /// Who spoke, if somebody did.
     pub remote: Option<String>,
+    /// Over TLS.
+    pub tls: bool,
     /// The other server will tell the sender what becomes of it (RFC 3461 5.2.2).
     pub tells: bool,
 }
@@ -42,8 +44,10 @@ pub(super) async fn all<W: World>(sender: &Arc<Sender<W>>, way: &Way, job: &Job,
     let (reader, id) = (sender.clone(), job.id);
     let found = tokio::task::spawn_blocking(move || queue::find(&reader.data.read().ok()?, id).ok()?);
     let Some(entry) = found.await.ok().flatten() else { return };
-    let outcome =
-        |n: &u32| Outcome { n: *n, verdict: dialogue::verdict(trouble), remote: trouble.remote.clone(), tells: false };
+    let outcome = |n: &u32| {
+        let (verdict, remote) = (dialogue::verdict(trouble), trouble.remote.clone());
+        Outcome { n: *n, verdict, remote, tls: false, tells: false }
+    };
     let outcomes = job.recipients.iter().map(outcome).collect();
     write(sender, way, &entry, outcomes).await;
 }
@@ -65,6 +69,9 @@ pub(super) async fn write<W: World>(sender: &Arc<Sender<W>>, way: &Way, entry: &
         let waits = |one: &&Recipient| one.n == outcome.n && one.state == State::Waiting;
         let Some(recipient) = entry.recipients.iter().find(waits) else { continue };
         judge(entry, recipient, &outcome, now, &mut moves, &mut told);
+        if let Some(fate) = fate(entry, recipient, outcome) {
+            sender.world.fate(fate);
+        }
     }
     let mut pause = FIRST_PAUSE;
     while let Err(why) = try_write(sender, way, entry, &moves, &told, now).await {
@@ -152,6 +159,17 @@ fn judge(
             }
         }
     }
+}
+
+/// `None`: it is tried again, or nobody would know which it is.
+fn fate(entry: &Entry, recipient: &Recipient, outcome: Outcome) -> Option<Fate> {
+    let (taken, said) = match &outcome.verdict {
+        Verdict::Sent(said) => (true, words(&said.reply)),
+        Verdict::Never(said) => (false, words(&said.reply)),
+        Verdict::Later(_) => return None,
+    };
+    let (envid, address) = (entry.envid.clone()?, recipient.address.clone());
+    Some(Fate { envid, address, taken, remote: outcome.remote, tls: outcome.tls, said })
 }
 
 /// As it is listed, and told.

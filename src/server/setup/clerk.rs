@@ -202,6 +202,8 @@ impl Clerk {
                 }
                 Err(why) => Outcome::Refused(why),
             },
+            Job::Letter { to } => super::letter::post(&house, &self.runtime, &admin, to)
+                .unwrap_or_else(|error| Outcome::Refused(error.to_string())),
             Job::Certificate { .. } => super::authority::again(&house, self.clock.now()),
             Job::Method { domain, new } => match How::of(new).and_then(|how| dns::use_method(&house, &how)) {
                 Ok(kept) => {
@@ -244,6 +246,11 @@ impl Clerk {
         let Some(house) = self.house() else { return Ok(()) };
         let Some(admin) = self.admin(&house)? else { return Ok(()) };
         facts.letters = mailboxes::quota::usage(&house.data.read()?, admin.id).unwrap_or_default().emails;
+        if facts.letters > 0 {
+            facts.arrived = super::letter::arrived(&house, admin.id)?;
+        }
+        facts.going = super::letter::going(&house)?;
+        facts.standstill = house.noted.keeps_all(&house).map(str::to_owned);
         let settings = house.settings.load();
         let domain = admin.address.rsplit_once('@').map_or("", |(_, domain)| domain);
         facts.writing = if domain == HOME { None } else { Some(dns::writing(&house, domain)?) };

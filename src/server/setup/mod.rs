@@ -7,6 +7,7 @@ mod authority;
 mod clerk;
 mod file;
 mod files;
+mod letter;
 mod line;
 mod records;
 mod relay;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
+use crate::web::look;
+
 use super::draw::{Frame, LetterPage, Queue, Times, draw, size};
 use super::household::{Act, Error, Letter, Recipient};
 use super::pages::{Again, Done, field, status_of, times};
@@ -70,25 +72,8 @@ impl Shown {
             (_, _) if late => ("bad", format!("✕ not taken for hours; next try {due}")),
             (_, _) => ("wait", format!("… not taken yet; next try {due}")),
         };
-        let meaning = one.last.as_deref().map_or("", meaning);
+        let meaning = one.last.as_deref().map_or("", look::meaning);
         Shown { address: one.address, class, state, meaning, last: one.last, attempts: one.attempts }
-    }
-}
-
-/// Of a reply that is not the last word (RFC 3463 3), for people. What ends with 5 is in no queue.
-fn meaning(last: &str) -> &'static str {
-    let status = last.split_whitespace().nth(1).unwrap_or("");
-    let mut parts = status.split('.').skip(1).map(|part| part.parse::<u16>().unwrap_or(0));
-    match (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) {
-        (2, 2) => "The letter box there is full.",
-        (1 | 2, _) => "Something about this address does not work there just now.",
-        (4, 3) => "No name server said where letters for this address go.",
-        (4, _) => "The server there cannot be reached, or the line broke.",
-        (7, _) => {
-            "The server there does not take it from us yet: many let strangers wait at first, some do not trust the line or \
-             its encryption."
-        }
-        _ => "The server there asks us to come again later.",
     }
 }
 
@@ -179,19 +164,5 @@ mod tests {
         let classes: Vec<&str> = later.to.iter().map(|one| one.class).collect();
         assert_eq!(classes, ["wait", "bad", "need"]);
         assert!(later.to[2].meaning.contains("full"));
-    }
-
-    #[test]
-    fn whatever_was_said_has_a_meaning() {
-        for (last, part) in [
-            ("450 4.7.1 greylisted", "strangers"),
-            ("451 4.4.3 no server of far.test is known", "name server"),
-            ("450 4.2.0 busy", "address"),
-            ("421 4.0.0 later", "later"),
-            ("", "later"),
-            ("421 x.y", "later"),
-        ] {
-            assert!(meaning(last).contains(part), "{last}: {}", meaning(last));
-        }
     }
 }

@@ -11,6 +11,7 @@ use crate::base::Time;
 use crate::web::look;
 use crate::web::writing::{Form, Panel};
 
+use super::letters::{In, Out};
 use super::site::About;
 use super::zones;
 
@@ -21,6 +22,8 @@ pub(super) enum Page {
     Writing,
     /// What a way of writing them needs.
     Method(String),
+    /// Where to a letter is to go.
+    LetterOut,
     SignIn,
     Recover,
     /// Somebody was added: the one time that the first pass phrase is shown.
@@ -135,7 +138,7 @@ page!(Dns, "dns.html", state: Shown, own: bool, domain: String, pieces: Vec<Draw
 page!(DnsWriting, "dns-writing.html", panel: Panel);
 page!(DnsMethod, "dns-method.html", form: Form);
 page!(Certificate, "certificate.html", state: Shown, own: bool, server: String, authority: Authority, names: Vec<Name>, told: Option<String>, clock: bool, contact: String, asking: bool);
-page!(Letter, "letter.html", state: Shown, address: String, seen: Option<String>, own: bool);
+page!(Letter, "letter.html", state: Shown, address: String, seen: Option<String>, own: bool, form: bool, out: Option<Out>, arrived: Option<In>);
 page!(Family, "family.html", people: Vec<(String, String)>, domain: String, open: bool);
 page!(Invited, "invited.html", address: String, phrase: String);
 page!(Devices, "devices.html", address: String, server: String, imaps: u16, submissions: u16, seen: Vec<(String, String)>);
@@ -239,6 +242,7 @@ pub(super) fn draw(canvas: &Canvas<'_>) -> Result<String, askama::Error> {
         }
         .render(),
         Page::Nothing => nothing(frame(canvas, "Not found", None)).render(),
+        Page::LetterOut => letter(canvas, frame(canvas, "A letter out", Some(Step::Letter)), true).render(),
         Page::Step(step) => {
             let frame = frame(canvas, step.title(), Some(*step));
             match step {
@@ -348,14 +352,10 @@ pub(super) fn draw(canvas: &Canvas<'_>) -> Result<String, askama::Error> {
                     authority: view.facts.authority.clone().unwrap_or_default(),
                 }
                 .render(),
-                Step::Letter => Letter {
-                    frame,
-                    state: state(*step),
-                    address,
-                    seen: saved.letter.map(|at| zones::clock(Time::from_seconds(at), view.facts.now, &zone)),
-                    own: own.is_some(),
+                Step::Letter => {
+                    let form = frame.is_wrong("to");
+                    letter(canvas, frame, form).render()
                 }
-                .render(),
                 Step::Family => Family {
                     frame,
                     people: saved.people.iter().map(|one| (one.name.clone(), one.address.clone())).collect(),
@@ -440,6 +440,28 @@ fn frame(canvas: &Canvas<'_>, title: &'static str, step: Option<Step>) -> Frame 
         refresh: waits.then_some(5),
         look: (waits || step == Some(Step::Dns)).then_some(5),
         signed_in: view.who == Who::Administrator && !view.saved.finished,
+    }
+}
+
+/// What came in and what went out, or with `form` the question where to.
+fn letter(canvas: &Canvas<'_>, mut frame: Frame, form: bool) -> Letter {
+    let (view, saved) = (canvas.view, &canvas.view.saved);
+    let zone = saved.zone.clone().unwrap_or_else(|| "Etc/UTC".to_owned());
+    let out = Out::of(view, &zone);
+    if form {
+        (frame.refresh, frame.look) = (None, None);
+    } else if out.as_ref().is_some_and(|out| out.waits) {
+        (frame.refresh, frame.look) = (Some(5), Some(5));
+    }
+    Letter {
+        frame,
+        state: shown(view.state(Step::Letter), view.facts.now, &zone),
+        address: saved.admin.as_ref().map_or(String::new(), |admin| admin.address.clone()),
+        seen: saved.letter.map(|at| zones::clock(Time::from_seconds(at), view.facts.now, &zone)),
+        own: matches!(saved.domain, Some(Domain::Own { .. })),
+        form,
+        out,
+        arrived: view.facts.arrived.as_ref().map(In::of),
     }
 }
 

@@ -14,6 +14,7 @@
 mod draw;
 pub(super) mod form;
 pub(super) mod guard;
+mod letters;
 mod serve;
 mod site;
 mod zones;

@@ -68,6 +68,9 @@ impl Reply {
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
+/// Where the address is asked that a letter is to go to.
+const LETTER_OUT: &str = "/step/letter/out";
+
 /// Cookies know no scheme, and a browser lets nothing that came in the clear take the place of what came over TLS: so each
 /// way has names of its own, or whoever was on the one could not use the other.
 fn form_cookie(secure: bool) -> &'static str {
@@ -182,6 +185,13 @@ impl<H: Host> Site<H> {
             "/sign-in" if view.who == Who::Administrator => Reply::to("/"),
             "/sign-in" => self.page(visit, &view, Page::SignIn, None, &Fields::new()),
             "/recover" => self.page(visit, &view, Page::Recover, None, &Fields::new()),
+            LETTER_OUT => match not_yet(&view, Step::Letter) {
+                Some(place) => Reply::to(place),
+                None if matches!(view.saved.domain, Some(Domain::Own { .. })) => {
+                    self.page(visit, &view, Page::LetterOut, None, &Fields::new())
+                }
+                None => Reply::to("/step/letter"),
+            },
             _ if path.starts_with(WRITING) => match writing_page(&view, path) {
                 Ok(page) => self.page(visit, &view, page, None, &Fields::new()),
                 Err(place) => Reply::to(place),
@@ -370,6 +380,7 @@ impl<H: Host> Site<H> {
             | Answer::NewSheet
             | Answer::Again(_)
             | Answer::Authority { .. }
+            | Answer::Letter { .. }
             | Answer::Relay { .. } => Reply::to(&format!("/step/{}", step.id())),
             Answer::Language { .. } if self.desk.who(visit.session.as_deref()) == Who::Stranger => {
                 Reply::to("/step/code")
@@ -479,6 +490,7 @@ fn read(step: Step, fields: &Fields, languages: &Languages) -> Result<Answer, Re
         }
         (Step::Certificate, _) => Answer::Authority { accepted: get("accepted") == "yes", contact: get("contact") },
         (Step::Family, _) => Answer::Person { name: get("name"), local: get("local"), phrase: Secret::default() },
+        (Step::Letter, "send") => Answer::Letter { to: get("to") },
         (Step::Done, _) => Answer::Finish,
         _ => return Err(Refusal::words("There is nothing to answer here.")),
     })
