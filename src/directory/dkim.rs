@@ -1,5 +1,6 @@
 //! DKIM keys (RFC 6376): each domain has two from its beginning, Ed25519 (RFC 8463) and RSA with 2048 bits for those that
-//! do not know the first yet. Their selectors are dated, `202611e` and `202611r`, so that a new key is a new name.
+//! do not know the first yet. Their selectors are dated, `202611e` and `202611r`, so that a new key is a new name; those that
+//! come later with the day, `20270525e`. [`super::rotation`] says when one comes, and when it goes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +14,7 @@ use crate::base::{Random, Time};
 use crate::store::schema::Key;
 use crate::store::{self, Read, Table, Txn};
 
+use super::rotation::{Stage, Standing};
 use super::row::{DkimRow, encode, rows};
 use super::{Error, resolve};
 
@@ -54,6 +56,9 @@ pub struct PublicKey {
     pub selector: String,
     pub algorithm: Algorithm,
     pub created: Time,
+    pub stage: Stage,
+    /// In this stage.
+    pub since: Time,
     /// As `p=` in the record: base64 of the 32 bytes of Ed25519, or of RSA's SubjectPublicKeyInfo.
     pub public: String,
 }
@@ -65,12 +70,30 @@ pub struct NewKeys(Vec<(String, DkimRow)>);
 impl NewKeys {
     /// Takes up to a second on a small box. The randomness of the RSA key is aws-lc's own.
     pub fn make(random: &dyn Random, now: Time) -> Result<NewKeys, Error> {
+        NewKeys::named(random, now, |algorithm| selector(algorithm, now))
+    }
+
+    /// The same for a domain that has keys, with selectors of which none is `taken`: not even that of a key that has gone, whose
+    /// record somebody may still remember.
+    pub fn make_beside(random: &dyn Random, now: Time, taken: &[String]) -> Result<NewKeys, Error> {
+        let (year, month, day) = civil(now);
+        let number = |n: u32| if n > 1 { n.to_string() } else { String::new() };
+        let name =
+            |algorithm: Algorithm, n: u32| format!("{year:04}{month:02}{day:02}{}{}", algorithm.letter(), number(n));
+        let free = |n: &u32| Algorithm::ALL.iter().all(|algorithm| !taken.contains(&name(*algorithm, *n)));
+        let n = (1..=1000).find(free).unwrap_or(1);
+        NewKeys::named(random, now, |algorithm| name(algorithm, n))
+    }
+
+    fn named(random: &dyn Random, now: Time, selector: impl Fn(Algorithm) -> String) -> Result<NewKeys, Error> {
         let keys = Algorithm::ALL.map(|algorithm| {
             let (private, public) = match algorithm {
                 Algorithm::Ed25519 => ed25519(random),
                 Algorithm::Rsa => rsa(),
             }?;
-            Some((selector(algorithm, now), DkimRow { algorithm: algorithm.number(), created: now.0, private, public }))
+            let (number, created) = (algorithm.number(), now.0);
+            let row = DkimRow { algorithm: number, created, private, public, stage: None, since: None };
+            Some((selector(algorithm), row))
         });
         let keys: Option<Vec<_>> = keys.into_iter().collect();
         keys.map(NewKeys).ok_or_else(|| Error::Unusable("the keys for signing letters could not be made".to_owned()))
@@ -98,20 +121,21 @@ fn spki(pair: &RsaKeyPair) -> Option<Vec<u8>> {
 
 /// `202611e`: year, month (UTC), and the algorithm's letter.
 fn selector(algorithm: Algorithm, now: Time) -> String {
-    let (year, month) = year_and_month(now);
+    let (year, month, _) = civil(now);
     format!("{year:04}{month:02}{}", algorithm.letter())
 }
 
 /// The civil date of a day count, by 400-year eras that begin on 1 March.
-fn year_and_month(now: Time) -> (i64, i64) {
+fn civil(now: Time) -> (i64, i64, i64) {
     let days = now.seconds().div_euclid(86_400) + 719_468;
     let era = days.div_euclid(146_097);
     let day = days.rem_euclid(146_097);
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
     let of_year = day - (365 * year + year / 4 - year / 100);
     let month = (5 * of_year + 2) / 153;
+    let of_month = of_year - (153 * month + 2) / 5 + 1;
     let month = if month < 10 { month + 3 } else { month - 9 };
-    (year + era * 400 + i64::from(month <= 2), month)
+    (year + era * 400 + i64::from(month <= 2), month, of_month)
 }
 
 /// Keeps the keys of a domain of ours; a domain that has keys keeps those.
@@ -127,16 +151,97 @@ pub fn add(txn: &mut Txn<'_>, domain: &str, keys: &NewKeys) -> Result<(), Error>
     Ok(())
 }
 
-/// The keys of a domain, Ed25519 first.
+/// A pair that is to sign later. Gives its selectors; those of a pair that is coming already, if there is one.
+pub fn add_coming(txn: &mut Txn<'_>, domain: &str, keys: &NewKeys, now: Time) -> Result<Vec<String>, Error> {
+    if !resolve::is_ours(txn, domain)? {
+        return Err(Error::NoSuchDomain(domain.to_owned()));
+    }
+    let there = of(txn, domain)?;
+    let coming: Vec<String> =
+        there.iter().filter(|(_, row)| stage(row) == Stage::Coming).map(|(selector, _)| selector.clone()).collect();
+    if !coming.is_empty() {
+        return Ok(coming);
+    }
+    for (selector, row) in &keys.0 {
+        if there.iter().any(|(other, _)| other == selector) {
+            return Err(Error::Exists(format!("the key {selector} of {domain}")));
+        }
+        let row = DkimRow { stage: Stage::Coming.number(), since: Some(now.0), ..row.clone() };
+        txn.put(Table::DkimKeys, &key(domain, selector), encode(&row));
+    }
+    Ok(keys.0.iter().map(|(selector, _)| selector.clone()).collect())
+}
+
+/// From now on those that were coming sign, and those that signed leave. Does nothing if they are not coming (any more).
+pub fn switch(txn: &mut Txn<'_>, domain: &str, coming: &[String], now: Time) -> Result<(), Error> {
+    let all = of(txn, domain)?;
+    let comes = |selector: &String, row: &DkimRow| stage(row) == Stage::Coming && coming.contains(selector);
+    // With one half of a pair the other kind would have no key.
+    for algorithm in Algorithm::ALL {
+        if !all.iter().any(|(selector, row)| row.algorithm == algorithm.number() && comes(selector, row)) {
+            return Ok(());
+        }
+    }
+    for (selector, row) in &all {
+        let next = match stage(row) {
+            Stage::Coming if comes(selector, row) => Stage::Signing,
+            Stage::Signing => Stage::Leaving,
+            _ => continue,
+        };
+        put_stage(txn, domain, selector, row, next, now);
+    }
+    Ok(())
+}
+
+/// Destroys the private halves of keys that leave.
+pub fn retire(txn: &mut Txn<'_>, domain: &str, leaving: &[String], now: Time) -> Result<(), Error> {
+    for (selector, row) in of(txn, domain)? {
+        if stage(&row) == Stage::Leaving && leaving.contains(&selector) {
+            let row = DkimRow { private: Vec::new(), ..row };
+            put_stage(txn, domain, &selector, &row, Stage::Gone, now);
+        }
+    }
+    Ok(())
+}
+
+/// Of keys that are gone, and whose records are not there any more.
+pub fn forget(txn: &mut Txn<'_>, domain: &str, gone: &[String]) -> Result<(), Error> {
+    for (selector, row) in of(txn, domain)? {
+        if stage(&row) == Stage::Gone && gone.contains(&selector) {
+            txn.delete(Table::DkimKeys, &key(domain, &selector));
+        }
+    }
+    Ok(())
+}
+
+fn put_stage(txn: &mut Txn<'_>, domain: &str, selector: &str, row: &DkimRow, stage: Stage, now: Time) {
+    let row = DkimRow { stage: stage.number(), since: Some(now.0), ..row.clone() };
+    txn.put(Table::DkimKeys, &key(domain, selector), encode(&row));
+}
+
+fn stage(row: &DkimRow) -> Stage {
+    Stage::of(row.stage)
+}
+
+/// How far each key of a domain is, also those that are gone.
+pub fn standing(read: &dyn Read, domain: &str) -> Result<Vec<Standing>, Error> {
+    let all = of(read, domain)?.into_iter();
+    Ok(all
+        .map(|(selector, row)| Standing { selector, stage: stage(&row), since: Time(row.since.unwrap_or(row.created)) })
+        .collect())
+}
+
+/// The keys of a domain whose records belong into the DNS, Ed25519 first.
 pub fn list(read: &dyn Read, domain: &str) -> Result<Vec<PublicKey>, Error> {
     let mut out = Vec::new();
-    for (selector, row) in of(read, domain)? {
+    for (selector, row) in of(read, domain)?.into_iter().filter(|(_, row)| stage(row) != Stage::Gone) {
         let algorithm = Algorithm::ALL.into_iter().find(|algorithm| algorithm.number() == row.algorithm);
         let Some(algorithm) = algorithm else {
             continue; // of a later version
         };
         let public = STANDARD.encode(&row.public);
-        out.push(PublicKey { selector, algorithm, created: Time(row.created), public });
+        let (created, since) = (Time(row.created), Time(row.since.unwrap_or(row.created)));
+        out.push(PublicKey { selector, algorithm, created, stage: stage(&row), since, public });
     }
     out.sort_by(|a, b| (a.algorithm, &a.selector).cmp(&(b.algorithm, &b.selector)));
     Ok(out)
@@ -150,11 +255,12 @@ pub struct PrivateKey {
     pub pkcs8: Vec<u8>,
 }
 
-/// What letters of a domain are signed with: the newest key of each kind, Ed25519 first. Empty for a domain that is not ours.
+/// What letters of a domain are signed with: the newest signing key of each kind, Ed25519 first. Empty for a domain that is not ours.
 pub fn private(read: &dyn Read, domain: &str) -> Result<Vec<PrivateKey>, Error> {
     let rows = of(read, domain)?;
     let newest = |algorithm: Algorithm| {
-        let mine = rows.iter().filter(|(_, row)| row.algorithm == algorithm.number());
+        let signs = |row: &DkimRow| row.algorithm == algorithm.number() && stage(row) == Stage::Signing;
+        let mine = rows.iter().filter(|(_, row)| signs(row));
         let (selector, row) = mine.max_by_key(|(_, row)| row.created)?;
         Some(PrivateKey { selector: selector.clone(), algorithm, pkcs8: row.private.clone() })
     };
@@ -184,8 +290,12 @@ pub fn check(read: &dyn Read) -> Result<Vec<String>, Error> {
         super::manage::domain::list(read)?.into_iter().map(|domain| (domain, Vec::new())).collect();
     for (domain, selector, row) in all(read)? {
         match there.get_mut(&domain) {
-            Some(kinds) => kinds.push(row.algorithm),
+            Some(kinds) if stage(&row) == Stage::Signing => kinds.push(row.algorithm),
+            Some(_) => {}
             None => wrong.push(format!("the DKIM key {selector} is of {domain}, which is no domain of this server")),
+        }
+        if stage(&row) == Stage::Gone {
+            continue; // only half of it is left
         }
         let public = match row.algorithm {
             DkimRow::ED25519 => {

@@ -13,6 +13,7 @@
 //! - U9: a session stays only as long as what let it in ([`Pass`]) is still good, and whoever waits is woken when that may have
 //!   changed.
 //! - U6: a domain has DKIM keys from the transaction that made it, and they go with it.
+//! - U10: a domain always has a key of each kind that signs, and none signs before its record was seen.
 //! - U7: an account that is to be deleted lets nobody in from that moment, and takes mail until the deletion begins: taken
 //!   back before, it lacks nothing.
 
@@ -29,6 +30,7 @@ pub mod login;
 pub mod manage;
 mod password;
 mod resolve;
+pub mod rotation;
 mod row;
 mod throttle;
 

@@ -119,6 +119,12 @@ pub struct DkimRow {
     #[n(3)]
     #[cbor(with = "minicbor::bytes")]
     pub public: Vec<u8>,
+    /// `None`: it signs. 1: it comes. 2: it leaves. 3: it is gone, and its private half empty.
+    #[n(4)]
+    pub stage: Option<u8>,
+    /// Since when, in milliseconds since 1970; `None`: since it was made.
+    #[n(5)]
+    pub since: Option<i64>,
 }
 
 impl DkimRow {
@@ -363,8 +369,21 @@ mod tests {
                 created: 1_700_000_000_000,
                 private: vec![4; 3],
                 public: vec![5; 2],
+                stage: None,
+                since: None,
             },
             "84011b0000018bcfe5680043040404420505",
+        );
+        check(
+            DkimRow {
+                algorithm: DkimRow::RSA,
+                created: 1,
+                private: Vec::new(),
+                public: vec![5; 2],
+                stage: Some(3),
+                since: Some(6),
+            },
+            "860201404205050306",
         );
         check(
             AccountRow {

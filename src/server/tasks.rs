@@ -9,6 +9,7 @@ use crate::account as mailboxes;
 use crate::directory::manage::account;
 use crate::store::Error as StoreError;
 
+use super::dns::tend;
 use super::house::House;
 use super::verbs::{delete_due, look_at_records, remove_closed};
 
@@ -27,12 +28,15 @@ const FIRST_LOOK: Duration = Duration::from_secs(10 * 60);
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// Looks at the records of the domains now and then. Runs until it is dropped.
+/// Looks at the records of the domains now and then, and changes their keys when it is time. Runs until it is dropped.
 pub(super) async fn watch(house: Arc<House>) {
     tokio::time::sleep(FIRST_LOOK).await;
     loop {
         if let Err(error) = blocking(&house, look_at_records).await {
             debug!(error, "the records cannot be looked at now");
+        }
+        if let Err(error) = blocking(&house, tend).await {
+            error!(error, "keys that are to be changed for new ones stay for now");
         }
         tokio::time::sleep(LOOK).await;
     }

@@ -435,6 +435,12 @@ const SENDING: Section = Section {
                    the system chooses.",
         },
         Def {
+            key: "sending.new_keys_after_days",
+            kind: count(180, 0, 3650),
+            help: "After how many days a domain gets new DKIM keys by itself. The old ones sign until the records of the new ones are \
+                   in the DNS. 0: only when `homepost dkim rotate` is given.",
+        },
+        Def {
             key: "sending.recipients_per_hour",
             kind: count(200, 1, 1_000_000),
             help: "To how many people elsewhere one account may write within an hour.",
@@ -477,6 +483,8 @@ const SENDING: Section = Section {
 pub struct Sending {
     pub on: bool,
     pub source: String,
+    /// DKIM keys; 0: never.
+    pub new_keys_after_days: u64,
     /// Of one account: people elsewhere that it writes to.
     pub recipients_per_hour: u64,
     pub new_recipients_per_hour: u64,
@@ -789,6 +797,7 @@ impl Values {
             sending: Sending {
                 on: self.value("sending.on") == Some(Value::Switch(true)),
                 source: self.text("sending.source"),
+                new_keys_after_days: self.number("sending.new_keys_after_days"),
                 recipients_per_hour: self.number("sending.recipients_per_hour"),
                 new_recipients_per_hour: self.number("sending.new_recipients_per_hour"),
                 new_recipients_per_day: self.number("sending.new_recipients_per_day"),

@@ -3,13 +3,14 @@
 import base64
 import json
 import re
+import smtplib
 import socket
 import subprocess
 import threading
 import time
 
 from bind import Bind, free_port, tool
-from house import same
+from house import ALICE, PASSWORD, anyone, same
 
 DOMAIN = "example.test"
 ADDRESS = "192.0.2.25"
@@ -127,6 +128,65 @@ def written(checks, house, bind, records, short):
         push(house, "--undo", "--yes")
         same(bind.all(DOMAIN), after)
         house.run("listeners", "off", "imap")
+
+
+def rotated(checks, house, bind):
+    def stages():
+        return {key["selector"]: key["stage"] for key in house.json("dkim", "list", DOMAIN)}
+
+    def dig(selector):
+        return bind.dig(f"{selector}._domainkey.{DOMAIN}", "TXT")
+
+    use(house, bind)
+    with checks("new keys are written by themselves and nothing else is, and they sign when they are seen; the old ones stay"):
+        update(bind, f"update delete mta-sts.{DOMAIN} CNAME")
+        old, undo, before = stages(), push(house, "--undo")[0], bind.all(DOMAIN)
+        done = house.json("dkim", "rotate", DOMAIN)
+        same((len(done["signing"]), done["waiting"], done["trouble"]), (2, [], None), json.dumps(done))
+        same(stages(), {**dict.fromkeys(old, "leaving"), **dict.fromkeys(done["signing"], "signing")})
+        for selector in stages():
+            assert len(dig(selector)) == 1 and "v=DKIM1" in dig(selector)[0], selector
+        added = set(bind.all(DOMAIN)) - set(before)
+        same(len(added), 2, f"only the keys: {added}")
+        same(push(house, "--undo")[0], undo, "what an owner would undo is what an owner did")
+        update(bind, f"update add mta-sts.{DOMAIN} 3600 CNAME mail.{DOMAIN}.")
+    with checks("a letter is signed with the new keys"):
+        house.serve()
+        new = done["signing"]
+        with smtplib.SMTP_SSL("127.0.0.1", house.port(465), context=anyone(), timeout=60) as client:
+            client.login(ALICE, PASSWORD)
+            client.sendmail(ALICE, [ALICE], b"Subject: signed\r\n\r\nx\r\n")
+        imap = house.imap()
+        imap.select_folder("INBOX", readonly=True)
+        letter = imap.fetch(imap.search("ALL")[-1:], ["BODY.PEEK[]"]).popitem()[1][b"BODY[]"].decode()
+        same(sorted(re.findall(r"[\t ]s=([0-9a-z]+);", letter)), sorted(new), letter)
+        imap.logout()
+        house.stop()
+    with checks("where records are written by hand the old keys sign until the new records are there"):
+        house.run("dns", "use", "none")
+        done = house.json("dkim", "rotate", DOMAIN)
+        coming = done["waiting"]
+        same((len(coming), done["signing"]), (2, []))
+        same({stages()[selector] for selector in new}, {"signing"})
+        assert "wait until their records are in the DNS" in house.run("problems").stdout
+        text = house.run("dns", "records", DOMAIN, "--address", ADDRESS).stdout
+        values = {}
+        for record in house.json("dns", "records", DOMAIN, "--address", ADDRESS):
+            for selector in coming:
+                if record["name"] == f"{selector}._domainkey.{DOMAIN}":
+                    values[selector] = record["value"]
+        same(sorted(values), sorted(coming), text)
+        strings = {selector: " ".join(f'"{value[at:at + 200]}"' for at in range(0, len(value), 200)) for selector, value in values.items()}
+        first, second = coming
+        update(bind, f"update add {first}._domainkey.{DOMAIN} 60 TXT {strings[first]}")
+        same(house.json("dkim", "rotate", DOMAIN)["waiting"], coming, "one of two is not enough")
+        update(bind, f"update add {second}._domainkey.{DOMAIN} 60 TXT {strings[second]}")
+        done = house.json("dkim", "rotate", DOMAIN)
+        same((done["made"], sorted(done["signing"])), ([], sorted(coming)))
+        same({stages()[selector] for selector in new}, {"leaving"})
+        assert "wait until their records" not in house.run("problems").stdout
+        same(house.check(), "")
+        use(house, bind)
 
 
 def refused(checks, house, bind):
@@ -366,6 +426,7 @@ def pushed(checks, house, records, short):
         written(checks, house, bind, records, short)
         refused(checks, house, bind)
         conflicts(checks, house, bind)
+        rotated(checks, house, bind)
         cut(checks, house, bind)
     finally:
         bind.end()

@@ -41,6 +41,8 @@ pub struct Key {
     pub algorithm: String,
     /// Base64.
     pub public: String,
+    /// Another one signs in its place now.
+    pub leaving: bool,
 }
 
 /// What a mail program may look for by an SRV record (RFC 6186, RFC 8314 5.1, RFC 8620 2.2, RFC 5804 1.8).

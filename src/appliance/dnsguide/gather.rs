@@ -7,6 +7,7 @@ use super::is_in;
 use super::pacc;
 use super::policy;
 use crate::directory::manage::domain as domains;
+use crate::directory::rotation::Stage;
 use crate::directory::{self, dkim};
 use crate::net::tls;
 use crate::settings::Settings;
@@ -34,6 +35,7 @@ pub fn gather(
         selector: key.selector,
         algorithm: key.algorithm.tag().to_owned(),
         public: key.public,
+        leaving: key.stage == Stage::Leaving,
     });
     Ok(Facts {
         host_here: home.is_none_or(|home| *home == domain),

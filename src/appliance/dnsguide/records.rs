@@ -73,7 +73,10 @@ impl List<'_> {
     fn keys(&mut self) {
         for key in &self.facts.keys {
             let name = self.at(&format!("{}._domainkey", key.selector));
-            let words = if key.algorithm == "rsa" {
+            let words = if key.leaving {
+                "The public key of letters that were signed until lately and are still on their way; without it they look \
+                 forged."
+            } else if key.algorithm == "rsa" {
                 "The public key that proves your letters genuine (RSA, which every server understands); without it many \
                  servers put them into the junk folder or refuse them."
             } else {

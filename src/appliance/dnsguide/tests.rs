@@ -26,8 +26,8 @@ pub(super) fn facts() -> Facts {
         domain: "example.test".into(),
         host_here: true,
         keys: vec![
-            Key { selector: "202611e".into(), algorithm: "ed25519".into(), public: "A".repeat(44) },
-            Key { selector: "202611r".into(), algorithm: "rsa".into(), public: "B".repeat(392) },
+            Key { selector: "202611e".into(), algorithm: "ed25519".into(), public: "A".repeat(44), leaving: false },
+            Key { selector: "202611r".into(), algorithm: "rsa".into(), public: "B".repeat(392), leaving: false },
         ],
         services: Service::ALL.into_iter().map(|service| (service, on(service))).collect(),
         addresses: vec!["192.0.2.25".parse().unwrap(), "2001:db8::19".parse().unwrap()],
@@ -150,7 +150,7 @@ fn what_would_break_a_line_is_refused() {
     for text in bad {
         assert!(records(&Facts { host: text.into(), ..facts() }).is_err(), "G1: {text:?}");
         assert!(records(&Facts { domain: text.into(), ..facts() }).is_err(), "G1: {text:?}");
-        let key = Key { selector: text.into(), algorithm: "rsa".into(), public: "A".into() };
+        let key = Key { selector: text.into(), algorithm: "rsa".into(), public: "A".into(), leaving: false };
         let refused = records(&Facts { keys: vec![key], ..facts() });
         assert!(refused.is_err(), "G1: {text:?}");
     }

@@ -7,6 +7,7 @@ mod appliance;
 mod cert;
 mod check;
 mod device;
+mod dkim;
 mod dns;
 mod domain;
 mod init;
@@ -53,6 +54,7 @@ enum Command {
     Device(device::Args),
     Domain(domain::Args),
     Dns(dns::Args),
+    Dkim(dkim::Args),
     Cert(cert::Args),
     Queue(queue::Args),
     Reports(reports::Args),
@@ -93,6 +95,7 @@ pub(super) fn main() -> ExitCode {
         Command::Device(args) => Ok(args.request()),
         Command::Domain(args) => Ok(args.request()),
         Command::Dns(args) => args.request(),
+        Command::Dkim(args) => Ok(args.request()),
         Command::Cert(args) => args.request(),
         Command::Queue(args) => Ok(args.request()),
         Command::Reports(args) => Ok(args.request()),

@@ -21,6 +21,7 @@ mod board;
 mod challenge;
 mod key;
 mod push;
+mod rotate;
 mod shown;
 
 use std::future::Future;
@@ -37,6 +38,7 @@ pub(super) use board::{Board, PATIENCE, begin, writing};
 pub(super) use challenge::Challenges;
 pub(super) use key::{How, Kept, use_method};
 use push::{Outcome, push, undo};
+pub(super) use rotate::{tend, tend_one};
 pub(super) use shown::shown;
 
 /// Where this machine says which resolvers it uses (resolv.conf(5)).

@@ -50,7 +50,13 @@ pub(in super::super) fn push(
     take: &TakeOver,
     seen: Option<&[writing::Line]>,
 ) -> Result<Outcome, Error> {
-    run(house, domain, addresses, take, false, seen)
+    run(house, domain, addresses, take, false, seen, false)
+}
+
+/// Writes what is missing or different of a domain's DKIM keys, and nothing else. An undo is of the owner's last push, as it was
+/// before. Gives why something was not done, each reason once.
+pub(super) fn push_keys(house: &House, domain: &str) -> Result<Vec<String>, Error> {
+    Ok(run(house, domain, &[], &TakeOver::default(), false, None, true)?.faults())
 }
 
 /// Puts back what was there before the last push.
@@ -61,7 +67,7 @@ pub(in super::super) fn undo(
     take: &TakeOver,
     seen: Option<&[writing::Line]>,
 ) -> Result<Outcome, Error> {
-    run(house, domain, addresses, take, true, seen)
+    run(house, domain, addresses, take, true, seen, false)
 }
 
 fn run(
@@ -71,9 +77,14 @@ fn run(
     take: &TakeOver,
     back: bool,
     seen: Option<&[writing::Line]>,
+    keys_only: bool,
 ) -> Result<Outcome, Error> {
     let _alone = alone(house);
-    let difference = look(house, domain, addresses, take, back)?;
+    let mut difference = look(house, domain, addresses, take, back)?;
+    if keys_only {
+        let keys = format!("._domainkey.{}", difference.facts.domain);
+        difference.plan.lines.retain(|line| line.name.ends_with(&keys));
+    }
     // Somebody may have changed the DNS since, and what goes was agreed to by nobody.
     if let Some(seen) = seen
         && difference.plan.lines.iter().any(|line| line.is_acting() && !was_shown(line, seen))
@@ -83,10 +94,21 @@ fn run(
     let (step, changes) = (difference.plan.step(), difference.plan.changes());
     let domain = difference.facts.domain.clone();
     let before = difference.memory.clone();
+    // What nobody asked for is nothing that an owner would undo.
+    let undo_stays = |memory: Memory| match keys_only {
+        true => Memory { step: before.step.clone(), open: before.open, ..memory },
+        false => memory,
+    };
     if changes.is_empty() {
         // An undo of which something is in the way is not over.
         let over = back && difference.plan.conflicts().next().is_none();
-        let settled = if over { before.undone(&Step::default(), |_| Went::Done) } else { before.settled() };
+        let settled = if keys_only {
+            before.clone()
+        } else if over {
+            before.undone(&Step::default(), |_| Went::Done)
+        } else {
+            before.settled()
+        };
         let settled = difference.plan.forget(settled);
         if settled != difference.memory {
             keep(house, &domain, settled)?;
@@ -94,7 +116,7 @@ fn run(
         return Ok(Outcome { difference, went: Vec::new(), unseen: Vec::new(), forgotten: None });
     }
     // Before: whenever the power goes from here on, what is ours is known as ours (G3).
-    keep(house, &domain, before.begin(&step))?;
+    keep(house, &domain, undo_stays(before.begin(&step)))?;
     let done = wait(difference.writer.write(&difference.zone.name, &changes))?;
     let fault = |entry: &Entry| fault_of(&changes, &done, entry);
     let went = |entry: &Entry| match fault(entry) {
@@ -107,7 +129,7 @@ fn run(
             Memory { step: before.step.clone(), ..before.undone(&step, went) }
         }
         true => before.undone(&step, went),
-        false => before.after(&step, went),
+        false => undo_stays(before.after(&step, went)),
     };
     // Only where all is as it should be is it known that what is missing is gone: a wrong server has nothing of ours.
     let after = if done.iter().all(Result::is_ok) { difference.plan.forget(after) } else { after };
@@ -121,7 +143,7 @@ fn run(
             (at, all.find_map(fault).map(|fault| fault.words.clone()))
         })
         .collect();
-    let unseen = if back { Vec::new() } else { unseen(house, &difference, &went) };
+    let unseen = if back || keys_only { Vec::new() } else { unseen(house, &difference, &went) };
     Ok(Outcome { difference, went, unseen, forgotten })
 }
 

@@ -8,6 +8,7 @@ mod appliance;
 mod cert;
 mod check;
 mod device;
+mod dkim;
 mod dns;
 mod domain;
 mod init;
@@ -153,6 +154,13 @@ pub(super) enum Request {
         domain: String,
         addresses: Vec<IpAddr>,
         servers: Vec<SocketAddr>,
+    },
+    /// Without a domain, of all.
+    DkimList {
+        domain: Option<String>,
+    },
+    DkimRotate {
+        domain: String,
     },
     DnsUse {
         how: Option<How>,
@@ -419,6 +427,8 @@ pub(super) fn attempt(house: &House, request: &Request) -> Done {
             dns::records(house, domain, addresses, *zone, *relative)
         }
         Request::DnsCheck { domain, addresses, servers } => dns::check(house, domain, addresses, servers),
+        Request::DkimList { domain } => dkim::list(house, domain.as_deref()),
+        Request::DkimRotate { domain } => dkim::rotate(house, domain),
         Request::DnsUse { how } => dns::use_method(house, how.as_ref()),
         Request::DnsPush { domain, addresses, wish } => dns::push(house, domain, addresses, wish),
         Request::CertList => cert::list(house),

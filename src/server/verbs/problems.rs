@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use crate::appliance::machine::{Client, Machine};
 use crate::base::{QueueId, Time};
 use crate::cert::Alarm;
+use crate::directory::dkim;
 use crate::directory::manage::{account, domain};
+use crate::directory::rotation::Stage;
 use crate::message::date::{Date, iso_minute};
 use crate::queue;
 
@@ -88,7 +90,7 @@ enum State {
 
 #[derive(Serialize)]
 struct Problem {
-    /// `certificate`, `records`, `disk`, `clock`, `queue`, `sending`, `ports`, `box`.
+    /// `certificate`, `records`, `disk`, `clock`, `queue`, `sending`, `keys`, `ports`, `box`.
     about: &'static str,
     /// Which domain, if it is about one.
     subject: Option<String>,
@@ -116,6 +118,7 @@ pub(super) fn list(house: &House) -> Done {
     records(house, &mut found)?;
     queued(house, &mut found)?;
     stopped(house, &mut found)?;
+    keys(house, &mut found)?;
     the_box(&mut found);
     let Found(mut all) = found;
     all.sort_by_key(|problem| problem.state);
@@ -280,6 +283,39 @@ fn queued(house: &House, found: &mut Found) -> Result<(), Error> {
             format!("{words} been waiting to be sent for more than four hours."),
             "The queue says to whom, and what was answered last.",
         );
+    }
+    Ok(())
+}
+
+/// DKIM keys whose records somebody has to write.
+fn keys(house: &House, found: &mut Found) -> Result<(), Error> {
+    let read = house.data.read()?;
+    for domain in domain::list(&read)?.into_iter().filter(|domain| !is_at_home(domain)) {
+        let standing = dkim::standing(&read, &domain)?;
+        let of = |stage: Stage| -> Vec<&str> {
+            standing.iter().filter(|key| key.stage == stage).map(|key| key.selector.as_str()).collect()
+        };
+        let (coming, gone) = (of(Stage::Coming), of(Stage::Gone));
+        let before = found.0.len();
+        if !coming.is_empty() {
+            found.add(
+                "keys",
+                State::NeedsYou,
+                format!("New keys for signing the letters of {domain} wait until their records are in the DNS."),
+                "The page of the domain lists these records. Until they are there the old keys sign, and nothing is lost.",
+            );
+        }
+        if !gone.is_empty() {
+            found.add(
+                "keys",
+                State::Waiting,
+                format!("The records of old keys of {domain} may be removed from the DNS: {}.", gone.join(", ")),
+                "Nothing is signed with them any more. Where homepost writes the records itself, it removes them itself.",
+            );
+        }
+        for problem in found.0.iter_mut().skip(before) {
+            problem.subject = Some(domain.clone());
+        }
     }
     Ok(())
 }
