@@ -204,8 +204,89 @@ def ended(client, command):
     assert b"log in again" in bye, bye
 
 
+def submitting(house, checks):
+    """Whoever has logged in: whose name a letter carries, what it lacks, and to how many it goes."""
+    host = ["--server", "127.0.0.1", "--port", str(house.port(465)), "--tlsc", "--auth", "PLAIN", "--auth-user", ALICE, "--auth-password", PASSWORD]
+
+    def swaks(*words, data=None):
+        done = subprocess.run(["swaks", *host, *words, *(["--data", "-"] if data else [])], input=data, capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+
+    with checks("a letter in somebody else's name is refused, in MAIL and in its header, and nothing of it is kept"):
+        house.add("bob@example.test")
+        code, said = swaks("--from", "bob@example.test", "--to", ALICE)
+        assert code == 23 and "550 5.7.1 bob@example.test is not an address of alice@example.test" in said, said[-800:]
+        before = house.json("account", "show", ALICE)["messages"]
+        for field in ("From: Bob <bob@example.test>", "From: alice@example.test\nSender: ceo@bank.example",
+                      "From: alice@example.test, bob@example.test", "From: alice@example.test\nFrom: bob@example.test"):
+            code, said = swaks("--from", ALICE, "--to", ALICE, data=f"{field}\nSubject: x\n\nx\n")
+            assert code == 26 and "550 5.7.1" in said, said[-800:]
+        same(house.json("account", "show", ALICE)["messages"], before)
+    with checks("what a letter lacks is added, a blind copy stays blind, and it says nothing of where it was sent from"):
+        code, said = swaks("--from", ALICE, "--helo", "laptop.at-home.example", "--to", f"{ALICE},bob@example.test",
+                           data="To: alice@example.test\nBcc: bob@example.test,\n eve@elsewhere.example\nSubject: bare\n\nx\n")
+        assert code == 0, said[-800:]
+        letter = next(raw for raw in house.letters().values() if b"Subject: bare" in raw).decode()
+        assert not re.search("bob|eve|laptop|127.0.0.1", letter), letter
+        assert re.search(r"^From: <?alice@example.test>?\r$", letter, re.M) and re.search(r"^Date: .* \+0000\r$", letter, re.M), letter
+        assert re.search(r"^Message-ID: <[0-9a-f]{32}@example.test>\r$", letter, re.M), letter
+        same(letter.count("DKIM-Signature:"), 2)
+    with checks("who writes to many strangers has to wait, then is stopped; the account and the administrator are told; it is let go on"):
+        settings = house.data / "settings.toml"
+        text = settings.read_text()
+        for key, number in (("new_recipients_per_hour", 5), ("new_recipients_per_day", 8)):
+            text, n = re.subn(rf"^#? ?{key} *=.*$", f"{key} = {number}", text, flags=re.M)
+            same(n, 1, key)
+        settings.write_text(text)
+        house.stop()
+        house.serve()
+        def to(start, count):
+            return ",".join(f"s{n}@elsewhere.example" for n in range(start, start + count))
+        bob = ["--auth-user", "bob@example.test", "--from", "bob@example.test"]
+        code, said = swaks(*bob, "--to", to(0, 5))
+        assert code == 0, said[-800:]
+        code, said = swaks(*bob, "--to", to(10, 1))
+        assert code == 24 and "450 4.7.1 This account writes to more than 5 people at once" in said, said[-800:]
+        code, said = swaks(*bob, "--to", to(0, 5))
+        assert code == 0, said[-800:]
+        told = [raw for who in (ALICE, "bob@example.test") for raw in house.letters(user=who).values() if b"has to wait before" in raw]
+        same(len(told), 2)
+        # The day is shorter than the hour now.
+        settings.write_text(re.sub(r"^new_recipients_per_hour = 5$", "new_recipients_per_hour = 100", text, flags=re.M))
+        house.stop()
+        house.serve()
+        for _ in range(2):
+            code, said = swaks(*bob, "--to", to(20, 4))
+            assert code == 0 or "550 5.7.1 This account has written to so many strangers" in said, said[-800:]
+        code, said = swaks(*bob, "--to", to(0, 1))
+        assert code == 24 and "550 5.7.1" in said, said[-800:]
+        for who in (ALICE, "bob@example.test"):
+            told = [raw for raw in house.letters(user=who).values() if b"Subject: bob@example.test may send nothing" in raw]
+            same(len(told), 1, who)
+            assert b"homepost account resume bob@example.test" in told[0], told[0]
+        assert "has written to so many strangers" in house.run("problems").stdout
+        assert "sending stopped" in house.run("account", "list").stdout
+        house.run("account", "resume", "bob@example.test")
+        code, said = swaks(*bob, "--to", to(40, 2))
+        assert code == 0, said[-800:]
+        assert "so many strangers" not in house.run("problems").stdout
+
+
+def with_its_own(checks):
+    house = House("submitting")
+    try:
+        house.init()
+        house.serve()
+        submitting(house, checks)
+        house.stop()
+        same(house.check(), "")
+    finally:
+        house.end(keep=checks.failed > 0)
+
+
 def main():
     checks = Checks()
+    with_its_own(checks)
     house = House("mail")
     sent = []
     try:
