@@ -36,6 +36,7 @@ struct Client {
 }
 
 /// A stranger's address.
+const USER: &str = "alice@example.test";
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 impl Client {
@@ -204,12 +205,12 @@ async fn who_guesses_waits_and_the_family_does_not() {
     let right = format!("a LOGIN alice@example.test \"{PASSWORD}\"");
     let mut client = Client::new(None).await;
     for _ in 0..9 {
-        client.shared.throttle.failed(PEER, client.clock.mono());
+        client.shared.throttle.failed(PEER, USER, client.clock.mono());
     }
     let told = client.say("a LOGIN alice@example.test guess").await;
     assert!(told.starts_with("a NO [AUTHENTICATIONFAILED]"), "{told}");
     // Others of this address have taken all turns there are.
-    while client.shared.throttle.wait(PEER, client.clock.mono()).is_some() {}
+    while client.shared.throttle.wait(PEER, USER, client.clock.mono()).is_some() {}
     let told = client.say("a LOGIN alice@example.test guess").await;
     assert!(told.starts_with("a NO [UNAVAILABLE]"), "{told}");
     let told = client.again().await.say(&right).await;
@@ -219,9 +220,9 @@ async fn who_guesses_waits_and_the_family_does_not() {
     assert!(client.say(&right).await.starts_with("a OK"));
     let mut client = client.again().await;
     for _ in 0..10 {
-        client.shared.throttle.failed(PEER, client.clock.mono());
+        client.shared.throttle.failed(PEER, USER, client.clock.mono());
     }
-    while client.shared.throttle.wait(PEER, client.clock.mono()).is_some() {}
+    while client.shared.throttle.wait(PEER, USER, client.clock.mono()).is_some() {}
     assert!(client.say(&right).await.starts_with("a OK"), "it was right a while ago");
 }
 

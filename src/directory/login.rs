@@ -19,9 +19,9 @@ pub async fn answer_program<D: Directory>(
 ) -> (SaslAnswer, Option<Account>) {
     match &question {
         SaslAsk::Password { user, password } => {
-            if throttle.may_be_quick(peer, clock.mono())
+            if throttle.may_be_quick(peer, user, clock.mono())
                 && let Ok(Some((account, device))) = directory.device(user, password)
-                && throttle.is_welcome(peer, account.id, clock.mono())
+                && throttle.is_welcome(peer, user, account.id, clock.mono())
             {
                 return device_accepted(directory, throttle, clock, peer, account, device);
             }
@@ -70,15 +70,18 @@ async fn answer_any<D: Directory>(
     program: bool,
 ) -> (SaslAnswer, Option<Account>) {
     if let SaslAsk::Password { user, password } = &question
-        && throttle.may_be_quick(peer, clock.mono())
+        && throttle.may_be_quick(peer, user, clock.mono())
         && let Some(account) = directory.remembers(user, password)
-        && throttle.is_welcome(peer, account.id, clock.mono())
+        && throttle.is_welcome(peer, user, account.id, clock.mono())
     {
         throttle.succeeded(peer, account.id, clock.mono());
         return accepted(directory, account);
     }
+    let user = match &question {
+        SaslAsk::Password { user, .. } | SaslAsk::Keys { user } | SaslAsk::Verdict { user, .. } => user.clone(),
+    };
     if !matches!(question, SaslAsk::Keys { .. }) {
-        match throttle.wait(peer, clock.mono()) {
+        match throttle.wait(peer, &user, clock.mono()) {
             Some(0) => {}
             Some(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
             None => return (SaslAnswer::Unavailable, None),
@@ -106,7 +109,7 @@ async fn answer_any<D: Directory>(
             accepted(directory, account)
         }
         Ok(None) => {
-            throttle.failed(peer, clock.mono());
+            throttle.failed(peer, &user, clock.mono());
             (SaslAnswer::Rejected, None)
         }
         Err(error) => (unavailable(&error), None),
