@@ -180,9 +180,14 @@ def outbound(checks, town, bind):
         same(code, 0, words)
         code, words = openly(rsa.replace(b"at the end", b"at the start"))
         assert code != 0, words
-    with checks("a letter in somebody else's name is not signed by us"):
-        submit(GOOD, message.replace(b"From: Alice <alice@example.test>", b"From: a@strict.test").replace(b"signed by us", b"not signed"))
-        assert b"DKIM-Signature" not in town.find("not signed")
+    with checks("a letter in somebody else's name is not signed by us, nor taken"):
+        try:
+            submit(GOOD, message.replace(b"From: Alice <alice@example.test>", b"From: a@strict.test").replace(b"signed by us", b"not signed"))
+        except smtplib.SMTPDataError as error:
+            same(error.smtp_code, 550)
+            assert b"5.7.1" in error.smtp_error and b"a@strict.test" in error.smtp_error, error
+        else:
+            raise AssertionError("it was taken")
 
 
 def silent(checks, town):

@@ -146,7 +146,7 @@ def main():
         with checks("submission over implicit TLS with a log-in reaches the other account"):
             client = smtplib.SMTP_SSL("127.0.0.1", house.port(465), context=anyone(), timeout=60)
             client.login(ALICE, PASSWORD)
-            client.sendmail(ALICE, ["bob@example.test"], letter(200))
+            client.sendmail(ALICE, ["bob@example.test"], letter(200).replace(b"Bob <bob@example.net>", ALICE.encode()))
             client.quit()
             assert any(b"letter 200" in message for message in house.letters(user="bob@example.test").values())
         with checks("nobody sends in another's name"):
