@@ -155,3 +155,44 @@ impl Verifier {
         Err(CertificateError::NotValidForName.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rustls::pki_types::pem::PemObject;
+
+    use super::*;
+    use crate::mailauth::dane;
+    use crate::net::tls::{digests, self_signed};
+
+    /// A certificate of `mx.test`, shown to somebody who wants what these records say, in the year 2100.
+    fn shown(records: &[(u8, u8, u8, &[u8])]) -> Result<(), TlsFault> {
+        let pair = self_signed(&["mx.test".to_owned()]).unwrap();
+        let own = CertificateDer::from_pem_slice(&pair.chain).unwrap();
+        let digests = digests(&pair.chain).unwrap().remove(0);
+        // `key` stands for the digest of the key that is made here.
+        let records = records.iter().map(|(usage, selector, matching, data)| {
+            (*usage, *selector, *matching, if *data == b"key" { &digests.key_sha256[..] } else { *data })
+        });
+        let way = Way::Dane { records: dane::usable(records), names: Vec::new() };
+        let verifier = Verifier { provider: Arc::new(aws_lc_rs::default_provider()), way };
+        let name = ServerName::try_from("other.test").unwrap();
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(4_102_444_800));
+        verifier.verify_server_cert(&own, &[], &name, &[], now).map(|_| ()).map_err(|error| fault_of(&error))
+    }
+
+    /// RFC 7672 3.1.1
+    #[test]
+    fn a_record_of_the_server_s_own_key_counts_though_name_and_date_do_not_fit() {
+        assert_eq!(shown(&[(3, 1, 1, b"key")]), Ok(()));
+        assert_eq!(shown(&[(3, 1, 1, &[7; 32]), (3, 1, 1, b"key")]), Ok(()), "one of several");
+    }
+
+    #[test]
+    fn any_other_record_is_no_proof() {
+        assert_eq!(shown(&[(3, 1, 1, &[7; 32])]), Err(TlsFault::Untrusted));
+        assert_eq!(shown(&[(3, 0, 1, b"key")]), Err(TlsFault::Untrusted), "of the key, not of the certificate");
+        assert_eq!(shown(&[(2, 1, 1, b"key")]), Err(TlsFault::Untrusted), "no authority is shown");
+    }
+}

@@ -295,3 +295,21 @@ proptest! {
         prop_assert_eq!(whole.asked, cut.asked);
     }
 }
+
+/// RFC 8689 4.2.1: under TLS and where it is promised, or not at all.
+#[test]
+fn a_letter_that_is_to_stay_under_tls_goes_where_that_is_promised_or_nowhere() {
+    for (offers, goes) in [("250-mx\r\n250 REQUIRETLS\r\n", true), ("250 mx\r\n", false)] {
+        let letter = Letter { require_tls: true, ..to(&["b@out.test"]) };
+        let mut talk = Talk::new(config(), vec![letter]);
+        talk.hear("220 mx\r\n");
+        talk.hear("250-mx\r\n250 STARTTLS\r\n");
+        talk.hear("220 go\r\n");
+        let said = talk.hear(offers);
+        assert_eq!(said.starts_with("MAIL FROM:<anna@example.test> REQUIRETLS\n"), goes, "{said}");
+        assert_eq!(talk.verdicts(), if goes { vec![] } else { vec!["never 550 (ours)".to_owned()] });
+    }
+    let mut talk = Talk::new(config(), vec![Letter { require_tls: true, ..to(&["b@out.test"]) }]);
+    talk.hear("220 mx\r\n");
+    assert_eq!(talk.hear("250-mx\r\n250 REQUIRETLS\r\n"), "QUIT\n", "in the clear nothing is promised");
+}
