@@ -1,7 +1,7 @@
 # What one does with this tree. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage dns checks strangers sending secure autoconf announce acme wizard admin firstboot homes fuzz bench static image qemu test-image test-aarch64 bench-image powercut test-buildroot check-buildroot clean-run
+.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage dns checks strangers sending secure reports autoconf announce acme wizard admin firstboot homes fuzz bench static image qemu test-image test-aarch64 bench-image powercut test-buildroot check-buildroot clean-run
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +41,7 @@ deny: ## bans, licences and sources (deny.toml)
 
 e2e: ## real mail, stock clients, hardship, kills, salvage, certificates and set-up, all against the static binary (HOMEPOST=file: another)
 	@scripts/need build mail python corpus dns acme browser openapi signed
-	@scripts/test binary mail clients staysup kill salvage dns checks strangers sending secure autoconf announce acme acme-dns wizard admin firstboot homes
+	@scripts/test binary mail clients staysup kill salvage dns checks strangers sending secure reports autoconf announce acme acme-dns wizard admin firstboot homes
 
 mail: ## thousands of real letters in by SMTP and back by mbsync, byte for byte
 	@scripts/need build mail python corpus
@@ -90,6 +90,10 @@ secure: ## letters leave as their domains ask: DANE from a root of our own, MTA-
 checks: ## who stands behind a letter: SPF, DKIM, ARC and DMARC against BIND, dkimpy and OpenDKIM; forged results; a silent DNS
 	@scripts/need build python dns signed
 	@scripts/test binary checks
+
+reports: ## reports of letters and connections, both ways: ours to somebody else's Postfix, others' told in plain words
+	@scripts/need build python dns world signed
+	@scripts/test binary reports
 
 acme: ## certificates from an authority: challenges, rehearsal, names that fail, renewal, import
 	@scripts/need build python acme dns

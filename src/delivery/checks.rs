@@ -10,6 +10,7 @@ use crate::mailauth::{self, Action, Evidence, Handed, Letter, Names, Rules};
 use crate::store::Data;
 
 use super::envelope::Envelope;
+use super::reports::Reports;
 
 /// How letters of strangers are checked.
 #[derive(Clone)]
@@ -46,6 +47,7 @@ impl Checks {
         letter: &Letter,
         hostname: &str,
         clock: &dyn Clock,
+        reports: Option<&Reports>,
     ) -> Result<Option<Checked>, String> {
         let Some(names) = (self.names)() else { return Ok(None) };
         let handed = Handed {
@@ -55,7 +57,11 @@ impl Checks {
             now: clock.trusted().then(|| clock.now()),
         };
         let evidence = mailauth::gather(&*names, handed, letter, self.wait).await;
-        let junk = match mailauth::judge(&evidence, &self.rules) {
+        let action = mailauth::judge(&evidence, &self.rules);
+        if let Some(reports) = reports {
+            reports.count(&evidence, &action, clock.now());
+        }
+        let junk = match action {
             Action::Deliver => None,
             Action::Junk(why) => Some(why),
             Action::Refuse(domain) => return Err(domain),

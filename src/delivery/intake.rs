@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use crate::account::{self, Letter};
 use crate::base::{AccountId, Clock, Family, Fault, Random, Time};
 use crate::directory::{self, LocalRecipient, manage};
+use crate::mailauth::report::claims;
 use crate::mailauth::{self, Letter as Examined};
 use crate::message::{self, header};
 use crate::queue::{self, NewLetter, NewRecipient, Tls};
@@ -332,13 +333,15 @@ impl Intake {
             let _one_at_a_time = self.while_large(&sink).await?;
             let envelope = envelope.clone();
             let examined = tokio::task::spawn_blocking(move || {
-                let read = sink.bytes().map(|bytes| (Examined::read(&bytes), seen::digest(&envelope, &bytes)));
+                let read =
+                    sink.bytes().map(|bytes| (Examined::read(&bytes), seen::digest(&envelope, &bytes), claims(&bytes)));
                 (sink, read)
             });
             examined.await.map_err(unread)?
         };
-        let (letter, digest) = read.map_err(failed)?;
-        match checks.check(envelope, &letter, hostname, &*self.clock).await {
+        let (letter, digest, is_report) = read.map_err(failed)?;
+        let reports = self.reports.as_ref().filter(|_| !is_report);
+        match checks.check(envelope, &letter, hostname, &*self.clock, reports).await {
             Ok(checked) => {
                 if let Some(checked) = &checked {
                     let (dmarc, junk) = (checked.evidence.dmarc.outcome.word(), checked.junk);

@@ -36,5 +36,5 @@ pub use allowance::{Count, Over, Rates};
 pub use checks::Checks;
 pub use envelope::{Dsn, Envelope, Origin, Recipient, Target};
 pub use intake::{Intake, Limits, Outcome, Refusal, Ticket};
-pub use reports::{Kept, Reports, What};
+pub use reports::{Kept, Office, Poster, Reports, Sent, What, day as report_day, is_time as is_time_for_reports};
 pub use submission::{Claim, claims};

@@ -166,6 +166,9 @@ pub struct Verdict {
     pub policy: Policy,
     /// Where the record is, and what it says.
     pub record: Option<(String, Record)>,
+    /// Whether a signature, and the sending address, speaks for the author.
+    pub dkim: bool,
+    pub spf: bool,
     /// A From field that readers could be misled by.
     pub malformed: bool,
 }
@@ -173,7 +176,7 @@ pub struct Verdict {
 impl Verdict {
     pub(super) fn without(outcome: Outcome, author: &str, reason: Option<&'static str>) -> Verdict {
         let (author, policy) = (author.to_owned(), Policy::None);
-        Verdict { outcome, reason, author, policy, record: None, malformed: false }
+        Verdict { outcome, reason, author, policy, record: None, dkim: false, spf: false, malformed: false }
     }
 }
 
@@ -190,14 +193,15 @@ pub(super) async fn judge(names: &dyn Names, walk: &Walk, witnesses: &[Witness])
     let Some((place, record)) = walk.policy_record() else {
         return Verdict::without(Outcome::None, author, None);
     };
-    let (mut aligned, mut unknown) = (false, false);
+    let (mut dkim, mut spf, mut unknown) = (false, false, false);
     for witness in witnesses {
         if !matches!(witness.outcome, Outcome::Pass | Outcome::TempError) {
             continue;
         }
         let strict = if witness.dkim { record.strict_dkim } else { record.strict_spf };
         match is_aligned(names, walk, &witness.domain, strict).await {
-            Ok(true) if witness.outcome == Outcome::Pass => aligned = true,
+            Ok(true) if witness.outcome == Outcome::Pass && witness.dkim => dkim = true,
+            Ok(true) if witness.outcome == Outcome::Pass => spf = true,
             Ok(false) => {}
             // RFC 9989 5.3.6: what could have passed has not failed.
             Ok(true) | Err(()) => unknown = true,
@@ -216,13 +220,13 @@ pub(super) async fn judge(names: &dyn Names, walk: &Walk, witnesses: &[Witness])
         }
     };
     let policy = if record.testing { written.tested() } else { written };
-    let (outcome, reason) = match (aligned, unknown) {
+    let (outcome, reason) = match (dkim || spf, unknown) {
         (true, _) => (Outcome::Pass, None),
         (false, true) => (Outcome::TempError, Some("what could speak for it was not to be found out")),
         (false, false) => (Outcome::Fail, None),
     };
     let record = Some((place.clone(), record.clone()));
-    Verdict { outcome, reason, author: author.to_owned(), policy, record, malformed: false }
+    Verdict { outcome, reason, author: author.to_owned(), policy, record, dkim, spf, malformed: false }
 }
 
 /// RFC 9989 4.10.2

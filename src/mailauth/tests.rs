@@ -245,6 +245,8 @@ fn whom_a_seal_is_believed_from() {
             author,
             policy: Policy::Reject,
             record: None,
+            dkim: false,
+            spf: false,
             malformed: false,
         };
         let host = Host { outcome: Outcome::Pass, address: PEER.parse().unwrap(), name: None };

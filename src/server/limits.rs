@@ -157,7 +157,7 @@ mod tests {
                 (delivery(settings), checks(settings), &settings.checks.servers, strangers(settings)),
                 free_guesses(settings),
                 (store.checkpoint_bytes, store.staged_bytes),
-                (policy::of(settings), &settings.relay, &settings.sending, &settings.line),
+                (policy::of(settings), &settings.relay, &settings.sending, &settings.reports, &settings.line),
                 (
                     certificates(settings),
                     challenge_spec(settings, Shift::default()),

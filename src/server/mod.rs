@@ -24,6 +24,7 @@ pub mod limits;
 mod log;
 mod outgoing;
 mod pages;
+mod reporting;
 mod serve;
 mod sessions;
 mod setup;

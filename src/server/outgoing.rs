@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 use crate::base::AccountId;
+use crate::delivery::Reports;
 use crate::delivery::remote::{Fate, Relay, Sender, Way, World};
 use crate::directory::manage::account;
 use crate::mailauth::tlsrpt;
@@ -69,7 +70,13 @@ pub(super) async fn run(house: Arc<House>, shift: Shift, mut stop: watch::Receiv
     }
     let (data, clock, random) = (house.data.clone(), house.clock.clone(), house.random.clone());
     let bell = house.bell.clone();
-    let world = Outside { house, opportunistic: OnceLock::new(), proven: Mutex::default() };
+    let facts = {
+        let house = house.clone();
+        tokio::task::spawn_blocking(move || house.facts().clone()).await
+    };
+    let Ok(facts) = facts else { return };
+    let world =
+        Outside { house, opportunistic: OnceLock::new(), proven: Mutex::default(), reports: Reports::new(facts) };
     Sender::new(data, clock, random, world, bell).run(stop).await;
 }
 
@@ -77,6 +84,7 @@ struct Outside {
     house: Arc<House>,
     opportunistic: OnceLock<Option<ClientTls>>,
     proven: Mutex<Option<Prover>>,
+    reports: Reports,
 }
 
 /// One that remembers, and what it was made from.
@@ -173,7 +181,8 @@ impl World for Outside {
 
     fn note(&self, outcome: tlsrpt::Outcome) {
         let result = outcome.result.as_ref().map_or_else(|failure| failure.kind.word(), |()| "secured");
-        debug!(domain = outcome.domain, policy = outcome.policy.kind.word(), mx = outcome.mx, result, "TLS");
+        debug!(domain = outcome.domain, policy = outcome.policy.kind.word(), mx = outcome.mx.as_deref(), result, "TLS");
+        self.reports.count_session(&outcome);
     }
 }
 

@@ -20,6 +20,7 @@ use super::doors::{Doors, Shift};
 use super::folder::{Folder, remove};
 use super::house::House;
 use super::outgoing;
+use super::reporting;
 use super::setup::Setup;
 use super::tasks;
 use super::verbs::{self, Reply, Request};
@@ -139,6 +140,7 @@ async fn run(folder: &Folder, shift: Shift) -> Result<(), String> {
     let chores = tokio::spawn(tasks::run(house.clone()));
     let watch = tokio::spawn(tasks::watch(house.clone()));
     let (no_more, ending) = watch::channel(false);
+    let reporting = tokio::spawn(reporting::run(house.clone(), shift, ending.clone()));
     let sending = tokio::spawn(outgoing::run(house.clone(), shift, ending));
     let renewals = tokio::spawn(certificates::run(house.clone(), doors.theatre(&house)));
     folder.set_ready(true);
@@ -184,6 +186,8 @@ async fn run(folder: &Folder, shift: Shift) -> Result<(), String> {
         // What was in hand is tried again after the next start.
         stop_sending.abort();
     }
+    reporting.abort();
+    let _ = reporting.await;
     watch.abort();
     let _ = watch.await;
     chores.abort();

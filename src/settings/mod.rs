@@ -24,8 +24,8 @@ mod value;
 
 pub use help::{default_file, reference};
 pub use table::{
-    Acme, Checks, DNS_METHODS, Def, Dns, ImapLimits, Kind, Line, LoginLimits, Relay, SECTIONS, Section, Sending,
-    SmtpLimits, StoreLimits, Strangers,
+    Acme, Checks, DNS_METHODS, Def, Dns, ImapLimits, Kind, Line, LoginLimits, Relay, ReportsSent, SECTIONS, Section,
+    Sending, SmtpLimits, StoreLimits, Strangers,
 };
 pub use value::Value;
 
@@ -58,6 +58,7 @@ pub struct Settings {
     pub dns: Dns,
     pub relay: Relay,
     pub sending: Sending,
+    pub reports: ReportsSent,
     pub line: Line,
     pub limits: Limits,
 }

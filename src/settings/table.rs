@@ -478,6 +478,25 @@ const SENDING: Section = Section {
     ],
 };
 
+const REPORTS: Section = Section {
+    path: "reports",
+    about: "Reports to other domains.",
+    shown: true,
+    settings: &[Def {
+        key: "reports.send",
+        kind: Kind::Switch { default: true },
+        help: "Once a day, to each domain that asks for it: how many letters in its name came from where and whether they were \
+               proven to be its own (DMARC), and whether letters to it left encrypted (TLS-RPT). No letter's text, subject or \
+               address is in them.",
+    }],
+};
+
+/// What is reported to others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReportsSent {
+    pub send: bool,
+}
+
 /// How letters leave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sending {
@@ -665,7 +684,7 @@ section! { StoreLimits, "limits.store", "How the disk and the memory are used.",
 }
 
 /// Every section, in the order of the file.
-pub const SECTIONS: [Section; 19] = [
+pub const SECTIONS: [Section; 20] = [
     TOP,
     listener!("smtp", true, 25, "Mail from other servers. Without it you only get mail from yourself."),
     listener!("submissions", true, 465, "Mail that your own mail programs send, encrypted from the first byte."),
@@ -685,6 +704,7 @@ pub const SECTIONS: [Section; 19] = [
     DNS,
     RELAY,
     SENDING,
+    REPORTS,
     LINE,
     SmtpLimits::SECTION,
     ImapLimits::SECTION,
@@ -794,6 +814,7 @@ impl Values {
                 spf: self.text("relay.spf"),
                 trust: self.text("relay.trust"),
             },
+            reports: ReportsSent { send: self.value("reports.send") == Some(Value::Switch(true)) },
             sending: Sending {
                 on: self.value("sending.on") == Some(Value::Switch(true)),
                 source: self.text("sending.source"),

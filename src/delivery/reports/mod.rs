@@ -1,4 +1,5 @@
-//! Reports about letters in our name that come to `postmaster@` our domains, kept as short summaries that expire.
+//! Reports about letters in our name that come to `postmaster@` our domains, kept as short summaries that expire; and our own
+//! about what others sent, counted by the day and sent.
 //!
 //! The letter itself is delivered as any other, before anything here looks at it; what cannot be read is noted, and nobody
 //! waits for it. Everything here may be lost (P4): a report more or less changes no letter.
@@ -6,6 +7,9 @@
 //! Invariants, cited by tests:
 //! - N1: a report is believed only as far as it goes: with it is kept who sent the letter, and whether that is proven.
 //! - N2: what is kept has a number and an end (P7).
+
+mod count;
+mod send;
 
 use std::sync::Arc;
 
@@ -25,7 +29,12 @@ const MOST: usize = 500;
 const KEPT_MS: i64 = 90 * 24 * 60 * 60 * 1000;
 /// Letters that may wait to be read; more are passed over.
 const WAITING: usize = 8;
+/// Letters and sessions that may wait to be counted.
+const COUNTING: usize = 64;
 const PREFIX: &[u8] = b"report/read/";
+
+pub use count::day;
+pub use send::{Office, Poster, Sent, is_time};
 
 /// What is known of those reports. Clones share it.
 #[derive(Clone)]
@@ -33,6 +42,7 @@ pub struct Reports {
     lookup: Arc<dyn Lookup>,
     places: Arc<Semaphore>,
     turn: Arc<Semaphore>,
+    counting: Arc<Semaphore>,
 }
 
 /// A report, as it is kept.
@@ -85,7 +95,8 @@ fn is_proven(evidence: &Evidence, author: &str) -> bool {
 
 impl Reports {
     pub fn new(lookup: Arc<dyn Lookup>) -> Reports {
-        Reports { lookup, places: Arc::new(Semaphore::new(WAITING)), turn: Arc::new(Semaphore::new(1)) }
+        let room = |n| Arc::new(Semaphore::new(n));
+        Reports { lookup, places: room(WAITING), turn: room(1), counting: room(COUNTING) }
     }
 
     /// Reads a letter beside everything else, one at a time; it has been delivered already.
@@ -150,7 +161,10 @@ impl Reports {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod kept_tests {
     use super::*;
     use crate::mailauth::report::Aggregate;
     use crate::store::lookup;

@@ -26,8 +26,9 @@ pub fn find(letter: &[u8]) -> Result<Option<Report>, Unread> {
     unread(last)
 }
 
-/// Whether its subject or its type says that it is a report: then it is worth a word that it could not be read.
-fn claims(letter: &[u8]) -> bool {
+/// Whether its subject or its type says that it is a report: then it is worth a word that it could not be read, and none of our
+/// own reports counts it, since two servers that report on one another's reports would never end.
+pub fn claims(letter: &[u8]) -> bool {
     let head = letter.get(..header::end(letter)).unwrap_or_default();
     let subject = header::find(head, "Subject").map(|field| decode::words(&field.value()).to_ascii_lowercase());
     let subject = subject.unwrap_or_default();

@@ -1,5 +1,5 @@
 //! Reports that others send about letters in our name, read: DMARC aggregate reports (RFC 9990, RFC 7489 7.2), TLS reports
-//! (RFC 8460), abuse and failure reports (RFC 5965, RFC 6591, RFC 9991).
+//! (RFC 8460), abuse and failure reports (RFC 5965, RFC 6591, RFC 9991). And the first two of our own, written.
 //!
 //! Pure: a letter goes in, a short summary comes out. mail-auth reads the same, but unpacks and keeps whatever it is given;
 //! here every step has a limit, and what is kept is a few kilobytes however long the report was.
@@ -11,8 +11,11 @@
 //! - E2: every text that is kept is one line without control characters, and short.
 
 mod aggregate;
+mod daily;
 mod feedback;
 mod find;
+mod letter;
+mod places;
 mod tls;
 mod unpack;
 mod xml;
@@ -23,8 +26,11 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use aggregate::{Aggregate, Disposition, Row};
+pub use daily::{Counted, DAY, Heading, PolicyText, Session, aggregate, tls};
 pub use feedback::{About, Feedback};
-pub use find::find;
+pub use find::{claims, find};
+pub use letter::{Carries, gzip, letter};
+pub use places::{Place, places, record, tls as tls_places, wants};
 pub use tls::{TlsFailure, TlsReport};
 
 /// A letter longer than this is not looked at.

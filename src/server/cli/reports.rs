@@ -13,6 +13,12 @@ pub(super) struct Args {
 enum What {
     /// Every report of the last 90 days, in plain words
     List,
+    /// Send our own now: what other domains' letters and servers came to on the days before today
+    Send {
+        /// And what was counted today so far
+        #[arg(long)]
+        today: bool,
+    },
     /// One report, with its rows
     Show {
         /// As `reports list` shows it
@@ -24,6 +30,7 @@ impl Args {
     pub fn request(self) -> Request {
         match self.what {
             What::List => Request::ReportsList,
+            What::Send { today } => Request::ReportsSend { today },
             What::Show { id } => Request::ReportsShow { id },
         }
     }

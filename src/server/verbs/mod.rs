@@ -198,6 +198,9 @@ pub(super) enum Request {
     ReportsShow {
         id: String,
     },
+    ReportsSend {
+        today: bool,
+    },
     TokenAdd {
         address: String,
         name: String,
@@ -441,6 +444,7 @@ pub(super) fn attempt(house: &House, request: &Request) -> Done {
         Request::QueueDo { what, id } => queue::act(house, *what, *id),
         Request::ReportsList => reports::list(house),
         Request::ReportsShow { id } => reports::show(house, id),
+        Request::ReportsSend { today } => reports::send(house, *today),
         Request::TokenAdd { address, name, scope, days, token } => {
             token::add(house, address, name, scope, *days, token)
         }

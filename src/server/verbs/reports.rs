@@ -1,15 +1,17 @@
-//! `reports list|show`: what others report about letters in our name, in plain words.
+//! `reports list|show|send`: what others report about letters in our name, in plain words; and our own, sent now.
 //!
 //! The words are pure: a kept report in, sentences out.
 
 use serde_json::{Value, json};
 
 use crate::base::Time;
-use crate::delivery::{Kept, Reports, What};
+use crate::delivery::{Kept, Reports, Sent, What, report_day};
 use crate::mailauth::report::{About, Aggregate, Disposition, Feedback, Report, Row, TlsReport};
 use crate::message::date::{self, Date};
 
+use super::super::dns::wait;
 use super::super::house::House;
+use super::super::reporting;
 use super::{Done, Error, Reply};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -46,6 +48,21 @@ pub(super) fn show(house: &House, id: &str) -> Done {
         }
     }
     Ok(Reply::done(text, as_json(*id, kept)))
+}
+
+/// Sends what is due, at once.
+pub(super) fn send(house: &House, today: bool) -> Done {
+    let office = reporting::office(house);
+    let office = office.ok_or_else(|| Error::Words("there is no name server that could be asked".to_owned()))?;
+    let before = report_day(house.clock.now()).saturating_add(i64::from(today));
+    let reports = Reports::new(house.facts().clone());
+    let Sent { reports, unwanted } = wait(reports.send(&office, before))?;
+    house.bell.ring();
+    let text = match reports {
+        1 => "1 report is on its way.\n".to_owned(),
+        n => format!("{n} reports are on their way.\n"),
+    };
+    Ok(Reply::done(text, json!({ "reports": reports, "unwanted": unwanted })))
 }
 
 /// The number of a report, as it is asked for.
