@@ -84,13 +84,15 @@ def ours(check, box, office):
         directly(STRANGER, "a@spam.test", letter("boss@elsewhere.test", "forged"))
         directly(STRANGER, "a@floods.test", letter("a@floods.test", "floods"))
         wait_for(lambda: len(box.inbox()) == 5, 120, box.tail)
-        box.submit(["aunt@elsewhere.test"], "a letter that leaves")
-        box.empty()
-        same(len(office.letters()), 1)
+        # Two sessions, of which the one report that is made first cannot be all.
+        for n in range(2):
+            box.submit(["aunt@elsewhere.test"], f"a letter that leaves {n}")
+            box.empty()
+        same(len(office.letters()), 2)
         said = box.json("reports", "send", "--today")
         same(said, {"reports": 2, "unwanted": 1}, box.tail())
         box.empty()
-        wait_for(lambda: len(office.letters()) == 3, 60, box.tail)
+        wait_for(lambda: len(office.letters()) == 4, 60, box.tail)
     reports = {}
     for bytes_ in office.letters():
         message = email.message_from_bytes(bytes_, policy=email.policy.default)
@@ -123,14 +125,15 @@ def ours(check, box, office):
         same(report["organization-name"], "example.test")
         [policy] = report["policies"]
         same(policy["policy"]["policy-domain"], "elsewhere.test")
-        same(policy["summary"], {"total-successful-session-count": 1, "total-failure-session-count": 0})
+        same(policy["summary"], {"total-successful-session-count": 2, "total-failure-session-count": 0})
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", report["date-range"]["start-datetime"]), report
     with check("both are signed, as dkimpy sees it"):
+        same(len(reports), 2)
         for bytes_, *_ in reports.values():
             assert signature(box, bytes_), bytes_.decode()
     with check("what was reported is not reported again, nor the letters that were reports"):
         same(box.json("reports", "send", "--today")["reports"], 0)
-        same(len(office.letters()), 3)
+        same(len(office.letters()), 4)
 
 
 def theirs(check, box, office):
