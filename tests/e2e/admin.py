@@ -290,7 +290,7 @@ CALLS = [
     ("person", ADDRESS, None), ("set-quota", ADDRESS, {"quota": None}),
     ("link", ADDRESS, None), ("set-phrase", ADDRESS, {"phrase": "nettle and sorrel"}),
     ("set-role", ADDRESS, {"administrator": True}), ("set-role", ADDRESS, {"administrator": False}),
-    ("leave", ADDRESS, None), ("keep", ADDRESS, None),
+    ("leave", ADDRESS, None), ("keep", ADDRESS, None), ("resume", ADDRESS, None),
     ("add-alias", {}, {"alias": "post@example.test", "targets": ["dora@example.test", "aunt@elsewhere.test"]}),
     ("aliases", {}, None), ("queue", {}, None), ("reports", {}, None), ("delete-alias", {"address": "post@example.test"}, None),
     ("hold-letter", {"id": None}, None), ("letter", {"id": None}, None), ("release-letter", {"id": None}, None),
