@@ -4,6 +4,8 @@ use std::fs;
 use std::panic;
 use std::path::Path;
 
+#[path = "fuzz/bodies/dns.rs"]
+mod dns;
 #[path = "fuzz/bodies/form.rs"]
 mod form;
 #[path = "fuzz/bodies/imap.rs"]
@@ -12,6 +14,8 @@ mod imap;
 mod mailauth;
 #[path = "fuzz/bodies/message.rs"]
 mod message;
+#[path = "fuzz/bodies/replies.rs"]
+mod replies;
 #[path = "fuzz/bodies/reports.rs"]
 mod reports;
 #[path = "fuzz/bodies/segments.rs"]
@@ -51,6 +55,16 @@ fn mailauth_understands_its_corpus() {
 #[test]
 fn message_reads_its_corpus() {
     replay("message", message::run);
+}
+
+#[test]
+fn replies_are_understood_as_they_are_meant() {
+    replay("replies", replies::run);
+}
+
+#[test]
+fn dns_answers_are_read() {
+    replay("dns", dns::run);
 }
 
 #[test]

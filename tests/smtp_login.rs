@@ -11,7 +11,7 @@ use homepost::account;
 use homepost::base::{Clock, ManualClock, QueueId, SeededRandom, Time};
 use homepost::delivery::{self, Intake};
 use homepost::directory::manage::{self, account::NewAccount};
-use homepost::directory::{Internal, Throttle};
+use homepost::directory::{Credential, Internal, Throttle};
 use homepost::proto::sasl::{decode, encode};
 use homepost::proto::smtp::{Config, Limits, Machine, Port};
 use homepost::proto::{Event, Host, Output, Secured, Session};
@@ -286,6 +286,12 @@ async fn an_account_that_writes_to_too_many_strangers_is_stopped_and_told() {
         "{taken} {told}"
     );
     assert_eq!((client.inbox(), client.stopped()), (2, true));
+    let waiting = queue::list(&client.data.read().unwrap(), QueueId(0), 1000).unwrap();
+    let mut states = waiting.iter().flat_map(|entry| &entry.recipients).map(|recipient| recipient.state);
+    assert!(
+        waiting.len() == 2 && states.all(|state| state == queue::State::Held),
+        "what it wrote before is held: {waiting:?}"
+    );
     for who in ["stranger1@far.test", "stranger301@far.test"] {
         let (_, told) = client.address([who.to_owned()].into_iter()).await;
         assert!(told.starts_with("550 5.7.1"), "{told}");
@@ -300,6 +306,12 @@ async fn an_account_that_writes_to_too_many_strangers_is_stopped_and_told() {
     let alice = client.directory.show_account("alice@example.test").unwrap().id;
     client.data.write(move |txn| manage::account::stop_sending(txn, alice, Time(1))).await.unwrap();
     assert!(client.stopped());
+    let own =
+        Credential::renewed("alice@example.test", "whoever knew it", &SeededRandom::new(7), Time(2), None).unwrap();
+    let change =
+        move |txn: &mut homepost::store::Txn<'_>| manage::account::change_password(txn, "alice@example.test", &own);
+    client.data.write(change).await.unwrap();
+    assert!(client.stopped(), "who knows the pass phrase may be the one who stole it");
     client.directory.set_password("alice@example.test", "quite another one").await.unwrap();
     assert!(!client.stopped(), "whoever had the old one is out");
     assert_eq!(queue::list(&client.data.read().unwrap(), QueueId(0), 1000).unwrap().len(), 2);
@@ -328,4 +340,18 @@ async fn what_is_submitted_leaves_put_right() {
     let lines: Vec<&str> = added.split("\r\n").collect();
     assert_eq!(lines[..2], ["<alice@example.test>", "Date: Tue, 14 Nov 2023 22:13:20 +0000"]);
     assert!(lines[2].starts_with("Message-ID: <") && lines[2].ends_with("@example.test>"), "{added}");
+}
+
+/// Whose names a letter carries is looked for in as much of it as a header may have, so a longer one is refused.
+#[tokio::test]
+async fn nobody_hides_an_author_behind_what_is_taken_out() {
+    let mut client = logged_in().await;
+    client.address(["alice@example.test".to_owned()].into_iter()).await;
+    assert!(client.say("DATA").await.starts_with("354"));
+    let long = format!(" {},\r\n", "x@far.test, ".repeat(70)).repeat(1500);
+    let letter = format!(">From x\r\nBcc:\r\n{long}From: ben@far.test\r\n\r\nforged\r\n.");
+    assert!(letter.len() > 1 << 20);
+    let told = client.say(&letter).await;
+    assert!(told.starts_with("552 5.3.4"), "{told}");
+    assert_eq!(client.inbox(), 0);
 }

@@ -210,7 +210,7 @@ impl Intake {
             Ok(passed) => passed,
             Err(refusal) => return Outcome::Refused(refusal),
         };
-        let spent = match self.spend(&envelope, hostname, limits).await {
+        let (passed, spent) = match self.spend(&envelope, passed, hostname, limits).await {
             Ok(spent) => spent,
             Err(refusal) => return Outcome::Refused(refusal),
         };
@@ -267,12 +267,33 @@ impl Intake {
     }
 
     /// L6. Counts the people elsewhere that somebody of the household writes to. `None`: there are none.
-    async fn spend(&self, envelope: &Envelope, hostname: &str, limits: &Limits) -> Result<Option<Spent>, Refusal> {
-        let Some(account) = envelope.origin.account else { return Ok(None) };
+    async fn spend(
+        &self,
+        envelope: &Envelope,
+        passed: Passed,
+        hostname: &str,
+        limits: &Limits,
+    ) -> Result<(Passed, Option<Spent>), Refusal> {
+        let Some(account) = envelope.origin.account else { return Ok((passed, None)) };
         let outside = envelope.recipients.iter().flat_map(|recipient| &recipient.target.outside);
         let addresses: BTreeSet<String> = outside.map(|address| address.to_lowercase()).collect();
         if addresses.is_empty() {
-            return Ok(None);
+            return Ok((passed, None));
+        }
+        // P3: one that was taken before, and whose sender did not hear of it, is neither counted nor refused again.
+        let look = {
+            let (envelope, data, now) = (envelope.clone(), self.data.clone(), self.clock.now());
+            let _one_at_a_time = self.while_large(&passed.sink).await?;
+            tokio::task::spawn_blocking(move || {
+                let digest = passed.sink.bytes().map(|bytes| seen::digest(&envelope, &bytes));
+                let taken = digest.and_then(|digest| seen::was_taken(&data.read()?, &digest, now));
+                (passed, taken)
+            })
+            .await
+        };
+        let (passed, taken) = look.map_err(|_| Refusal::Failed("the letter could not be read".into()))?;
+        if taken.map_err(failed)? {
+            return Ok((passed, None));
         }
         let addresses: Vec<String> = addresses.into_iter().collect();
         let (allowance, rates, now) = (self.allowance.clone(), limits.rates, self.clock.now());
@@ -285,7 +306,7 @@ impl Intake {
             }
         };
         let (whose, count) = self.ask(account, hostname, ask).await?;
-        Ok(Some(Spent { whose, addresses, count }))
+        Ok((passed, Some(Spent { whose, addresses, count })))
     }
 
     /// Asks the counts, where they may block; whoever they refuse is told of.
@@ -544,7 +565,7 @@ fn prepare(
     let tls = wanted_tls(envelope, head);
     // L5
     let righted = match envelope.origin.account {
-        Some(account) => put_right(data, envelope, account, head, hostname, moment)?,
+        Some(account) => put_right(data, envelope, account, head, hostname, moment, limits.message.header_bytes)?,
         None => None,
     };
     // RFC 8601 5: nobody but us writes in our name. Who has taken such fields away has another letter.
@@ -599,7 +620,12 @@ fn put_right(
     head: &[u8],
     hostname: &str,
     moment: &Moment,
+    most: u64,
 ) -> Result<Option<Vec<u8>>, Refusal> {
+    // Whose names it carries was looked for up to here only.
+    if head.len() as u64 > most {
+        return Err(Refusal::Message(message::Refused::HeaderTooLarge));
+    }
     let shown = data.read().map_err(directory::Error::from).and_then(|read| manage::account::by_id(&read, account));
     let shown = shown.map_err(|error| Refusal::Failed(error.to_string()))?;
     let address = envelope.from.as_deref().or(shown.as_ref().map(|shown| shown.address.as_str()));
@@ -610,7 +636,18 @@ fn put_right(
         hostname,
         chance: moment.chance,
     };
-    Ok(submission::put_right(head, &facts))
+    let righted = submission::put_right(head, &facts);
+    if let Some(righted) = &righted {
+        // M3: whatever was taken out or added, it names nobody that it did not name before, but its author.
+        let before = submission::claims(head)?;
+        let is_author = |claimed: &str| address.is_some_and(|author| author.eq_ignore_ascii_case(claimed));
+        if let Some(more) =
+            submission::claims(righted)?.iter().find(|claim| !before.contains(claim) && !is_author(&claim.address))
+        {
+            return Err(Refusal::Author(format!("it cannot be told whether the letter is from {}", more.address)));
+        }
+    }
+    Ok(righted)
 }
 
 /// Before anything was written.

@@ -2,11 +2,12 @@
 //! a letter in their inbox.
 
 use crate::account::{self, Letter, Place};
-use crate::base::{AccountId, Time};
+use crate::base::{AccountId, QueueId, Time};
 use crate::directory;
 use crate::directory::manage::account::{self as people, Shown};
 use crate::message::date::{self, Date};
 use crate::message::{self, encode, trace};
+use crate::queue;
 use crate::store::blob::LetterHeader;
 use crate::store::{self, Data, Txn};
 
@@ -71,7 +72,7 @@ pub(super) fn words(address: &str, over: Over, now: Time) -> (String, String) {
             format!("{address} may send nothing to other servers any more"),
             format!(
                 "The account {address} has written to more than {most} people within a day whom it had never written to before. \
-                 Since {when} none of its letters leaves this house.\n"
+                 Since {when} none of its letters leaves this house; those that were waiting to leave are held in the queue.\n"
             ),
         ),
         Over::NewHour(most) => (
@@ -90,7 +91,7 @@ pub(super) fn words(address: &str, over: Over, now: Time) -> (String, String) {
         ),
     };
     let end = match over {
-        Over::NewDay(_) => "then it may send again by itself",
+        Over::NewDay(_) => "when the administrator does so, it may send again by itself",
         _ => "whoever has the old one is shut out by that",
     };
     let words = format!(
@@ -124,22 +125,54 @@ impl From<store::Error> for Stop {
 /// Why nothing was written; a sentence.
 pub(super) struct Stop(pub String);
 
-/// Writes it down and tells: an account that is stopped already was told of. Blocks on the disk.
+/// Writes it down and tells: an account that is stopped already was told of. What it has in the queue is held. Blocks on the
+/// disk.
 pub(super) fn stop_and_tell(data: &Data, account: AccountId, over: Over, pen: &Pen) -> Result<(), Stop> {
+    let now = pen.now;
+    // By itself and first: a letter that cannot be put must not keep it from being so.
+    if matches!(over, Over::NewDay(_)) {
+        let stopped = data.write_blocking(move |txn| people::stop_sending(txn, account, now).map_err(Stop::from))?;
+        if !stopped.value {
+            return Ok(());
+        }
+        if let Err(Stop(why)) = hold_queued(data, account) {
+            tracing::error!(why, "what a stopped account has in the queue cannot be held");
+        }
+    }
     let told = who_is_told(data, account)?;
     let Some(whose) = told.iter().find(|one| one.id == account) else { return Ok(()) };
     let addresses: Vec<String> = told.iter().map(|one| one.address.clone()).collect();
-    let now = pen.now;
     let letter = pen.stage(data, &addresses, &words(&whose.address, over, now))?;
     let ids: Vec<AccountId> = told.iter().map(|one| one.id).collect();
     data.write_blocking(move |txn| -> Result<(), Stop> {
-        if matches!(over, Over::NewDay(_)) && !people::stop_sending(txn, account, now)? {
-            return Ok(());
-        }
         for id in &ids {
             put(txn, *id, &letter, now)?;
         }
         Ok(())
     })?;
     Ok(())
+}
+
+/// Letters looked at in one step.
+const STEP: usize = 100;
+
+/// They stay until somebody releases or cancels them: whoever lets the account go on has not read them.
+fn hold_queued(data: &Data, account: AccountId) -> Result<(), Stop> {
+    let mut from = QueueId(0);
+    loop {
+        let entries = queue::list(&data.read()?, from, STEP).map_err(|error| Stop(error.to_string()))?;
+        let Some(last) = entries.last() else { return Ok(()) };
+        from = QueueId(last.id.0.saturating_add(1));
+        let ids: Vec<QueueId> =
+            entries.iter().filter(|entry| entry.account == Some(account)).map(|entry| entry.id).collect();
+        if ids.is_empty() {
+            continue;
+        }
+        data.write_blocking(move |txn| -> Result<(), Stop> {
+            for id in &ids {
+                queue::hold(txn, *id).map_err(|error| Stop(error.to_string()))?;
+            }
+            Ok(())
+        })?;
+    }
 }

@@ -34,6 +34,11 @@ pub fn claims(head: &[u8]) -> Result<Vec<Claim>, Refusal> {
         if field == "From" {
             authors += 1;
         }
+        if !is_plain(found.raw_value) {
+            return Err(Refusal::Author(format!(
+                "{field}: of the letter holds more than one address where one has its place"
+            )));
+        }
         let addresses = address::parse_list(found.raw_value, AUTHORS + 1);
         let mut mailboxes = addresses.iter().filter(|one| !one.is_group_start() && !one.is_group_end()).peekable();
         if mailboxes.peek().is_none() {
@@ -63,6 +68,38 @@ pub fn claims(head: &[u8]) -> Result<Vec<Claim>, Refusal> {
         0 | 1 => Ok(claims),
         _ => Err(Refusal::Author("the letter has several From: fields".into())),
     }
+}
+
+/// RFC 5322 3.4: behind the address between `<` and `>` comes the next one, or nothing. Readers differ in what they take
+/// anything else for, so whoever wrote `<anna@home.test> <ben@home.test>` is nobody that can be told.
+fn is_plain(value: &[u8]) -> bool {
+    let (mut quoted, mut escaped, mut comments, mut angled, mut closed) = (false, false, 0u32, false, false);
+    for &byte in value {
+        if std::mem::take(&mut escaped) {
+            continue;
+        }
+        match byte {
+            b'\\' if quoted || comments > 0 => escaped = true,
+            b'"' if comments == 0 => {
+                if closed {
+                    return false;
+                }
+                quoted = !quoted;
+            }
+            _ if quoted => {}
+            b'(' => comments += 1,
+            b')' if comments > 0 => comments -= 1,
+            _ if comments > 0 => {}
+            b'<' if angled || closed => return false,
+            b'<' => angled = true,
+            b'>' if angled => (angled, closed) = (false, true),
+            b',' | b';' if !angled => closed = false,
+            b' ' | b'\t' | b'\r' | b'\n' => {}
+            _ if closed => return false,
+            _ => {}
+        }
+    }
+    true
 }
 
 /// What a letter is put right with.
@@ -104,8 +141,15 @@ pub(super) fn put_right(head: &[u8], facts: &Facts<'_>) -> Option<Vec<u8>> {
         return None;
     }
     let mut out = added.into_bytes();
-    // A line of mbox's is no field, and would stand in the middle of them.
-    let mut rest = if envelope_line { head.splitn(2, |b| *b == b'\n').nth(1).unwrap_or_default() } else { head };
+    // A line of mbox's is no field, and would stand in the middle of them; with it goes what is folded behind it, which would
+    // become part of what stands before.
+    let mut rest = head;
+    if envelope_line {
+        rest = behind_line(rest);
+        while matches!(rest.first(), Some(b' ' | b'\t')) {
+            rest = behind_line(rest);
+        }
+    }
     for field in header::fields(rest).filter(goes).map(|field| field.raw).collect::<Vec<_>>() {
         // Each is a piece of what is left, in its order.
         let at = field.as_ptr() as usize - rest.as_ptr() as usize;
@@ -117,6 +161,10 @@ pub(super) fn put_right(head: &[u8], facts: &Facts<'_>) -> Option<Vec<u8>> {
         out.extend_from_slice(b"\r\n");
     }
     Some(out)
+}
+
+fn behind_line(bytes: &[u8]) -> &[u8] {
+    bytes.splitn(2, |b| *b == b'\n').nth(1).unwrap_or_default()
 }
 
 /// The author's domain.
@@ -176,6 +224,9 @@ mod tests {
         );
         let mbox = format!("From x Sat Jan  3 01:05:34 1996\r\n{WHOLE}\r\n");
         assert_eq!(right(&mbox).unwrap(), format!("{WHOLE}\r\n"));
+        let folded = "From x\r\n , ben@home.test\r\n\tand more\r\nSubject: x\r\n\r\n";
+        let got = right(folded).unwrap();
+        assert!(got.ends_with("example.test>\r\nSubject: x\r\n\r\n") && !got.contains("ben@"), "{got}");
     }
 
     #[test]
@@ -206,6 +257,10 @@ mod tests {
             "From: a@x.test\r\nfrom: b@x.test\r\n",
             "From: ,;\r\n",
             "From: nobody:;\r\n",
+            "From: <a@x.test> <b@y.test>\r\n",
+            "From: <a@x.test> b@y.test\r\n",
+            "From: Anna <a@x.test> \"b@y.test\"\r\n",
+            "From: <a@x.test <b@y.test>>\r\n",
             &format!("From: {}\r\n", (0..60).map(|n| format!("a{n}@x.test,")).collect::<String>()),
         ] {
             assert!(matches!(claimed(wrong), Err(Refusal::Author(_))), "{wrong}");

@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::{AccountId, Mono, counted};
 
+use super::address::Address;
+
 /// Between two log-ins that are looked at.
 const TURN_MS: u64 = 4000;
 /// Whoever would wait longer is sent away at once.
@@ -75,9 +77,11 @@ impl Throttle {
     /// `None`: this machine itself, which never waits.
     fn line(&self, from: IpAddr, user: &str, now: Mono) -> Option<Line> {
         let from = counted(from)?;
+        // By the key of its row, since a name can be written in many ways; what is no address of anybody's is one line.
         let name = self.is_home(from, now).then(|| {
+            let Ok(address) = Address::parse(user) else { return 0 };
             let mut hasher = DefaultHasher::new();
-            user.trim().to_ascii_lowercase().hash(&mut hasher);
+            address.split_subaddress().map_or(address, |(base, _)| base).key().hash(&mut hasher);
             hasher.finish()
         });
         Some(Line { from, name })
@@ -265,10 +269,10 @@ mod tests {
         for (at_home, from) in [(true, ip("192.168.1.20")), (true, ip("fd00::1")), (false, hotel)] {
             throttle.failed(from, NAME, Mono(0));
             throttle.wait(from, NAME, Mono(1));
-            assert!(
-                throttle.wait(from, "Alice@example.test ", Mono(1)).is_some_and(|wait| wait > 0),
-                "{from}: who guesses waits"
-            );
+            for name in ["Alice@EXAMPLE.test", "\"\\alice\"@example.test", "alice+x@example.test"] {
+                let wait = throttle.wait(from, name, Mono(1));
+                assert!(wait.is_some_and(|wait| wait > 0), "{from}: who guesses waits, as {name} too");
+            }
             assert_eq!(throttle.wait(from, other, Mono(1)) == Some(0), at_home, "{from}");
         }
         throttle.succeeded(hotel, AccountId(2), Mono(2));

@@ -48,12 +48,12 @@ pub struct Guard {
 impl Guard {
     /// A connection; false if the address has come too often.
     pub fn came(&self, peer: IpAddr, clock: &dyn Clock) -> bool {
-        self.memory.pace.came(peer, self.limits, clock.mono())
+        is_near(peer) || self.memory.pace.came(peer, self.limits, clock.mono())
     }
 
     /// False if the address has asked for too many that do not live here.
     pub fn may_ask(&self, peer: IpAddr, clock: &dyn Clock) -> bool {
-        self.memory.pace.may_ask(peer, self.limits, clock.mono())
+        is_near(peer) || self.memory.pace.may_ask(peer, self.limits, clock.mono())
     }
 
     pub fn asked_for_nobody(&self, peer: IpAddr, clock: &dyn Clock) {
@@ -79,7 +79,8 @@ impl Guard {
     }
 }
 
-/// This machine, or one of the same house: no list knows these addresses.
+/// This machine, or one of the same house: no list knows these addresses. A router or a tunnel that writes its own address over
+/// the sender's makes one of all the world, and nobody may be kept out for what somebody else did (F2).
 fn is_near(peer: IpAddr) -> bool {
     match peer.to_canonical() {
         IpAddr::V4(four) => four.is_loopback() || four.is_private() || four.is_link_local(),

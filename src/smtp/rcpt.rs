@@ -9,10 +9,19 @@ use crate::filter::Said;
 use crate::proto::smtp::{Forward, Rcpt, Reply};
 use crate::queue;
 
+/// RFC 5321 4.5.1: whoever is refused may say so to postmaster, from wherever.
+fn is_postmaster(to: &Forward) -> bool {
+    match to {
+        Forward::Postmaster => true,
+        Forward::Address(to) => to.local.eq_ignore_ascii_case("postmaster"),
+    }
+}
+
 impl<D: Directory> Host<D> {
     pub(super) async fn rcpt(&mut self, rcpt: Rcpt) -> Reply {
         let address = rcpt.to.to_string();
-        if self.guard().is_some_and(|guard| !guard.may_ask(self.peer, &*self.shared.clock)) {
+        let is_postmaster = is_postmaster(&rcpt.to);
+        if !is_postmaster && self.guard().is_some_and(|guard| !guard.may_ask(self.peer, &*self.shared.clock)) {
             return too_often("Too many of those you asked for do not live here; please come again in an hour");
         }
         let target = match self.shared.directory.resolve(&address).await {
@@ -36,7 +45,7 @@ impl<D: Directory> Host<D> {
             }
             Err(error) => return try_later(&error),
         };
-        if let Some(refused) = self.meet(&rcpt.to).await {
+        if !is_postmaster && let Some(refused) = self.meet(&rcpt.to).await {
             return refused;
         }
         let mut leaving = Count::default();
@@ -82,14 +91,6 @@ impl<D: Directory> Host<D> {
     async fn meet(&mut self, to: &Forward) -> Option<Reply> {
         let guard = self.guard()?.clone();
         let clock = self.shared.clock.clone();
-        // RFC 5321 4.5.1: whoever is refused may say so to postmaster, from wherever.
-        let is_postmaster = match to {
-            Forward::Postmaster => true,
-            Forward::Address(to) => to.local.eq_ignore_ascii_case("postmaster"),
-        };
-        if is_postmaster {
-            return None;
-        }
         if self.listed.is_none() {
             self.listed = Some(guard.listed(self.peer, &*clock).await);
         }

@@ -128,13 +128,18 @@ fn has_password(read: &dyn Read, id: AccountId) -> Result<bool, Error> {
     Ok(read.get(Table::Credentials, &credential_key(id))?.is_some())
 }
 
-/// From now on the old one is worth nothing, and connections that it let in end (U9). Who had stolen it is out, so an account
-/// that was stopped for it may send again.
+/// The same by whoever administers: who had stolen the old one is out, so an account that was stopped for it may send again.
 pub fn set_password(txn: &mut Txn<'_>, address: &str, credential: &Credential) -> Result<AccountId, Error> {
-    let (id, row) = find(txn, address)?;
-    if row.stopped.is_some() {
+    if find(txn, address)?.1.stopped.is_some() {
         resume_sending(txn, address)?;
     }
+    change_password(txn, address, credential)
+}
+
+/// From now on the old one is worth nothing, and connections that it let in end (U9). An account that was stopped stays so: who
+/// knows the old one may be the one who stole it.
+pub fn change_password(txn: &mut Txn<'_>, address: &str, credential: &Credential) -> Result<AccountId, Error> {
+    let (id, _) = find(txn, address)?;
     txn.put(Table::Credentials, &credential_key(id), encode(&credential.0));
     super::invitation::forget(txn, id);
     wake(txn, id);

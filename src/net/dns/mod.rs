@@ -14,6 +14,12 @@ mod tsig;
 mod update;
 mod write;
 
+/// Whether these bytes are an answer that can be read; for tests that hand in any.
+#[doc(hidden)]
+pub fn can_read(bytes: &[u8]) -> bool {
+    packet::read(bytes).is_some()
+}
+
 pub use ask::{Answer, Answers, Asker, Found, Server, Zone};
 pub use data::{Data, Kind};
 pub use lookup::Resolver;

@@ -91,7 +91,9 @@ impl Args {
             }
             What::List => Request::AccountList,
             What::Show { email } => Request::AccountShow { address: email },
-            What::Password { email, .. } => Request::AccountPassword { address: email, password: password()? },
+            What::Password { email, .. } => {
+                Request::AccountPassword { address: email, password: password()?, own: false }
+            }
             What::Quota { email, size } => Request::AccountQuota { address: email, quota: size.0 },
             What::Delete { email, later: false } => Request::AccountDelete { address: email },
             What::Delete { email, later: true } => Request::AccountLeave { address: email },

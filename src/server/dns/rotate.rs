@@ -10,7 +10,7 @@ use crate::net::dns::{Answer, Answers, Kind, Zone};
 use super::super::house::House;
 use super::super::verbs::{Error, dns_facts};
 use super::push::push_keys;
-use super::{Kept, asked_servers, asker, key, wait};
+use super::{Kept, asked_servers, asker, wait};
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
@@ -85,14 +85,11 @@ fn name(selector: &str, domain: &str) -> String {
 
 fn ask(house: &House, domain: &str, questions: &[(String, Kind)]) -> Result<(Zone, Answers), String> {
     let asker = asker(house);
-    let writer = key::writer(house).ok();
     let looked = wait(async {
-        let zone = match &writer {
-            Some(writer) => super::public_zone(house, &asker, writer, domain).await?,
-            None => match asked_servers(house)? {
-                servers if servers.is_empty() => asker.zone_of(domain).await?,
-                servers => asker.zone_at(domain, &servers).await?,
-            },
+        // Those that the world asks, never the one that was written to in their place: what is signed with is what others see.
+        let zone = match asked_servers(house)? {
+            servers if servers.is_empty() => asker.zone_of(domain).await?,
+            servers => asker.zone_at(domain, &servers).await?,
         };
         let answers = asker.ask_all(&zone, questions).await;
         Ok::<_, String>((zone, answers))

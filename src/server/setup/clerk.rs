@@ -93,7 +93,11 @@ impl Clerk {
             Ok(None) => return failed("there is no administrator".to_owned()),
             Err(error) => return failed(error.to_string()),
         };
-        let request = Request::AccountPassword { address: admin.address.clone(), password: Password(phrase.0.clone()) };
+        let request = Request::AccountPassword {
+            address: admin.address.clone(),
+            password: Password(phrase.0.clone()),
+            own: false,
+        };
         if let Some(error) = verbs::run(&house, &request).error {
             return Outcome::Refused(error);
         }
@@ -170,7 +174,11 @@ impl Clerk {
                 }
             }
             Job::Change { phrase } => {
-                let request = Request::AccountPassword { address: admin.address, password: Password(phrase.0.clone()) };
+                let request = Request::AccountPassword {
+                    address: admin.address,
+                    password: Password(phrase.0.clone()),
+                    own: false,
+                };
                 verbs::run(&house, &request).error.map_or(Outcome::Changed, Outcome::Refused)
             }
             Job::Name { domain, host } => {
@@ -229,7 +237,7 @@ impl Clerk {
                 let address = format!("{local}@{domain}");
                 let password = Password(phrase.clone());
                 let request = if self.waits(&house, &address, name) {
-                    Request::AccountPassword { address: address.clone(), password }
+                    Request::AccountPassword { address: address.clone(), password, own: false }
                 } else {
                     Request::AccountAdd { address: address.clone(), name: Some(name.clone()), quota: None, password }
                 };

@@ -172,7 +172,13 @@ impl Household for Steward {
     }
 
     fn set_phrase(&self, address: &str, phrase: &Secret) -> Result<(), Error> {
-        self.tell(Request::AccountPassword { address: address.to_owned(), password: Password(phrase.0.clone()) })
+        let password = Password(phrase.0.clone());
+        self.tell(Request::AccountPassword { address: address.to_owned(), password, own: false })
+    }
+
+    fn change_phrase(&self, address: &str, phrase: &Secret) -> Result<(), Error> {
+        let password = Password(phrase.0.clone());
+        self.tell(Request::AccountPassword { address: address.to_owned(), password, own: true })
     }
 
     fn set_quota(&self, address: &str, quota: Option<u64>) -> Result<(), Error> {

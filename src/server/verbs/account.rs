@@ -75,13 +75,15 @@ pub(super) fn show(house: &House, address: &str) -> Done {
     Ok(Reply::done(text, as_json(&shown, usage, until)))
 }
 
-pub(super) fn password(house: &House, address: &str, password: &Secret) -> Done {
+/// `own`: by the account's owner, who says the old one beforehand.
+pub(super) fn password(house: &House, address: &str, password: &Secret, own: bool) -> Done {
     // So that a mistyped address is not answered with what is wrong with the password.
     let shown = account::show(&house.data.read()?, address)?;
     let salt = account::salt(&house.data.read()?, &shown.address)?;
     let credential = Credential::renewed(&shown.address, &password.0, &*house.random, house.clock.now(), salt)?;
     let address = shown.address.clone();
-    house.data.write_blocking(move |txn| account::set_password(txn, &address, &credential).map_err(Error::from))?;
+    let set = if own { account::change_password } else { account::set_password };
+    house.data.write_blocking(move |txn| set(txn, &address, &credential).map_err(Error::from))?;
     Ok(Reply::done(format!("{} has a new password.\n", shown.address), json!({ "address": shown.address })))
 }
 

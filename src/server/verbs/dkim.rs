@@ -61,6 +61,12 @@ pub(super) fn rotate(house: &House, domain: &str) -> Done {
     if domain == "home.arpa" || domain.ends_with(".home.arpa") {
         return Err(Error::Words(format!("{domain} stands in nobody's DNS, so its keys are as good as new ones")));
     }
+    // How long old records stay is counted from now.
+    if !house.clock.trusted() {
+        return Err(Error::Words(
+            "the clock has not been checked yet, so keys cannot be changed now; please try later".to_owned(),
+        ));
+    }
     let done = tend_one(house, &domain, house.clock.now(), true)?;
     let Rotated { made, signing, waiting, trouble, .. } = &done;
     let mut text = String::new();

@@ -74,6 +74,9 @@ pub(super) enum Request {
     AccountPassword {
         address: String,
         password: Secret,
+        /// By its owner.
+        #[serde(default)]
+        own: bool,
     },
     AccountQuota {
         address: String,
@@ -404,7 +407,7 @@ pub(super) fn attempt(house: &House, request: &Request) -> Done {
         }
         Request::AccountList => account::list(house),
         Request::AccountShow { address } => account::show(house, address),
-        Request::AccountPassword { address, password } => account::password(house, address, password),
+        Request::AccountPassword { address, password, own } => account::password(house, address, password, *own),
         Request::AccountQuota { address, quota } => account::quota(house, address, *quota),
         Request::AccountDelete { address } => account::delete(house, address),
         Request::AccountLeave { address } => account::leave(house, address),

@@ -302,6 +302,9 @@ pub trait Household: Send + Sync + 'static {
     /// Gives the address.
     fn accept(&self, link: &Secret, phrase: &Secret) -> Result<String, Error>;
     fn set_phrase(&self, address: &str, phrase: &Secret) -> Result<(), Error>;
+
+    /// The same by its owner: an account that may not send still may not.
+    fn change_phrase(&self, address: &str, phrase: &Secret) -> Result<(), Error>;
     fn set_quota(&self, address: &str, quota: Option<u64>) -> Result<(), Error>;
     fn set_administrator(&self, address: &str, on: bool) -> Result<(), Error>;
     fn leave(&self, address: &str) -> Result<(), Error>;

@@ -240,7 +240,7 @@ async fn change_own(site: &Arc<Site>, visit: &Visit, who: &Standing, fields: &Fi
         return again(wrong("phrase-now", "That is not your pass phrase."));
     }
     let (address, chosen) = (who.address.clone(), phrase(fields, "phrase"));
-    match site.ask(move |household| household.set_phrase(&address, &chosen)).await {
+    match site.ask(move |household| household.change_phrase(&address, &chosen)).await {
         Ok(()) => {}
         Err(Error::Refused(why)) => return again(wrong("phrase", &sentence(&why))),
         Err(error) => return Err(error),
