@@ -426,7 +426,9 @@ fn of_http(error: &HttpError) -> Trouble {
         HttpError::Time(_) => Cause::Clock,
         HttpError::Untrusted(_) => Cause::Untrusted,
         HttpError::Address(_) | HttpError::TooLong(_) => Cause::Strange,
-        HttpError::Name(_) | HttpError::Connect(_) | HttpError::Broken(_) | HttpError::Slow => Cause::Away,
+        HttpError::Name(_) | HttpError::Connect(_) | HttpError::Inside | HttpError::Broken(_) | HttpError::Slow => {
+            Cause::Away
+        }
     };
     Trouble::new(cause, error.to_string())
 }

@@ -86,6 +86,12 @@ impl Policy {
         Ok(Policy { mode, max_age, mx, lines })
     }
 
+    /// Its text, without what is passed over.
+    pub fn short(&self) -> String {
+        let mx: String = self.mx.iter().map(|host| format!("mx: {host}\n")).collect();
+        format!("version: STSv1\nmode: {}\n{mx}max_age: {}\n", self.mode.word(), self.max_age)
+    }
+
     /// Whether a host of the domain's MX records is one of those that the policy names (RFC 8461 4.1). `host` in lower case,
     /// without the dot at its end.
     pub fn names(&self, host: &str) -> bool {

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::dial::root_store;
+use super::outward::is_public;
 use super::tls::{TlsFault, Unusable, fault};
 
 /// For one address to answer.
@@ -48,6 +49,8 @@ pub enum HttpError {
     Name(String),
     /// No address of it lets us connect.
     Connect(String),
+    /// It has no address outside of a house, and no other is dialled ([`HttpClient::outward`]).
+    Inside,
     /// Its certificate is not valid now: more often our clock is wrong than theirs.
     Time(String),
     /// Its certificate comes from nobody we know, or is for another name.
@@ -65,6 +68,7 @@ impl fmt::Display for HttpError {
             HttpError::Address(what) => write!(f, "{what} is no https address"),
             HttpError::Name(what) => write!(f, "the name cannot be looked up: {what}"),
             HttpError::Connect(what) => write!(f, "no connection: {what}"),
+            HttpError::Inside => f.write_str("the name has no public address"),
             HttpError::Time(what) => write!(f, "its certificate is not valid at this time: {what}"),
             HttpError::Untrusted(what) => write!(f, "its certificate is not trusted: {what}"),
             HttpError::Broken(what) => write!(f, "the connection broke: {what}"),
@@ -81,6 +85,7 @@ impl std::error::Error for HttpError {}
 pub struct HttpClient {
     tls: TlsConnector,
     limit: usize,
+    outward: bool,
 }
 
 impl HttpClient {
@@ -92,12 +97,17 @@ impl HttpClient {
             .map_err(|error| Unusable(format!("TLS cannot be set up: {error}")))?
             .with_root_certificates(store)
             .with_no_client_auth();
-        Ok(HttpClient { tls: TlsConnector::from(Arc::new(config)), limit: BODY_BYTES })
+        Ok(HttpClient { tls: TlsConnector::from(Arc::new(config)), limit: BODY_BYTES, outward: false })
     }
 
     /// Reads no answer that is longer.
     pub fn with_limit(self, bytes: usize) -> HttpClient {
         HttpClient { limit: bytes, ..self }
+    }
+
+    /// Dials public addresses only: for addresses that a stranger has named, who is to learn nothing of what is in the house.
+    pub fn outward(self) -> HttpClient {
+        HttpClient { outward: true, ..self }
     }
 
     /// Sends a request to an `https` address. Redirects are not followed.
@@ -112,7 +122,7 @@ impl HttpClient {
     async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let (host, port) = place(request.uri())?;
         let name = ServerName::try_from(host.clone()).map_err(|_| HttpError::Address(host.clone()))?;
-        let stream = connect(&host, port).await?;
+        let stream = connect(&host, port, self.outward).await?;
         let tls = self.tls.connect(name, stream).await.map_err(|error| tls_fault(&error))?;
         let broken = |error: hyper::Error| HttpError::Broken(error.to_string());
         let (mut sender, connection) =
@@ -162,10 +172,15 @@ fn place(uri: &Uri) -> Result<(String, u16), HttpError> {
     }
 }
 
-async fn connect(host: &str, port: u16) -> Result<TcpStream, HttpError> {
+async fn connect(host: &str, port: u16, outward: bool) -> Result<TcpStream, HttpError> {
     let found = tokio::net::lookup_host((host, port)).await.map_err(|error| HttpError::Name(error.to_string()))?;
     let mut last = HttpError::Name("it has no address".to_owned());
     for address in found.take(ADDRESSES) {
+        // Of the very address that is dialled: a name can answer twice and differently.
+        if outward && !is_public(address.ip()) {
+            last = HttpError::Inside;
+            continue;
+        }
         match timeout(CONNECT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => last = HttpError::Connect(format!("{address}: {error}")),
@@ -249,6 +264,18 @@ mod tests {
         let client = HttpClient::new(&Roots::Public).unwrap();
         let plain = Request::get("http://localhost/").body(Bytes::new()).unwrap();
         assert!(matches!(client.send(plain).await, Err(HttpError::Address(_))));
+    }
+
+    #[tokio::test]
+    async fn who_is_sent_outward_dials_nobody_in_the_house() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let client = HttpClient::new(&Roots::Public).unwrap().outward();
+        for host in ["localhost", "127.0.0.1", "[::1]", "[::ffff:127.0.0.1]"] {
+            let request = Request::get(format!("https://{host}:{port}/")).body(Bytes::new()).unwrap();
+            assert_eq!(client.send(request).await.unwrap_err(), HttpError::Inside, "{host}");
+        }
+        assert!(timeout(Duration::from_millis(200), listener.accept()).await.is_err());
     }
 
     #[test]

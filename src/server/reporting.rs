@@ -12,7 +12,7 @@ use crate::delivery::{Office, Poster, Reports, is_time_for_reports, report_day};
 use crate::directory::manage::domain;
 use crate::mailauth::Names;
 use crate::net::dns::{Resolver, address};
-use crate::net::{HttpClient, Roots, is_public};
+use crate::net::{HttpClient, Roots};
 
 use super::dns::resolvers;
 use super::doors::Shift;
@@ -21,6 +21,7 @@ use super::house::House;
 /// Between two looks at the clock; and, in looks, between two syncs of what was counted.
 const LOOK: Duration = Duration::from_secs(10 * 60);
 const LOOKS_A_SYNC: u32 = 6;
+const HTTPS: u16 = 443;
 
 /// Until `stop` turns true.
 pub(super) async fn run(house: Arc<House>, shift: Shift, mut stop: watch::Receiver<bool>) {
@@ -70,7 +71,7 @@ pub(super) fn office(house: &House) -> Option<Office> {
         data: house.data.clone(),
         clock: house.clock.clone(),
         random: house.random.clone(),
-        poster: poster(names.clone()),
+        poster: poster(),
         names,
         hostname: settings.hostname.clone(),
         domains,
@@ -84,19 +85,14 @@ fn own_number(house: &House) -> u64 {
 }
 
 /// RFC 8460 5.4. A stranger names the address: nothing within the household's own network is asked for.
-fn poster(names: Arc<dyn Names>) -> Option<Poster> {
-    let client =
-        HttpClient::new(&Roots::Public).inspect_err(|error| warn!(%error, "no report leaves over HTTPS")).ok()?;
+fn poster() -> Option<Poster> {
+    let client = HttpClient::new(&Roots::Public);
+    let client = client.inspect_err(|error| warn!(%error, "no report leaves over HTTPS")).ok()?.outward();
     Some(Arc::new(move |address: String, packed: Vec<u8>| {
-        let (names, client) = (names.clone(), client.clone());
+        let client = client.clone();
         Box::pin(async move {
-            let Ok(uri) = address.parse::<Uri>() else { return false };
-            let Some(host) = uri.host().map(str::to_owned) else { return false };
-            let (four, six) = tokio::join!(names.a(&host), names.aaaa(&host));
-            let all: Vec<_> = four.unwrap_or_default().into_iter().chain(six.unwrap_or_default()).collect();
-            if all.is_empty() || !all.into_iter().all(is_public) {
-                return false;
-            }
+            let Some(uri) = place(&address) else { return false };
+            let host = uri.host().unwrap_or_default().to_owned();
             let request =
                 Request::post(uri).header("Content-Type", "application/tlsrpt+gzip").body(Bytes::from(packed));
             let Ok(request) = request else { return false };
@@ -109,4 +105,26 @@ fn poster(names: Arc<dyn Names>) -> Option<Poster> {
             }
         })
     }))
+}
+
+/// Where reports are taken: at the port of HTTPS, since what is at another a stranger may want to know.
+fn place(address: &str) -> Option<Uri> {
+    let uri: Uri = address.parse().ok()?;
+    uri.host()?;
+    (uri.port_u16().unwrap_or(HTTPS) == HTTPS && uri.scheme_str() == Some("https")).then_some(uri)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_goes_to_the_port_of_https_only() {
+        for address in ["https://a.test/x?y", "https://a.test:443/x", "HTTPS://a.test"] {
+            assert!(place(address).is_some(), "{address}");
+        }
+        for address in ["https://a.test:8443/x", "https://a.test:25", "http://a.test/x", "/x", "mailto:x@a.test", ""] {
+            assert!(place(address).is_none(), "{address}");
+        }
+    }
 }

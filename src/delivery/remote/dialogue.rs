@@ -12,7 +12,7 @@ use tracing::{debug, info};
 use crate::base::BlobId;
 use crate::mailauth::sts::Mode;
 use crate::mailauth::tlsrpt;
-use crate::net::{Context, End, NoWay, Patience, TlsSide, dial, drive};
+use crate::net::{Context, End, NoWay, Patience, TlsSide, dial, drive, is_public};
 use crate::proto::smtp::Notify;
 use crate::proto::smtp::client::{
     Answer, Ask, Config, Failure, GoingDown, Hello, Letter, Login, Machine, Patience as Waits, Recipient, Said, Tls,
@@ -82,7 +82,8 @@ async fn reach<W: World>(way: &Way, destination: &Destination, host: &mut Host<'
         Ok(site) => site,
         Err(trouble) => {
             // Who is not believed to say where a domain's mail goes (RFC 8460 4.3).
-            if let Some(failure) = tls::bogus(&trouble) {
+            let told = destination.tls != queue::Tls::NotRequired;
+            if let Some(failure) = tls::bogus(&trouble).filter(|_| told) {
                 let domain = idna::domain_to_ascii(&destination.domain).unwrap_or_default();
                 tls::note(&sender, &domain, tlsrpt::Policy::none(), None, Err(failure));
             }
@@ -208,7 +209,8 @@ async fn once<W: World>(
         stop: host.stop.clone(),
         awake: None,
     };
-    let sending = stream.local_addr().ok().map(|own| own.ip());
+    // Behind a router that translates, ours says nothing to who gets the report, and something of the house.
+    let sending = stream.local_addr().ok().map(|own| own.ip()).filter(|own| is_public(*own));
     host.remote = name.to_owned();
     host.served = 0;
     host.failed = None;
@@ -247,8 +249,10 @@ async fn once<W: World>(
         if let (Err(failure), Some((told, _))) = (&result, &mut trouble) {
             *told = plan.trouble(failure, told.clone());
         }
-        // A relay, and an address in place of a domain, get no reports.
-        if way.relay.is_none() && !plan.domain.starts_with('[') {
+        // A relay, and an address in place of a domain, get no reports; nor is anything told of letters that arrive whatever
+        // is wrong with TLS, such as reports: two servers that report on one another's reports would never end.
+        let told = host.destination.tls != queue::Tls::NotRequired;
+        if told && way.relay.is_none() && !plan.domain.starts_with('[') {
             let (domain, mx, policy) = (plan.domain.clone(), Some(name.to_owned()), plan.policy.clone());
             let (at, receiving) = (sender.clock.now(), Some(to.ip()));
             sender.world.note(tlsrpt::Outcome { at, domain, policy, mx, receiving, sending, result });

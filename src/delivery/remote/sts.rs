@@ -17,6 +17,9 @@ use super::{Sender, World};
 
 /// RFC 8461 3.3 suggests 64 KiB. What is kept with it has its place in a fact.
 const POLICY_BYTES: usize = 63 * 1024;
+/// A longer one is kept without what nobody needs; if it is longer then, not at all: a stranger chooses how long it is, and for
+/// how many of his domains (P7).
+const KEPT_BYTES: usize = 8 * 1024;
 /// Before a policy that could not be fetched is asked for again (RFC 8461 3.3).
 const FAILED_MS: i64 = 5 * 60 * 1000;
 /// Of which things are kept, by domain.
@@ -62,14 +65,16 @@ pub(super) async fn policy<W: World>(sender: &Arc<Sender<W>>, names: &Names, dom
     }
     match fetch(sender, domain).await {
         Ok((text, policy)) => {
-            let fact = Kept { id, text, fetched: now.0 };
-            let expires = Time(now.0.saturating_add(i64::from(policy.max_age) * 1000));
-            put(sender, format!("{POLICIES}{domain}"), minicbor::to_vec(&fact).unwrap_or_default(), expires).await;
+            if let Some(text) = to_keep(text, &policy) {
+                let fact = Kept { id, text, fetched: now.0 };
+                let expires = Time(now.0.saturating_add(i64::from(policy.max_age) * 1000));
+                put(sender, format!("{POLICIES}{domain}"), minicbor::to_vec(&fact).unwrap_or_default(), expires).await;
+            }
             debug!(domain, mode = policy.mode.word(), "its policy (MTA-STS) was fetched");
             Some(policy)
         }
-        Err(failure) => {
-            warn!(domain, why = failure.words, kept = old.is_some(), "its policy (MTA-STS) cannot be had");
+        Err((failure, why)) => {
+            warn!(domain, why, kept = old.is_some(), "its policy (MTA-STS) cannot be had");
             put(sender, format!("{FAILURES}{domain}"), id.into_bytes(), Time(now.0.saturating_add(FAILED_MS))).await;
             sender.world.note(tlsrpt::Outcome {
                 at: now,
@@ -91,27 +96,43 @@ pub(super) fn reported(policy: Option<&Policy>) -> tlsrpt::Policy {
     tlsrpt::Policy { kind: PolicyKind::Sts, strings, mx }
 }
 
-/// RFC 8461 3.3.
-async fn fetch<W: World>(sender: &Arc<Sender<W>>, domain: &str) -> Result<(String, Policy), Failure> {
-    let failed = |words: String| FailureKind::StsPolicyFetchError.because(words);
+/// What is kept of a policy. `None`: too much.
+fn to_keep(text: String, policy: &Policy) -> Option<String> {
+    let text = if text.len() > KEPT_BYTES { policy.short() } else { text };
+    (text.len() <= KEPT_BYTES).then_some(text)
+}
+
+/// RFC 8461 3.3. Errors: for the report, in words that say nothing of what is in the house; and for the log.
+async fn fetch<W: World>(sender: &Arc<Sender<W>>, domain: &str) -> Result<(String, Policy), (Failure, String)> {
+    let failed = |words: String| (FailureKind::StsPolicyFetchError.because("the policy cannot be fetched"), words);
     let roots = sender.world.roots();
-    let client = HttpClient::new(&roots).map_err(|error| failed(error.to_string()))?.with_limit(POLICY_BYTES);
+    let client = HttpClient::new(&roots).map_err(|error| failed(error.to_string()))?;
+    // Where it is, a stranger says.
+    let client = client.with_limit(POLICY_BYTES).outward();
     let address = format!("https://mta-sts.{domain}/.well-known/mta-sts.txt");
     let request = http::Request::get(&address).body(bytes::Bytes::new()).map_err(|error| failed(error.to_string()))?;
     let answer = client.send(request).await.map_err(|error| match error {
-        HttpError::Untrusted(_) | HttpError::Time(_) => FailureKind::StsWebpkiInvalid.because(error.to_string()),
+        HttpError::Untrusted(_) | HttpError::Time(_) => {
+            let words = "the certificate of the policy's server is not one for its name, from whom is trusted";
+            (FailureKind::StsWebpkiInvalid.because(words), error.to_string())
+        }
         other => failed(other.to_string()),
     })?;
+    let told = |failure: Failure| {
+        let words = failure.words.clone().unwrap_or_default();
+        (failure, words)
+    };
+    let refused = |words: String| told(FailureKind::StsPolicyFetchError.because(words));
     // Also an address elsewhere is no answer: redirects are not followed.
     if answer.status() != http::StatusCode::OK {
-        return Err(failed(format!("the policy's server answers {}", answer.status().as_u16())));
+        return Err(refused(format!("the policy's server answers {}", answer.status().as_u16())));
     }
     let kind = answer.headers().get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     if !kind.eq_ignore_ascii_case("text/plain") {
-        return Err(failed(format!("what the policy's server gives is no plain text but {kind:?}")));
+        return Err(refused("what the policy's server gives is no plain text".to_owned()));
     }
-    let invalid = |words: String| FailureKind::StsPolicyInvalid.because(words);
+    let invalid = |words: String| told(FailureKind::StsPolicyInvalid.because(words));
     let text = String::from_utf8(answer.into_body().to_vec()).map_err(|_| invalid("it is no text".to_owned()))?;
     let policy = Policy::read(&text).map_err(invalid)?;
     Ok((text, policy))
@@ -147,6 +168,27 @@ async fn put<W: World>(sender: &Arc<Sender<W>>, key: String, value: Vec<u8>, exp
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_long_policy_what_counts_is_kept_and_of_a_longer_one_nothing() {
+        let policy = |hosts: usize, fill: usize| {
+            let mx: String = (0..hosts).map(|n| format!("mx: {n}.{}.test\n", "x".repeat(60))).collect();
+            let text = format!("version: STSv1\nmode: enforce\n{mx}max_age: 5\nother: {}\n", "y".repeat(fill));
+            (text.clone(), Policy::read(&text).unwrap())
+        };
+        let (text, read) = policy(3, 100);
+        assert_eq!(to_keep(text.clone(), &read), Some(text));
+        let (text, read) = policy(3, 10_000);
+        let kept = to_keep(text, &read).unwrap();
+        assert!(kept.len() < 500, "{kept}");
+        let again = Policy::read(&kept).unwrap();
+        assert_eq!((again.mode, again.max_age, again.mx), (read.mode, read.max_age, read.mx));
+        let (text, read) = policy(200, 60_000);
+        assert_eq!(read.mx.len(), 100);
+        assert!(to_keep(text, &read).is_some_and(|text| text.len() <= KEPT_BYTES));
+        let long = Policy { mx: vec!["x".repeat(250); 100], ..read };
+        assert_eq!(to_keep("x".repeat(60_000), &long), None);
+    }
 
     /// Version 1 as it lies on disk: a policy that is kept for a year outlives many a version.
     #[test]

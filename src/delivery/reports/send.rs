@@ -204,6 +204,10 @@ impl Reports {
             queue::enqueue(txn, &new, std::slice::from_ref(&recipient), now, queue::Limits::default())
         });
         written.await.map(drop).map_err(|error| error.to_string())?;
+        // Nothing is noted of how letters leave that need no TLS.
+        if tls == queue::Tls::NotRequired {
+            return Ok(());
+        }
         let (own, domain) = (self.clone(), domain.to_owned());
         let _ = tokio::task::spawn_blocking(move || own.note_own(&domain, now)).await;
         Ok(())

@@ -176,7 +176,10 @@ async fn sessions_are_reported_unless_they_only_brought_reports() {
     reports.count_session(&outcome(Ok(())));
     reports.count_session(&outcome(Err(tlsrpt::FailureKind::CertificateExpired.because("yesterday"))));
     settled::<crate::mailauth::report::Session>(&reports, "tls", 2).await;
+    let now = office.clock.now();
+    let own = reports.own(day(now), "x.test", now);
     assert_eq!(reports.send(&office, today + 1).await, Sent { reports: 1, unwanted: 0 });
+    assert_eq!(reports.own(day(now), "x.test", now), own, "sessions that bring such reports are not counted at all");
     let read = office.data.read().unwrap();
     let queued = queue::list(&read, QueueId(0), 10).unwrap();
     let text = office.data.blobs().read(queued[0].blob, 0..queued[0].size).unwrap().to_vec();
