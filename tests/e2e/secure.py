@@ -7,7 +7,10 @@ import os
 import re
 import shutil
 import signal
+import socket
+import socketserver
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -20,8 +23,8 @@ from house import TARGET, Checks, same
 from sending import Box, ends, report, wait_for
 from world import BOX, FAR, NAMES, run
 
-# One server for everybody's mail, and one for everybody's policies.
-MAIL, POLICIES = FAR[:2]
+# One server for everybody's mail, one for everybody's policies, and the one that keeps the zones.
+MAIL, POLICIES, ZONES = FAR[:3]
 
 
 class Authority:
@@ -96,6 +99,64 @@ class Policies:
         self.server.server_close()
 
 
+def labels(name):
+    return b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
+
+
+class Line:
+    """What the box asks: BIND, with somebody on the way. `instead` maps a name and the number of a type to the answer that comes
+    in place of BIND's: a code, or the name of a zone that says that there is nothing."""
+
+    def __init__(self):
+        self.instead = {}
+        line = self
+
+        class Datagram(socketserver.BaseRequestHandler):
+            def handle(self):
+                asked, own = self.request
+                with socket.socket(type=socket.SOCK_DGRAM) as beyond:
+                    beyond.settimeout(10)
+                    beyond.connect((ZONES, 53))
+                    own.sendto(line.forge(asked) or (beyond.send(asked), beyond.recv(65535))[1], self.client_address)
+
+        class Stream(socketserver.StreamRequestHandler):
+            def handle(self):
+                with socket.create_connection((ZONES, 53), timeout=10) as beyond, beyond.makefile("rb") as back:
+                    while size := self.rfile.read(2):
+                        asked = self.rfile.read(int.from_bytes(size))
+                        answer = line.forge(asked)
+                        if not answer:
+                            beyond.sendall(size + asked)
+                            answer = back.read(int.from_bytes(back.read(2)))
+                        self.wfile.write(len(answer).to_bytes(2) + answer)
+
+        socketserver.ThreadingTCPServer.allow_reuse_address = True
+        self.servers = [socketserver.ThreadingUDPServer((NAMES, 53), Datagram), socketserver.ThreadingTCPServer((NAMES, 53), Stream)]
+        for server in self.servers:
+            server.daemon_threads = True
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def forge(self, asked):
+        at, name = 12, []
+        while asked[at]:
+            name.append(asked[at + 1:at + 1 + asked[at]].decode().lower())
+            at += 1 + asked[at]
+        end = at + 5
+        instead = self.instead.get((".".join(name), int.from_bytes(asked[at + 1:at + 3])))
+        if instead is None:
+            return None
+        if isinstance(instead, int):
+            return asked[:2] + struct.pack(">5H", 0x8180 | instead, 1, 0, 0, 0) + asked[12:end]
+        data = labels(f"ns.{instead}") + labels(f"admin.{instead}") + struct.pack(">5I", 1, 3600, 600, 86400, 5)
+        soa = labels(instead) + struct.pack(">HHIH", 6, 1, 5, len(data)) + data
+        return asked[:2] + struct.pack(">5H", 0x8180, 1, 0, 1, 0) + asked[12:end] + soa
+
+    def end(self):
+        for server in self.servers:
+            server.shutdown()
+            server.server_close()
+
+
 def policy(mode, *hosts, age=86400):
     return f"version: STSv1\r\nmode: {mode}\r\n" + "".join(f"mx: {host}\r\n" for host in hosts) + f"max_age: {age}\r\n"
 
@@ -104,13 +165,13 @@ HEAD = f"$TTL 5\n@ SOA ns admin 1 3600 600 86400 5\n@ NS ns\nns A {NAMES}\n@ MX 
 STS = f"_mta-sts TXT \"v=STSv1; id=1;\"\nmta-sts A {POLICIES}\n"
 
 
-def sign(folder, zone, text):
+def sign(folder, zone, text, *more):
     """The zone signed, a record a line; its key, and what its parent says of that."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "in").write_text(text)
     key = run(tool("dnssec-keygen"), "-q", "-K", folder, "-a", "ECDSAP256SHA256", "-f", "KSK", zone).split()[-1]
     keys = (folder / f"{key}.key").read_text()
-    run(tool("dnssec-signzone"), "-q", "-S", "-z", "-K", folder, "-d", folder, "-O", "full", "-o", zone, "-f", folder / "out", folder / "in")
+    run(tool("dnssec-signzone"), "-q", "-S", "-z", "-K", folder, "-d", folder, "-O", "full", *more, "-o", zone, "-f", folder / "out", folder / "in")
     delegation = run(tool("dnssec-dsfromkey"), "-2", folder / f"{key}.key")
     return (folder / "out").read_text(), "\n".join(line for line in keys.splitlines() if not line.startswith(";")) + "\n", delegation
 
@@ -126,17 +187,23 @@ def zones(folder, certificates):
         "without.test": "",
         "forged.test": f"_25._tcp.mx TLSA {right}\n",
         "authority.test": f"_25._tcp.mx TLSA {tlsa(2, 0, root)}\n",
+        "both.test": f"_25._tcp.mx TLSA 0 0 1 {'cd' * 32}\n" + STS,
+        "denied.test": f"_25._tcp.mx TLSA {wrong}\n",
+        # Hashed so often that nobody checks it (RFC 9276 3.2).
+        "slow.test": f"* MX 10 mx\nsub NS ns.sub\nns.sub A {NAMES}\n",
         "useless.test": f"_25._tcp.mx TLSA 0 0 1 {'cd' * 32}\n_25._tcp.mx TLSA 3 1 9 {'cd' * 32}\n",
     }
     unsigned = {
         "unsigned.test": f"_25._tcp.mx TLSA {wrong}\n",
         "plain.test": "",
+        "terse.test": "",
+        "inside.test": "_mta-sts TXT \"v=STSv1; id=1;\"\nmta-sts A 127.0.0.1\nmta-sts A 10.1.2.3\n",
         **{f"{name}.test": STS for name in ("enforce", "unnamed", "down", "kept", "testing", "change", "moved")},
     }
     top = [f"$TTL 60\n@ SOA ns.root.test. admin.root.test. 1 3600 600 86400 5\n@ NS ns.root.test.\nns.root.test. A {NAMES}\n"]
     out = {}
     for domain, text in signed.items():
-        text, _, delegation = sign(folder / domain, domain, HEAD + text)
+        text, _, delegation = sign(folder / domain, domain, HEAD + text, *(["-3", "-", "-H", "150"] if domain == "slow.test" else []))
         if domain == "forged.test":
             # The proof of another record than the one that is there.
             digest = right.split()[-1].upper()
@@ -147,6 +214,7 @@ def zones(folder, certificates):
     for domain, text in unsigned.items():
         out[domain] = HEAD + text
         top.append(f"{domain}. NS ns.{domain}.\nns.{domain}. A {NAMES}\n")
+    out["sub.slow.test"] = HEAD
     out["example.test"] = f"$TTL 5\n@ SOA ns admin 1 3600 600 86400 5\n@ NS ns\nns A {NAMES}\n@ MX 10 mail\nmail A {BOX}\n"
     top.append(f"example.test. NS ns.example.test.\nns.example.test. A {NAMES}\n")
     out["."], keys, _ = sign(folder / "root", ".", "".join(top))
@@ -177,7 +245,7 @@ def waits(box, far, *words):
     box.cancel()
 
 
-def dane(check, box, send, tls):
+def dane(check, box, send, tls, line):
     with check("DANE: the certificate that the records name is enough, whoever vouches for it"):
         far = Far(MAIL, tls=tls["own"])
         send("right.test")
@@ -227,7 +295,46 @@ def dane(check, box, send, tls):
         far.end()
 
 
+    with check("DANE: a server whose name server answers for its address and for nothing else is unsigned if its zone is"):
+        line.instead.update({("mx.terse.test", kind): 2 for kind in (2, 43)})
+        far = Far(MAIL)
+        send("terse.test")
+        arrives(box, far, False)
+        far.end()
+    with check("DANE: that there are no records is not for another, unsigned zone to say"):
+        line.instead["_25._tcp.mx.denied.test", 52] = "plain.test"
+        far = Far(MAIL)
+        send("denied.test")
+        waits(box, far, "(DNSSEC)", "mx.denied.test")
+        far.end()
+        del line.instead["_25._tcp.mx.denied.test", 52]
+    with check("DANE: a zone that takes too long to check counts as unsigned, with what is below it"):
+        far = Far(MAIL)
+        for count, domain in enumerate(("slow.test", "any.slow.test", "sub.slow.test"), 1):
+            send(domain)
+            arrives(box, far, False, count)
+        far.end()
+
+
 def sts(check, box, send, tls, policies, bind):
+    with check("MTA-STS: counts where there are records for DANE that nobody understands"):
+        policies.at["both.test"] = policy("enforce", "mx.both.test")
+        far = Far(MAIL, tls=tls["own"])
+        send("both.test")
+        found = box.waits("both.test wants encryption that cannot be listened to (MTA-STS)")
+        assert "comes from nobody who is trusted" in found["last"], found
+        same(far.letters, [])
+        far.end()
+        far = Far(MAIL, tls=tls["mx"])
+        box.run("queue", "retry", "--all")
+        arrives(box, far, True)
+        far.end()
+    with check("MTA-STS: nobody in the house is asked for a policy"):
+        far = Far(MAIL)
+        send("inside.test")
+        arrives(box, far, False)
+        far.end()
+        assert "the name has no public address" in box.log.read_text()
     with check("MTA-STS: a certificate for the server's name, from whom is trusted, or the letter waits"):
         policies.at["enforce.test"] = policy("enforce", "mx.enforce.test")
         far = Far(MAIL, tls=tls["own"])
@@ -370,10 +477,10 @@ def main():
     # What is noted for reports is read here from the log.
     os.environ["HOMEPOST_LOG"] = "info,homepost::server::outgoing=debug,homepost::delivery=debug"
     place = world.World(TARGET / "e2e")
-    check, box, bind, policies = Checks(), Box(place, "secure"), None, None
+    check, box, bind, policies, line = Checks(), Box(place, "secure"), None, None, None
     try:
         authority, stranger = Authority(box.folder / "tls", "authority"), Authority(box.folder / "tls", "stranger")
-        mx = [f"mx.{name}.test" for name in ("enforce", "unnamed", "kept", "testing", "change", "without", "plain")]
+        mx = [f"mx.{name}.test" for name in ("enforce", "unnamed", "kept", "testing", "change", "without", "plain", "both")]
         made = {
             "own": stranger.issue("nobody.test"),
             "mx": authority.issue(*mx),
@@ -382,9 +489,10 @@ def main():
         }
         tls = {name: context for name, (context, _) in made.items()}
         kept, keys = zones(box.folder / "zones", {"own": made["own"][1], "root": authority.root})
-        bind = Bind(box.folder / "bind", kept, port=53, at=NAMES)
+        bind = Bind(box.folder / "bind", kept, port=53, at=ZONES)
+        line = Line()
         context, _ = authority.issue(*(f"mta-sts.{name}.test" for name in (
-            "right", "enforce", "unnamed", "kept", "testing", "change", "moved")))
+            "right", "both", "enforce", "unnamed", "kept", "testing", "change", "moved")))
         policies = Policies(context)
         box.init()
         shutil.copy(authority.root, box.data / "roots.pem")
@@ -400,7 +508,7 @@ def main():
         settings.write_text(f"{before}\n[sending]{sending}")
         box.serve()
         send, begin = Letters(box), ends(check, box)
-        dane(begin, box, send, tls)
+        dane(begin, box, send, tls, line)
         sts(begin, box, send, tls, policies, bind)
         requiretls(begin, box, send, tls)
         with check("the stores are sound"):
@@ -410,6 +518,8 @@ def main():
         box.end(keep=check.failed > 0)
         if policies:
             policies.end()
+        if line:
+            line.end()
         if bind:
             bind.end()
         place.end()

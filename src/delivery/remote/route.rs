@@ -17,20 +17,28 @@ const ADDRESSES: usize = 4;
 pub(super) struct Names {
     asker: Asker,
     proven: Option<Arc<Proven>>,
+    /// Nothing can be proven yet: the date is not known.
+    undated: bool,
 }
 
 impl Names {
-    /// Errors: there was proof until now, and there is none any more.
+    /// Errors: there was proof until now, and there is none any more; or it is not known whether there is.
     pub async fn new(asker: Asker, proven: Option<Arc<Proven>>) -> Result<Names, Trouble> {
         let to_be_had = match &proven {
             Some(proven) => proven.is_proof_to_be_had().await,
             None => Ok(false),
         };
+        let undated = proven.as_ref().is_some_and(|proven| !proven.is_dated());
         match to_be_had {
-            Ok(true) => Ok(Names { asker, proven }),
-            Ok(false) => Ok(Names { asker, proven: None }),
+            Ok(true) => Ok(Names { asker, proven, undated }),
+            Ok(false) => Ok(Names { asker, proven: None, undated }),
             Err(why) => Err(Trouble::later((4, 4, 3), why)),
         }
+    }
+
+    /// That nothing is proven may pass.
+    pub fn is_undated(&self) -> bool {
+        self.undated
     }
 
     pub async fn look(&self, name: &str, kind: Kind) -> Result<Records, Doubt> {

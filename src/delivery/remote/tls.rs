@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use tracing::warn;
+
 use crate::mailauth::dane::{self, Tlsa};
 use crate::mailauth::sts::{Mode, Policy};
 use crate::mailauth::tlsrpt::{self, Failure, FailureKind, PolicyKind};
@@ -26,6 +28,7 @@ pub(super) struct Plan {
     wants: String,
 }
 
+#[derive(PartialEq, Eq)]
 pub(super) enum How {
     /// In the clear, where TLS does not work.
     Offered,
@@ -56,10 +59,14 @@ impl Plan {
     pub fn side<W: World>(&self, world: &W) -> Option<(ClientTls, Option<Seen>)> {
         let (side, seen) = match &self.how {
             How::Offered | How::Encrypted => (world.opportunistic()?, None),
-            How::Watched => {
-                let (side, seen) = ClientTls::watching(&world.roots()).ok()?;
-                (side, Some(seen))
-            }
+            How::Watched => match ClientTls::watching(&world.roots()) {
+                Ok((side, seen)) => (side, Some(seen)),
+                // Nobody asks for more than encryption.
+                Err(error) => {
+                    warn!(%error, "sending.trust: certificates cannot be watched");
+                    (world.opportunistic()?, None)
+                }
+            },
             How::Verified => (ClientTls::verified(&world.roots()).ok()?, None),
             How::Relay => (world.verified()?, None),
             How::Dane { records, names } => (ClientTls::dane(records.clone(), names).ok()?, None),
@@ -113,10 +120,12 @@ pub(super) async fn plan<W: World>(
     }
     let mut named = false;
     // RFC 7672 2.2: each step from the domain to its server's address has to be signed.
-    if site.proven
-        && found.proven
-        && let Some((base, records)) = tlsa(sender, names, site, host, found).await?
-    {
+    let records = match site.proven && found.proven {
+        true => tlsa(sender, names, site, host, found).await?,
+        false => None,
+    };
+    let is_there = records.is_some();
+    if let Some((base, records)) = records {
         wants = format!("{domain} wants encryption that cannot be listened to (DANE)");
         reported = tlsrpt::Policy {
             kind: PolicyKind::Tlsa,
@@ -133,7 +142,9 @@ pub(super) async fn plan<W: World>(
             false => How::Dane { records: usable, names: vec![base.clone(), host.to_owned(), domain.clone()] },
         };
         server = base;
-    } else if let Some(policy) = policy {
+    }
+    // RFC 8461 2: DANE counts before it; where there is nothing that DANE could check, the policy does.
+    if let Some(policy) = policy.filter(|policy| !is_there || (how == How::Encrypted && policy.mode == Mode::Enforce)) {
         reported = sts::reported(Some(policy));
         named = policy.names(host);
         if !named {
@@ -141,6 +152,7 @@ pub(super) async fn plan<W: World>(
             note(sender, domain, reported.clone(), Some(host), Err(failure));
         }
         wants = format!("{domain} wants encryption that cannot be listened to (MTA-STS)");
+        host.clone_into(&mut server);
         how = match (policy.mode, named) {
             (Mode::Enforce, true) => How::Verified,
             (Mode::Enforce, false) => {
@@ -157,6 +169,11 @@ pub(super) async fn plan<W: World>(
     // RFC 8689 4.2.1: DANE; or a certificate for a name that was not put in by somebody on the way.
     if letter == Tls::Required && !matches!(how, How::Dane { .. }) {
         if !(site.proven || named || !site.by_mx) {
+            if names.is_undated() {
+                let words = "the letter is to leave only under encryption that cannot be listened to (REQUIRETLS), and without \
+                             the date nothing can be proven (DNSSEC)";
+                return Err(Trouble::later((4, 7, 5), words.to_owned()));
+            }
             let words = format!(
                 "the letter is to leave only under encryption that cannot be listened to (REQUIRETLS), and nothing vouches for \
                  the servers of {domain}"
@@ -238,6 +255,9 @@ pub(super) struct Session<'a> {
 /// What a session came to as far as TLS goes. `None`: it did not come so far.
 pub(super) fn result(session: &Session<'_>) -> Option<Result<(), Failure>> {
     if session.secured {
+        if session.plan.how == How::Watched && session.seen.is_none() {
+            return None;
+        }
         let shown = session.seen.as_ref().and_then(Seen::get).unwrap_or(Ok(()));
         return Some(shown.map_err(|fault| kind(session.plan, fault).because("the certificate")));
     }
@@ -263,5 +283,62 @@ fn kind(plan: &Plan, fault: TlsFault) -> FailureKind {
         TlsFault::Untrusted if matches!(plan.how, How::Dane { .. }) => FailureKind::TlsaInvalid,
         TlsFault::Untrusted => FailureKind::CertificateNotTrusted,
         TlsFault::Other => FailureKind::ValidationFailure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Roots;
+    use crate::store::lookup::{self, Lookup};
+
+    /// A house whose file of roots is broken.
+    struct Room;
+
+    impl World for Room {
+        fn way(&self) -> crate::delivery::remote::Way {
+            unreachable!("nothing is sent")
+        }
+
+        fn asker(&self) -> crate::net::dns::Asker {
+            unreachable!("nobody is asked")
+        }
+
+        fn proven(&self) -> Option<Arc<crate::net::dns::Proven>> {
+            None
+        }
+
+        fn roots(&self) -> Roots {
+            Roots::Only(b"junk".to_vec())
+        }
+
+        fn facts(&self) -> Arc<dyn Lookup> {
+            lookup::memory(1 << 20)
+        }
+
+        fn opportunistic(&self) -> Option<ClientTls> {
+            ClientTls::opportunistic().ok()
+        }
+
+        fn verified(&self) -> Option<ClientTls> {
+            None
+        }
+
+        fn caretakers(&self) -> Vec<crate::base::AccountId> {
+            Vec::new()
+        }
+
+        fn note(&self, _: tlsrpt::Outcome) {}
+    }
+
+    #[test]
+    fn without_roots_to_watch_with_there_is_encryption_and_no_word_on_the_certificate() {
+        let plan = |how| Plan { how, ..Plan::relay("mx.a.test") };
+        let watched = plan(How::Watched);
+        let (_, seen) = watched.side(&Room).unwrap();
+        assert!(seen.is_none());
+        let session = |plan| Session { plan, seen: None, secured: true, plain: false, failed: None, end: &End::Closed };
+        assert_eq!(result(&session(&watched)), None);
+        assert!(plan(How::Verified).side(&Room).is_none(), "who wants a certificate gets nothing less");
     }
 }

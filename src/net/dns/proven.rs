@@ -2,7 +2,11 @@
 //! the root zone down, so that nobody on the way has to be believed.
 //!
 //! A resolver that strips the proof off is no attack but a bad router: then nothing is proven, and what is looked up is
-//! looked up without ([`Proven::is_proof_to_be_had`]). Once there was proof, its sudden absence is not taken for that.
+//! looked up without ([`Proven::is_proof_to_be_had`]). Once there was proof, its sudden absence is not taken for that; nor is
+//! a question that got lost.
+//!
+//! What nobody has signed needs a proof too, that nobody has: a zone above it says so ([`Proven::look`]). Servers that answer
+//! only what they think of as sensible questions keep that proof from being made at their own names, not above them.
 
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -12,9 +16,12 @@ use std::time::Duration;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::dnssec::rdata::DNSSECRData;
 use hickory_resolver::proto::dnssec::{Proof, TrustAnchors};
+use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use tokio::time::timeout;
+use tracing::{debug, warn};
 
 use crate::base::{Clock, Mono};
 
@@ -26,6 +33,13 @@ use super::{Data, Kind};
 const WHOLE: Duration = Duration::from_secs(30);
 /// For the question whether there is proof at all.
 const FIRST: Duration = Duration::from_secs(10);
+/// Questions for proof that got lost, and for how long, until that is not chance any more: these resolvers answer none.
+const LOST: u32 = 2;
+const LOST_MS: u64 = 2 * 60 * 1000;
+/// The same for those that do not even say where the root is: so does one whose own line is down.
+const DUMB_MS: u64 = 30 * 60 * 1000;
+/// Aliases one after another.
+const ALIASES: usize = 8;
 /// Records of one answer (P7).
 const RECORDS: usize = 100;
 /// How long it is believed that there is proof, and that there is none.
@@ -66,6 +80,8 @@ impl std::fmt::Display for Doubt {
 /// Asks, checks and remembers.
 pub struct Proven {
     hickory: TokioResolver,
+    /// Asks the same ones, and believes them.
+    plain: TokioResolver,
     clock: Arc<dyn Clock>,
     known: Mutex<Known>,
 }
@@ -76,6 +92,17 @@ struct Known {
     speaks: Option<(bool, Mono)>,
     /// When there was some last.
     spoke: Option<Mono>,
+    /// Since when questions for it get lost, and how many did.
+    lost: Option<(Mono, u32)>,
+}
+
+/// What the resolvers say when they are asked for the root.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Root {
+    Known,
+    /// That they cannot say.
+    Unknown,
+    Silence,
 }
 
 impl Proven {
@@ -91,14 +118,19 @@ impl Proven {
             return Err("there is no key of the root zone among them".to_owned());
         }
         let hickory = make(&servers, Some(Arc::new(anchors)));
-        let hickory = hickory.ok_or("the resolver cannot be made")?;
-        Ok(Proven { hickory, clock, known: Mutex::default() })
+        let (hickory, plain) = hickory.zip(make(&servers, None)).ok_or("the resolver cannot be made")?;
+        Ok(Proven { hickory, plain, clock, known: Mutex::default() })
     }
 
-    /// Whether the resolvers of this machine give the proof along. Errors: they did a while ago, and do not now.
+    /// Whether the date is known: a signature has one.
+    pub fn is_dated(&self) -> bool {
+        self.clock.trusted()
+    }
+
+    /// Whether the resolvers of this machine give the proof along; not without a date. Errors: they did a while ago, and do
+    /// not now; or nobody has answered.
     pub async fn is_proof_to_be_had(&self) -> Result<bool, String> {
-        // A signature has a date.
-        if !self.clock.trusted() {
+        if !self.is_dated() {
             return Ok(false);
         }
         let now = self.clock.mono();
@@ -109,54 +141,163 @@ impl Proven {
         }
         self.hickory.clear_lookup_cache(Name::root(), RecordType::DNSKEY);
         let asked = timeout(FIRST, self.hickory.lookup(Name::root(), RecordType::DNSKEY)).await;
-        let speaks = matches!(&asked, Ok(Ok(answer)) if all_proven(answer.answers()));
+        let heard = match &asked {
+            Ok(Ok(answer)) => Some(all_proven(answer.answers())),
+            Ok(Err(NetError::Dns(DnsError::ResponseCode(code)))) => {
+                // Others are of a line that is down, or of what is beyond it.
+                matches!(code, ResponseCode::FormErr | ResponseCode::NotImp).then_some(false)
+            }
+            Ok(Err(NetError::Dns(_))) => Some(false),
+            _ => None,
+        };
+        // A dead line says nothing of who is at its end.
+        let root = if heard.is_some() { Root::Known } else { self.ask_for_root().await };
         let mut known = self.known();
-        if speaks {
-            known.spoke = Some(now);
-        } else if known.spoke.is_some_and(|spoke| now < spoke.plus_ms(STEADY_MS)) {
+        if heard == Some(true) {
+            *known = Known { speaks: Some((true, now.plus_ms(SPEAKS_MS))), spoke: Some(now), lost: None };
+            return Ok(true);
+        }
+        if known.spoke.is_some_and(|spoke| now < spoke.plus_ms(STEADY_MS)) {
             return Err("the resolvers of this machine give no proof (DNSSEC) any more".to_owned());
         }
-        known.speaks = Some((speaks, now.plus_ms(if speaks { SPEAKS_MS } else { SILENT_MS })));
-        Ok(speaks)
+        if heard.is_none() {
+            let patience = if root == Root::Known { LOST_MS } else { DUMB_MS };
+            let (since, count) = known.lost.unwrap_or((now, 0));
+            let count = count.saturating_add(u32::from(root != Root::Silence));
+            known.lost = (count > 0).then_some((since, count));
+            if root == Root::Silence || count < LOST || now < since.plus_ms(patience) {
+                return Err("whether the resolvers of this machine give proof (DNSSEC) cannot be found out".to_owned());
+            }
+        }
+        if known.speaks.is_none_or(|(spoke, _)| spoke) {
+            warn!(answered = heard.is_some(), "the resolvers of this machine give no proof (DNSSEC): there is no DANE");
+        }
+        // Once the line is up again, at once.
+        let until = if root == Root::Known { now.plus_ms(SILENT_MS) } else { now };
+        known.speaks = Some((false, until));
+        Ok(false)
+    }
+
+    /// What every resolver knows.
+    async fn ask_for_root(&self) -> Root {
+        self.plain.clear_lookup_cache(Name::root(), RecordType::NS);
+        match timeout(FIRST, self.plain.lookup(Name::root(), RecordType::NS)).await {
+            Ok(Ok(_) | Err(NetError::Dns(DnsError::NoRecordsFound(_)))) => Root::Known,
+            Ok(Err(NetError::Dns(_))) => Root::Unknown,
+            _ => Root::Silence,
+        }
     }
 
     /// What is at a name, with its proof.
     pub async fn look(&self, name: &str, kind: Kind) -> Result<Records, Doubt> {
-        match self.look_once(name, kind).await {
-            // A proof takes many answers, and one of them that got lost looks the same.
-            Err(Doubt::Bogus) => self.look_once(name, kind).await,
-            found => found,
-        }
-    }
-
-    async fn look_once(&self, name: &str, kind: Kind) -> Result<Records, Doubt> {
         let Ok(asked) = Name::from_ascii(format!("{}.", name.trim_end_matches('.'))) else {
             return Err(Doubt::Unknown(format!("{name} cannot be asked for")));
         };
         let kind = RecordType::from(number_of(kind));
+        let found = match self.look_once(&asked, kind).await {
+            // A proof takes many answers, and one of them that got lost looks the same.
+            Err(Doubt::Bogus) => self.look_once(&asked, kind).await,
+            found => found,
+        };
+        if found == Err(Doubt::Bogus) && timeout(WHOLE, Box::pin(self.is_unsigned(&asked))).await == Ok(true) {
+            debug!(name, %kind, "it is within an unsigned zone, whose servers do not say so themselves");
+            return self.look_plainly(&asked, kind).await;
+        }
+        found
+    }
+
+    async fn look_once(&self, asked: &Name, kind: RecordType) -> Result<Records, Doubt> {
         let answer = match timeout(WHOLE, Box::pin(self.hickory.lookup(asked.clone(), kind))).await {
             Ok(answer) => answer,
             Err(_) => return Err(Doubt::Unknown("no answer in time".to_owned())),
         };
-        let none = |proven| Ok(Records { data: Vec::new(), proven, canonical: name.to_owned() });
         match answer {
             Ok(lookup) => {
                 // A stranger chooses what his names answer (P7).
                 if is_long(lookup.answers()) {
                     self.hickory.clear_lookup_cache(asked.clone(), kind);
                 }
-                Ok(read(&asked, kind, &lookup))
+                Ok(read(asked, kind, &lookup))
             }
             Err(NetError::Dns(DnsError::NoRecordsFound(missing))) => {
                 // RFC 4035 5.4: what proves it stands beside the SOA.
-                let signed = missing.authorities.as_deref().is_some_and(all_proven);
-                none(signed || missing.soa.is_some_and(|soa| soa.proof == Proof::Secure))
+                let authorities = missing.authorities.as_deref().unwrap_or_default();
+                if all_proven(authorities) || missing.soa.as_ref().is_some_and(|soa| soa.proof == Proof::Secure) {
+                    return Ok(none(asked, true));
+                }
+                // That some zone is unsigned is no word on this name.
+                let soa = missing.soa.as_ref().is_some_and(|soa| is_unsigned(&soa.name, soa.proof, asked));
+                match soa || authorities.iter().any(|record| is_unsigned(&record.name, record.proof, asked)) {
+                    true => Ok(none(asked, false)),
+                    false => Err(Doubt::Bogus),
+                }
             }
-            Err(NetError::Dns(DnsError::DnssecBogus)) => Err(Doubt::Bogus),
-            Err(NetError::Dns(DnsError::Nsec { proof: Proof::Bogus, .. })) => Err(Doubt::Bogus),
-            // RFC 9276 3.2: what would take too long to check is not proven.
-            Err(NetError::Dns(DnsError::Nsec { .. })) => none(false),
+            // RFC 9276 3.2: what would take too long to check is not proven, neither that it is there nor that it is not.
+            Err(NetError::Dns(DnsError::Nsec { proof: Proof::Insecure, response, .. }))
+                if is_denied_from_above(&response.authorities, asked) =>
+            {
+                self.look_plainly(asked, kind).await
+            }
+            Err(NetError::Dns(DnsError::DnssecBogus | DnsError::Nsec { .. })) => Err(Doubt::Bogus),
             Err(error) => Err(Doubt::Unknown(error.to_string())),
+        }
+    }
+
+    /// As everybody does it.
+    async fn look_plainly(&self, asked: &Name, kind: RecordType) -> Result<Records, Doubt> {
+        match timeout(WHOLE, Box::pin(self.plain.lookup(asked.clone(), kind))).await {
+            Ok(Ok(lookup)) => {
+                if is_long(lookup.answers()) {
+                    self.plain.clear_lookup_cache(asked.clone(), kind);
+                }
+                Ok(Records { proven: false, ..read(asked, kind, &lookup) })
+            }
+            Ok(Err(NetError::Dns(DnsError::NoRecordsFound(_)))) => Ok(none(asked, false)),
+            Ok(Err(error)) => Err(Doubt::Unknown(error.to_string())),
+            Err(_) => Err(Doubt::Unknown("no answer in time".to_owned())),
+        }
+    }
+
+    /// Whether it is proven that a name, or where its aliases lead, is within a zone that nobody has signed.
+    async fn is_unsigned(&self, name: &Name) -> bool {
+        let mut name = name.clone();
+        for _ in 0..ALIASES {
+            // From the top: what is there is known already, and below what is unsigned nothing is signed (RFC 4035 4.3).
+            for labels in 1..=usize::from(name.num_labels()) {
+                let at = name.trim_to(labels);
+                let is_above = at != name;
+                if (is_above && self.is_shown_unsigned(&at, RecordType::NS, &name).await)
+                    || self.is_shown_unsigned(&at, RecordType::DS, &name).await
+                {
+                    return true;
+                }
+            }
+            let Ok(found) = self.hickory.lookup(name.clone(), RecordType::CNAME).await else { return false };
+            let next = found.answers().iter().find_map(|record| match &record.data {
+                RData::CNAME(alias) if record.name == name && record.proof != Proof::Bogus => Some(alias.0.clone()),
+                _ => None,
+            });
+            match next {
+                Some(next) => name = next,
+                None => return false,
+            }
+        }
+        false
+    }
+
+    /// Whether what is `at` a name above (or at) `name` shows that it is within an unsigned zone.
+    async fn is_shown_unsigned(&self, at: &Name, kind: RecordType, name: &Name) -> bool {
+        let shown = |record: &Record| is_unsigned(&record.name, record.proof, name);
+        match self.hickory.lookup(at.clone(), kind).await {
+            Ok(found) => found.answers().iter().chain(found.authorities()).any(shown),
+            Err(NetError::Dns(DnsError::NoRecordsFound(missing))) => {
+                missing.authorities.as_deref().unwrap_or_default().iter().any(shown)
+                    || missing.soa.as_ref().is_some_and(|soa| is_unsigned(&soa.name, soa.proof, name))
+            }
+            Err(NetError::Dns(DnsError::Nsec { proof: Proof::Insecure, response, .. })) => {
+                is_denied_from_above(&response.authorities, name)
+            }
+            Err(_) => false,
         }
     }
 
@@ -169,6 +310,24 @@ impl Proven {
 fn all_proven(records: &[Record]) -> bool {
     let mut signed = records.iter().filter(|record| record.record_type() != RecordType::RRSIG).peekable();
     signed.peek().is_some() && signed.all(|record| record.proof == Proof::Secure)
+}
+
+fn none(asked: &Name, proven: bool) -> Records {
+    Records { data: Vec::new(), proven, canonical: plain(asked) }
+}
+
+/// A record that is proven to be within an unsigned zone, and `name` is there or below.
+fn is_unsigned(of: &Name, proof: Proof, name: &Name) -> bool {
+    proof == Proof::Insecure && of.zone_of(name)
+}
+
+/// Signed records (NSEC3) of a zone that `name` is in.
+fn is_denied_from_above(authorities: &[Record], name: &Name) -> bool {
+    authorities.iter().any(|record| {
+        matches!(record.data, RData::DNSSEC(DNSSECRData::NSEC3(_)))
+            && record.proof == Proof::Secure
+            && record.name.base_name().zone_of(name)
+    })
 }
 
 fn read(asked: &Name, kind: RecordType, lookup: &Lookup) -> Records {
@@ -213,4 +372,81 @@ fn data(data: &RData) -> Option<Data> {
 fn plain(name: &Name) -> String {
     let text = name.to_lowercase().to_ascii();
     text.strip_suffix('.').unwrap_or(&text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UdpSocket;
+
+    use super::*;
+    use crate::base::{ManualClock, Time};
+
+    const DNSKEY: u8 = 48;
+
+    /// A resolver on UDP: `None` is silence. `answer` gets the type that is asked for.
+    async fn proven(answer: impl Fn(u8) -> Option<u8> + Send + 'static) -> (Proven, Arc<ManualClock>) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let at = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut buffer = [0; 1500];
+            while let Ok((_, peer)) = socket.recv_from(&mut buffer).await {
+                // The root's name is a single zero.
+                let Some(code) = answer(buffer[14]) else { continue };
+                let mut out = buffer[..17].to_vec();
+                (out[2], out[3]) = (0x81, 0x80 | code);
+                out[6..12].copy_from_slice(&[0, u8::from(code == 0), 0, 0, 0, 0]);
+                if code == 0 {
+                    // NS of the root, for a minute: a name of one letter.
+                    out.extend([0, 0, 2, 0, 1, 0, 0, 0, 60, 0, 3, 1, b'a', 0]);
+                }
+                let _ = socket.send_to(&out, peer).await;
+            }
+        });
+        let clock = Arc::new(ManualClock::at(Time(1_800_000_000_000)));
+        let mut made = Proven::new("nameserver 127.0.0.1", None, clock.clone()).unwrap();
+        made.hickory = make(&[at], Some(Arc::new(TrustAnchors::default()))).unwrap();
+        made.plain = make(&[at], None).unwrap();
+        (made, clock)
+    }
+
+    #[tokio::test]
+    async fn questions_that_get_lost_are_no_answer_until_that_is_all_they_do() {
+        let (proven, clock) = proven(|kind| (kind != DNSKEY).then_some(0)).await;
+        assert!(proven.is_proof_to_be_had().await.is_err());
+        assert_eq!(proven.known().speaks, None);
+        clock.advance_ms(LOST_MS);
+        assert_eq!(proven.is_proof_to_be_had().await, Ok(false));
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_down_says_nothing_of_proof_for_long() {
+        let (proven, clock) = proven(|_| Some(2)).await;
+        for _ in 0..3 {
+            assert!(proven.is_proof_to_be_had().await.is_err());
+            clock.advance_ms(LOST_MS);
+        }
+        clock.advance_ms(DUMB_MS);
+        assert_eq!(proven.is_proof_to_be_had().await, Ok(false));
+        assert_eq!(proven.known().speaks, Some((false, clock.mono())), "and is asked again each time");
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_proof_is_one() {
+        for code in [0, 1, 4] {
+            let (proven, _) = proven(move |_| Some(code)).await;
+            assert_eq!(proven.is_proof_to_be_had().await, Ok(false), "code {code}");
+        }
+    }
+
+    #[test]
+    fn an_unsigned_zone_speaks_for_what_is_within_it_only() {
+        let name = |name: &str| Name::from_ascii(name).unwrap();
+        let asked = name("_25._tcp.mx.a.test.");
+        assert!(is_unsigned(&name("a.test."), Proof::Insecure, &asked));
+        assert!(!is_unsigned(&name("b.test."), Proof::Insecure, &asked));
+        assert!(!is_unsigned(&name("x._25._tcp.mx.a.test."), Proof::Insecure, &asked));
+        for proof in [Proof::Secure, Proof::Bogus, Proof::Indeterminate] {
+            assert!(!is_unsigned(&name("a.test."), proof, &asked));
+        }
+    }
 }
