@@ -169,7 +169,7 @@ def certificate(check, net):
             reply = home.visitor.fill("certificate", contact="")
             assert reply.startswith("HTTP/1.1 422 ") and "vouches for nobody" in words_of(reply), words_of(reply)
             reply = home.visitor.fill("certificate", accepted="yes", contact="not an address")
-            assert "one looks like anna@smith.example" in words_of(reply), words_of(reply)
+            assert "That is not a mail address. One looks like anna@smith.example." in words_of(reply), words_of(reply)
             same(home.state("certificate")["state"], "needs-you")
             assert 'directory = ""' in settings.read_text(), "it was switched on"
             assert "Your first letter" in home.page("letter")
@@ -797,7 +797,7 @@ def from_a_file(check, net):
             # What belongs to the set-up goes after its last page, so that this can be read to its end.
             browser.wait(lambda: not (browser.data / "setup").exists(), 30, "the set-up is put away")
             said = ('hostname = "mail.smith.test"\ndomain = "smith.test"\nadmin = "anna@smith.test"\nname = "Anna Smith"\n'
-                    f'password = "{PHRASE}"\ntime-zone = "Etc/UTC"\n'
+                    f'password = "{PHRASE}"\ntime-zone = "Etc/UTC"\nlanguage = "en"\n'
                     '[relay]\nhost = "smtp.provider.test"\ntls = "starttls"\nuser = "anna"\npassword = "correct-horse-7"\n'
                     'spf = "include:_spf.provider.test"\n'
                     '[certificate]\naccept-terms = true\ncontact = "anna@elsewhere.test"\n'
@@ -805,7 +805,7 @@ def from_a_file(check, net):
             file.begin()
             # A mistake in its last line: nothing is done, and the page still asks for the code.
             wrong = file.run("init", "--from", "-", input=said.replace("otter lamp boat", "12345678"), ok=False)
-            assert wrong.returncode == 1 and "line 19: This password cannot be used" in wrong.stderr, wrong
+            assert wrong.returncode == 1 and "line 20: This password cannot be used" in wrong.stderr, wrong
             assert file.code and not (file.data / "settings.toml").exists()
             told = file.run("init", "--from", "-", input=said).stdout
             assert "is set up: mail.smith.test takes mail for smith.test, anna@smith.test is its administrator." in told, told
