@@ -144,14 +144,19 @@ impl Proven {
         let heard = match &asked {
             Ok(Ok(answer)) => Some(all_proven(answer.answers())),
             Ok(Err(NetError::Dns(DnsError::ResponseCode(code)))) => {
-                // Others are of a line that is down, or of what is beyond it.
-                matches!(code, ResponseCode::FormErr | ResponseCode::NotImp).then_some(false)
+                // Others are of what is beyond the resolvers.
+                matches!(code, ResponseCode::FormErr | ResponseCode::NotImp | ResponseCode::Refused).then_some(false)
             }
             Ok(Err(NetError::Dns(_))) => Some(false),
             _ => None,
         };
         // A dead line says nothing of who is at its end.
-        let root = if heard.is_some() { Root::Known } else { self.ask_for_root().await };
+        let root = match (&asked, heard) {
+            // So does one that knows nobody to ask yet.
+            (Ok(Err(NetError::Dns(DnsError::ResponseCode(ResponseCode::Refused)))), _) => Root::Unknown,
+            (_, Some(_)) => Root::Known,
+            (_, None) => self.ask_for_root().await,
+        };
         let mut known = self.known();
         if heard == Some(true) {
             *known = Known { speaks: Some((true, now.plus_ms(SPEAKS_MS))), spoke: Some(now), lost: None };
@@ -432,7 +437,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_without_proof_is_one() {
-        for code in [0, 1, 4] {
+        for code in [0, 1, 4, 5] {
             let (proven, _) = proven(move |_| Some(code)).await;
             assert_eq!(proven.is_proof_to_be_had().await, Ok(false), "code {code}");
         }
