@@ -186,9 +186,10 @@ def main():
             box.stop()
             same(box.check(), "")
     finally:
-        box.end(keep=check.failed > 0)
+        # Before its folder goes with the box's: it is stopped by what lies there.
         if office:
             office.end()
+        box.end(keep=check.failed > 0)
         if bind:
             bind.end()
         place.end()

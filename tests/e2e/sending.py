@@ -326,6 +326,7 @@ def relayed(check, box):
 
 def main():
     world.enter()
+    (TARGET / "e2e").mkdir(parents=True, exist_ok=True)
     place = world.World(TARGET / "e2e")
     check, box, office, bind = Checks(), Box(place), None, None
     try:
@@ -339,9 +340,10 @@ def main():
             box.stop()
             same(box.check(), "")
     finally:
-        box.end(keep=check.failed > 0)
+        # Before its folder goes with the box's: it is stopped by what lies there.
         if office:
             office.end()
+        box.end(keep=check.failed > 0)
         if bind:
             bind.end()
         place.end()

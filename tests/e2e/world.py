@@ -186,4 +186,4 @@ virtual_gid_maps = static:{group}
         return path.read_text(errors="replace") if path.exists() else ""
 
     def end(self):
-        subprocess.run([tool("postfix"), "-c", str(self.root / "postfix"), "stop"], capture_output=True, timeout=60)
+        subprocess.run([tool("postfix"), "-c", str(self.root / "postfix"), "stop"], capture_output=True, timeout=60, check=True)
