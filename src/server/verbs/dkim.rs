@@ -90,7 +90,8 @@ pub(super) fn rotate(house: &House, domain: &str) -> Done {
         );
     }
     if let Some(trouble) = trouble {
-        let _ = writeln!(text, "The name servers: {trouble}.");
+        let end = if trouble.ends_with(['.', '?']) { "" } else { "." };
+        let _ = writeln!(text, "The name servers: {trouble}{end}");
     }
     let json = json!({
         "domain": domain,
