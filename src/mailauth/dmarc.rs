@@ -97,12 +97,15 @@ pub(super) struct Walk {
     start: String,
     /// From the longest name to the shortest.
     found: Vec<(String, Record)>,
+    /// The name it began with has a record, and what is above it could not be found out: which names are of one
+    /// organization with it is not known.
+    open: bool,
 }
 
 impl Walk {
     /// RFC 9989 4.10. `Err`: it could not be found out.
     pub async fn from(names: &dyn Names, start: &str) -> Result<Walk, ()> {
-        let mut walk = Walk { start: start.to_owned(), found: Vec::new() };
+        let mut walk = Walk { start: start.to_owned(), found: Vec::new(), open: false };
         let mut name = start;
         for _ in 0..QUERIES {
             match names.txt(&format!("_dmarc.{name}")).await {
@@ -118,6 +121,11 @@ impl Walk {
                     }
                 }
                 Err(Missing::NoName | Missing::NoData) => {}
+                // RFC 9989 4.10.1: its own record speaks for a name, whatever stands above.
+                Err(Missing::Unknown) if walk.found.first().is_some_and(|(first, _)| first == start) => {
+                    walk.open = true;
+                    break;
+                }
                 Err(Missing::Unknown) => return Err(()),
             }
             // From a long name straight to seven labels, then one less each time.
@@ -234,11 +242,17 @@ async fn is_aligned(names: &dyn Names, author: &Walk, domain: &str, strict: bool
     if domain == author.start {
         return Ok(true);
     }
+    if author.open && !strict {
+        // It may be another part of the same organization, unless nothing but the root is above both.
+        let top = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
+        return if top(domain) == top(&author.start) { Err(()) } else { Ok(false) };
+    }
     // Only what lies within the author's organization can have the same one.
     if strict || !is_within(domain, author.organization()) {
         return Ok(false);
     }
-    Ok(Walk::from(names, domain).await?.organization() == author.organization())
+    let other = Walk::from(names, domain).await?;
+    if other.open { Err(()) } else { Ok(other.organization() == author.organization()) }
 }
 
 #[cfg(test)]
@@ -332,6 +346,26 @@ mod tests {
         let pass = [Witness { domain: "m.x.test".into(), outcome: Outcome::Pass, dkim: true }];
         assert_eq!(judge(&zone, &walk, &pass).await.outcome, Outcome::TempError);
         assert!(Walk::from(&zone, "m.x.test").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_own_record_counts_though_nothing_above_it_answers() {
+        let mut zone =
+            zone(&[("x.test", "v=DMARC1; p=reject"), ("m.x.test", "v=DMARC1; p=none"), ("y.test", "v=DMARC1; p=none")]);
+        zone.txt.insert("_dmarc.test".into(), Err(Missing::Unknown));
+        let outcome = async |spf: &[&str], dkim: &[&str]| {
+            let verdict = verdict(&zone, "x.test", spf, dkim).await;
+            assert_eq!(verdict.policy, Policy::Reject);
+            verdict.outcome
+        };
+        assert_eq!(outcome(&["x.test"], &[]).await, Outcome::Pass, "the same name");
+        assert_eq!(outcome(&["x.example"], &["y.invalid"]).await, Outcome::Fail, "nothing in common");
+        assert_eq!(outcome(&[], &[]).await, Outcome::Fail, "nothing speaks for it");
+        assert_eq!(outcome(&[], &["m.x.test"]).await, Outcome::TempError, "perhaps of one organization");
+        assert_eq!(outcome(&["y.test"], &[]).await, Outcome::TempError);
+        // Seen from a name that is asked about, above which it is dark.
+        let other = Walk::from(&zone, "m.x.test").await.unwrap();
+        assert!(other.open);
     }
 
     #[tokio::test]

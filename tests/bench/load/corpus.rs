@@ -1,5 +1,7 @@
 //! The mix of letters: 60 % of 2 KB, 30 % of 20 KB, 10 % of 200 KB (28 KB on average), from 200 sender domains.
 
+use homepost::mailauth::{Key, sign};
+
 const WORDS: [&str; 48] = [
     "the",
     "letter",
@@ -71,6 +73,31 @@ pub struct Letter {
     pub sender: String,
     /// With CRLF line ends, no line begins with a dot.
     pub bytes: Vec<u8>,
+}
+
+impl Letter {
+    /// Puts a DKIM-Signature before it.
+    pub fn sign(&mut self, domain: &str, keys: &[Key]) {
+        let Some(at) = self.bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return };
+        let mut signed = sign(&self.bytes[..at + 2], &self.bytes[at + 4..], domain, keys, None);
+        signed.extend_from_slice(&self.bytes);
+        self.bytes = signed;
+    }
+}
+
+/// Letter number `n` of `seed` by one person, of one part and about `size` bytes.
+pub fn plain(seed: u64, n: u64, from: &str, to: &str, size: usize) -> Letter {
+    let mut random = Sequence::new(seed ^ (n.wrapping_mul(0x2545_f491_4f6c_dd1d)));
+    let mut text = format!(
+        "From: Some Body <{from}>\r\nTo: <{to}>\r\nSubject: {} {} number {n}\r\nMessage-ID: <{n}.{seed}@bench.example>\r\n\
+         Date: Tue, 24 Nov 2026 10:{:02}:{:02} +0000\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n",
+        word(&mut random),
+        word(&mut random),
+        n / 60 % 60,
+        n % 60
+    );
+    prose(&mut text, &mut random, size);
+    Letter { sender: from.to_owned(), bytes: text.into_bytes() }
 }
 
 /// Letter number `n` of the mix of `seed`: always the same bytes for the same two numbers.

@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use homepost::mailauth::Key;
 use serde_json::{Value, json};
 
 use crate::corpus;
@@ -11,8 +14,10 @@ use crate::imap::Imap;
 use crate::wire::{Wire, connector};
 use crate::{Args, quantile};
 
-/// `smtp --addr A --rcpt R [--connections 1] [--messages 1000] [--seed 1] [--tls starttls|none]
-/// [--imap A --user U --password P]`: the last three also measure when the letters are visible.
+/// `smtp --addr A --rcpt R [--connections 1] [--messages 1000] [--seed 1] [--tls starttls|implicit|none]
+/// [--from A --size BYTES] [--sign-domain D --sign-selector S --sign-key FILE] [--login yes --user U --password P]
+/// [--imap A --user U --password P]`: the last three also measure when the letters are visible. With `--from` all letters are
+/// that person's and of that size, instead of the mix; `--sign-…` signs them (DKIM; the key is RSA, PKCS#8 DER).
 #[allow(clippy::disallowed_methods)] // it measures time
 pub async fn run(args: &Args) -> Result<Value, String> {
     let addr = args.text("addr")?.to_owned();
@@ -20,9 +25,26 @@ pub async fn run(args: &Args) -> Result<Value, String> {
     let connections = args.number("connections", 1)?.max(1);
     let messages = args.number("messages", 1000)?;
     let seed = args.number("seed", 1)?;
-    let tls = args.text_or("tls", "starttls") == "starttls";
+    let tls = args.text_or("tls", "starttls").to_owned();
+    let login = match args.text("login") {
+        Ok(_) => Some(STANDARD.encode(format!("\0{}\0{}", args.text("user")?, args.text("password")?))),
+        Err(_) => None,
+    };
 
-    let letters: Arc<Vec<corpus::Letter>> = Arc::new((0..messages).map(|n| corpus::letter(seed, n, &rcpt)).collect());
+    let size = args.number("size", 10_000)? as usize;
+    let mut letters: Vec<corpus::Letter> = match args.text("from") {
+        Ok(from) => (0..messages).map(|n| corpus::plain(seed, n, from, &rcpt, size)).collect(),
+        Err(_) => (0..messages).map(|n| corpus::letter(seed, n, &rcpt)).collect(),
+    };
+    if let Ok(domain) = args.text("sign-domain") {
+        let path = args.text("sign-key")?;
+        let der = std::fs::read(path).map_err(|error| format!("{path}: {error}"))?;
+        let key = Key::rsa(args.text("sign-selector")?, &der).ok_or("that is no RSA key in PKCS#8")?;
+        for letter in &mut letters {
+            letter.sign(domain, std::slice::from_ref(&key));
+        }
+    }
+    let letters = Arc::new(letters);
     let bytes: usize = letters.iter().map(|letter| letter.bytes.len()).sum();
     let mut watcher = None;
     if let Ok(imap) = args.text("imap") {
@@ -36,13 +58,20 @@ pub async fn run(args: &Args) -> Result<Value, String> {
     let connector = connector();
     for _ in 0..connections {
         let mut wire = Wire::connect(&addr).await?;
+        if tls == "implicit" {
+            wire.secure(&connector).await?;
+        }
         expect(&mut wire, "220").await?;
         hello(&mut wire).await?;
-        if tls {
+        if tls == "starttls" {
             wire.send(b"STARTTLS\r\n").await?;
             expect(&mut wire, "220").await?;
             wire.secure(&connector).await?;
             hello(&mut wire).await?;
+        }
+        if let Some(login) = &login {
+            wire.send(format!("AUTH PLAIN {login}\r\n").as_bytes()).await?;
+            expect(&mut wire, "235").await?;
         }
         open.push(wire);
     }
