@@ -35,6 +35,8 @@ ZONES = {
     "grey.test": mx(GREY),
     "drops.test": mx(DROPS),
     "broken.test": mx(BROKEN),
+    "red.test": zone("@ MX 10 mx.plain.test."),
+    "blue.test": zone("@ MX 10 mx.plain.test.", "@ MX 20 mx.slow.test."),
     "two.test": zone("@ MX 10 first", "@ MX 20 second", f"first A {DEAD}", f"second A {SECOND}"),
     "bare.test": zone(f"@ A {PLAIN}"),
     "null.test": zone("@ MX 0 ."),
@@ -167,6 +169,23 @@ def play(check, box, office):
         box.submit(["d@bare.test"], "without an MX")
         box.empty()
         same(far.letters[1][1], ["d@bare.test"])
+        far.end()
+    with check("domains that one host serves get a letter in one dialogue, and the next one goes over the connection that stands"):
+        begun = []
+
+        def answer(line, _):
+            if line == "END" and not begun:
+                begun.append(line)
+                time.sleep(4)
+            return None
+        far = Far(PLAIN, answer=answer)
+        box.submit(["a@plain.test", "r@red.test", "b@blue.test"], "to three domains")
+        wait_for(lambda: begun, 60, box.tail)
+        box.submit(["other@red.test"], "to red")
+        box.submit(["other@blue.test"], "to blue")
+        box.empty()
+        same(sorted(far.letters[0][1]), ["a@plain.test", "b@blue.test", "r@red.test"])
+        same((len(far.talks), sorted(letter[1] for letter in far.letters[1:])), (1, [["other@blue.test"], ["other@red.test"]]))
         far.end()
     with check("a server that greylists gets it at the second try, once"):
         seen = []

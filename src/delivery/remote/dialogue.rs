@@ -21,6 +21,7 @@ use crate::proto::smtp::client::{
 use crate::proto::{self, BodyFault, Part, Secured};
 use crate::queue::{self, Entry, State};
 
+use super::standing::Number;
 use super::tls::{self, How, Plan};
 use super::{Destination, Job, Sender, Trouble, Way, World, route, settle, sts};
 
@@ -49,36 +50,52 @@ pub(super) async fn serve<W: World>(sender: &Arc<Sender<W>>, destination: &Desti
             lacks: false,
             served: 0,
             failed: None,
+            place: None,
+            carried: Vec::new(),
         };
-        let trouble = match reach(&way, destination, &mut host).await {
-            Ok(()) => continue,
+        let reached = reach(&way, destination, &mut host).await;
+        host.leave();
+        let trouble = match reached {
+            Ok(true) => continue,
+            // Another connection to its host takes them, or there is no room there until one ends.
+            Ok(false) => {
+                if let Some(next) = host.next.take() {
+                    sender.put_back(destination, next);
+                }
+                return;
+            }
             Err(trouble) => trouble,
         };
         info!(%destination, why = trouble.said.reply.text.join(" "), "nothing can be sent there now");
         // Whatever waits for it has met the same.
-        for job in host.next.into_iter().chain(sender.drain(destination)) {
+        for job in host.next.take().into_iter().chain(sender.drain(destination)) {
             settle::all(sender, &way, &job, &trouble).await;
             sender.give_back(&job);
         }
     }
 }
 
-/// Finds a server of the destination that takes letters, and gives it some. Errors: none does.
-async fn reach<W: World>(way: &Way, destination: &Destination, host: &mut Host<'_, W>) -> Result<(), Trouble> {
+/// Finds a server of the destination that takes letters, and gives it some. False: it has no room for another connection, or
+/// one that stands will do. Errors: none takes any.
+async fn reach<W: World>(way: &Way, destination: &Destination, host: &mut Host<'_, W>) -> Result<bool, Trouble> {
     let sender = host.sender.clone();
     let asker = sender.world.asker();
     if let Some(relay) = &way.relay {
         let names = route::Names::new(asker, None).await?;
         let found = route::addresses(&names, &relay.host).await;
+        let plan = Plan::relay(&relay.host);
+        if !host.take_place(way, &relay.host, &plan) {
+            return Ok(false);
+        }
         let done = match found {
-            Ok(found) => talk_to_any(way, &Plan::relay(&relay.host), &relay.host, &found.all, host).await,
+            Ok(found) => talk_to_any(way, &plan, &relay.host, &found.all, host).await.map(|()| true),
             Err(trouble) => Err(trouble),
         };
         // A relay that refuses us is the owner's to put right; letters wait for it.
         return done.map_err(|trouble| Trouble { lasting: trouble.lasting && trouble.is_no_requiretls(), ..trouble });
     }
     let names = route::Names::new(asker, sender.world.proven()).await?;
-    let site = match route::site(&names, sender.random.as_ref(), &destination.domain, &way.hostname).await {
+    let mut site = match route::site(&names, sender.random.as_ref(), &destination.domain, &way.hostname).await {
         Ok(site) => site,
         Err(trouble) => {
             // Who is not believed to say where a domain's mail goes (RFC 8460 4.3).
@@ -93,6 +110,12 @@ async fn reach<W: World>(way: &Way, destination: &Destination, host: &mut Host<'
     let wanted = destination.tls != queue::Tls::NotRequired && !site.domain.starts_with('[');
     let policy = if wanted { sts::policy(&sender, &names, &site.domain).await } else { None };
     let policy = policy.filter(|policy| policy.mode != Mode::None);
+    // RFC 5321 5.1: of those that are as good as one another any will do, so one to which a connection stands does best.
+    let known =
+        sender.going().standing.known(site.best()).and_then(|known| site.hosts.iter().position(|one| one == known));
+    if let Some(at) = known {
+        site.hosts.swap(0, at);
+    }
     let mut last = None;
     for name in &site.hosts {
         let found = match route::addresses(&names, name).await {
@@ -110,8 +133,11 @@ async fn reach<W: World>(way: &Way, destination: &Destination, host: &mut Host<'
                 continue;
             }
         };
+        if !host.take_place(way, name, &plan) {
+            return Ok(false);
+        }
         match talk_to_any(way, &plan, name, &found.all, host).await {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(true),
             Err(trouble) => last = Some(worse(last, trouble)),
         }
     }
@@ -218,13 +244,15 @@ async fn once<W: World>(
     host.secured = None;
     host.greeted = false;
     host.lacks = false;
+    host.carried.clear();
     let end = drive(stream, machine, &mut *host, context).await;
     let failed = host.failed.take();
-    let result = match tls {
+    let seen = seen.flatten();
+    let result = |plan: &Plan| match tls {
         Tls::Never => None,
         _ => tls::result(&tls::Session {
             plan,
-            seen: seen.flatten(),
+            seen: seen.clone(),
             secured: host.secured.is_some(),
             plain: host.greeted && host.secured.is_none(),
             failed: failed.as_ref(),
@@ -245,14 +273,19 @@ async fn once<W: World>(
     if host.lacks {
         trouble = Some((Trouble::no_requiretls(name), false));
     }
-    if let Some(result) = result {
-        if let (Err(failure), Some((told, _))) = (&result, &mut trouble) {
-            *told = plan.trouble(failure, told.clone());
-        }
-        // A relay, and an address in place of a domain, get no reports; nor is anything told of letters that arrive whatever
-        // is wrong with TLS, such as reports: two servers that report on one another's reports would never end.
-        let told = host.destination.tls != queue::Tls::NotRequired;
-        if told && way.relay.is_none() && !plan.domain.starts_with('[') {
+    let came_to = result(plan);
+    if let (Some(Err(failure)), Some((told, _))) = (&came_to, &mut trouble) {
+        *told = plan.trouble(failure, told.clone());
+    }
+    // A relay, and an address in place of a domain, get no reports; nor is anything told of letters that arrive whatever
+    // is wrong with TLS, such as reports: two servers that report on one another's reports would never end.
+    let told = host.destination.tls != queue::Tls::NotRequired;
+    for plan in std::iter::once(plan).chain(&host.carried) {
+        if told
+            && plan.how != How::Relay
+            && !plan.domain.starts_with('[')
+            && let Some(result) = result(plan)
+        {
             let (domain, mx, policy) = (plan.domain.clone(), Some(name.to_owned()), plan.policy.clone());
             let (at, receiving) = (sender.clock.now(), Some(to.ip()));
             sender.world.note(tlsrpt::Outcome { at, domain, policy, mx, receiving, sending, result });
@@ -317,17 +350,62 @@ struct Host<'a, W> {
     /// Letters with verdicts, over this connection.
     served: usize,
     failed: Option<Failure>,
+    /// Among the connections to the host that is tried now.
+    place: Option<Number>,
+    /// What other domains want whose letters went over this connection too.
+    carried: Vec<Plan>,
+}
+
+impl<W> Drop for Host<'_, W> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl<W> Host<'_, W> {
+    fn leave(&mut self) {
+        if let Some(number) = self.place.take() {
+            self.sender.left(number);
+        }
+    }
+
+    fn carry(&mut self, plan: Plan) {
+        if self.carried.iter().all(|known| known.domain != plan.domain) {
+            self.carried.push(plan);
+        }
+    }
 }
 
 impl<W: World> Host<'_, W> {
+    /// False: there is none, and the letters are somebody else's to send, or wait.
+    fn take_place(&mut self, way: &Way, name: &str, plan: &Plan) -> bool {
+        self.leave();
+        self.place = self.sender.place(way, name, self.destination, plan);
+        self.place.is_some()
+    }
+
     async fn next_letter(&mut self) -> Answer {
+        let answer = self.look_for_letter().await;
+        if matches!(answer, Answer::Nothing) {
+            // Whoever counts on this connection finds another.
+            self.leave();
+        }
+        answer
+    }
+
+    async fn look_for_letter(&mut self) -> Answer {
         loop {
-            if *self.stop.borrow() || self.served >= LETTERS {
-                return Answer::Nothing;
-            }
-            let Some(job) = self.next.take().or_else(|| self.sender.next(self.destination)) else {
+            let Some(number) = self.place.filter(|_| !*self.stop.borrow() && self.served < LETTERS) else {
                 return Answer::Nothing;
             };
+            let next = match self.next.take() {
+                Some(job) => Some((job, None)),
+                None => self.sender.next_over(number, self.destination),
+            };
+            let Some((mut job, plan)) = next else { return Answer::Nothing };
+            plan.into_iter().for_each(|plan| self.carry(plan));
+            let joined = self.sender.join_companions(number, &mut job).await;
+            joined.into_iter().for_each(|plan| self.carry(plan));
             let sender = self.sender.clone();
             let id = job.id;
             let found = tokio::task::spawn_blocking(move || {
@@ -411,7 +489,12 @@ impl<W: World> proto::Host<Machine> for &mut Host<'_, W> {
                 self.greeted = true;
                 self.lacks =
                     self.destination.tls == queue::Tls::Required && !(self.hello.requiretls && self.secured.is_some());
-                if self.lacks { Answer::Nothing } else { self.next_letter().await }
+                if self.lacks {
+                    self.leave();
+                    Answer::Nothing
+                } else {
+                    self.next_letter().await
+                }
             }
             Ask::Done { verdicts } => {
                 self.done(verdicts).await;

@@ -10,6 +10,7 @@
 mod dialogue;
 mod route;
 mod settle;
+mod standing;
 mod sts;
 mod tls;
 
@@ -32,10 +33,17 @@ use crate::queue::{self, Tls};
 use crate::store::Data;
 use crate::store::lookup::Lookup;
 
+use standing::{CROWD, Number, Standing};
+use tls::Plan;
+
 /// Recipients that are taken out of the queue at a time.
 const BATCH: usize = 1000;
 /// Recipients of one letter in one dialogue (RFC 5321 4.5.3.1.8: every server takes a hundred).
 const TOGETHER: usize = 100;
+/// A letter waits two seconds at most for the hosts of its other domains to be found out, so that those of one host get it in one
+/// dialogue.
+const NAPS: usize = 100;
+const NAP: Duration = Duration::from_millis(20);
 /// Between two looks where nothing rings: a clock may have been set.
 const LOOK: Duration = Duration::from_secs(60);
 /// After the store or the resolver failed.
@@ -64,7 +72,7 @@ pub struct Way {
     pub source: Vec<IpAddr>,
     /// Of the domains' servers.
     pub port: u16,
-    /// In all, and to one destination.
+    /// In all, and to one host.
     pub connections: usize,
     pub connections_to_one: usize,
 }
@@ -187,8 +195,9 @@ struct Going {
     waiting: BTreeMap<Destination, VecDeque<Job>>,
     /// R2
     taken: HashSet<(QueueId, u32)>,
-    /// Connections to each destination.
+    /// Who works for each destination.
     open: BTreeMap<Destination, usize>,
+    standing: Standing,
 }
 
 impl<W: World> Sender<W> {
@@ -265,10 +274,16 @@ impl<W: World> Sender<W> {
             if all >= way.connections {
                 break;
             }
+            // A connection to its host takes them, or has to end first.
+            if going.standing.is_parked(destination) {
+                continue;
+            }
             let open = going.open.entry(destination.clone()).or_default();
-            // One connection takes letter after letter; another is worth its greeting when there is a crowd.
             let wanted =
-                line.len().div_ceil(10).min(way.connections_to_one).min(open.saturating_add(way.connections - all));
+                line.len().div_ceil(CROWD).min(way.connections_to_one).min(open.saturating_add(way.connections - all));
+            if *open == 0 && wanted > 0 {
+                going.standing.look(destination);
+            }
             for _ in *open..wanted {
                 *open += 1;
                 let (sender, destination, stop) = (self.clone(), destination.clone(), stop.clone());
@@ -286,12 +301,68 @@ impl<W: World> Sender<W> {
         if let Some(open) = going.open.get_mut(destination) {
             *open = open.saturating_sub(1);
         }
+        going.standing.looked(destination);
         going.waiting.retain(|_, line| !line.is_empty());
     }
 
     /// The next letter for a destination.
     fn next(&self, destination: &Destination) -> Option<Job> {
         self.going().waiting.get_mut(destination)?.pop_front()
+    }
+
+    /// A place for a connection of a destination to a host; `None` where its letters go another way, or later. One letter of
+    /// the destination's is in hand.
+    fn place(&self, way: &Way, host: &str, destination: &Destination, plan: &Plan) -> Option<Number> {
+        let mut going = self.going();
+        let mut there = going.standing.at(host);
+        there.insert(destination.clone());
+        let waiting: usize = there.iter().filter_map(|one| going.waiting.get(one)).map(VecDeque::len).sum();
+        going.standing.place(host, destination, plan, way.connections_to_one, waiting + 1)
+    }
+
+    /// The next letter for a connection: of its own destination's, else of one that it carries too. `None`: it is over, and
+    /// nobody counts on it any more.
+    fn next_over(&self, number: Number, destination: &Destination) -> Option<(Job, Option<Plan>)> {
+        if let Some(job) = self.next(destination) {
+            return Some((job, None));
+        }
+        let mut going = self.going();
+        let others = going.standing.others(number);
+        let found =
+            others.into_iter().find_map(|(other, plan)| Some((going.waiting.get_mut(&other)?.pop_front()?, plan)));
+        if found.is_none() && going.standing.leave(number) {
+            self.bell.ring();
+        }
+        found.map(|(job, plan)| (job, Some(plan)))
+    }
+
+    /// Adds to a letter's recipients in a dialogue those of the other domains that the connection carries. The plans of these.
+    async fn join_companions(&self, number: Number, job: &mut Job) -> Vec<Plan> {
+        for _ in 0..NAPS {
+            if !self.is_one_looking(job.id) {
+                break;
+            }
+            tokio::time::sleep(NAP).await;
+        }
+        let (mut going, mut plans) = (self.going(), Vec::new());
+        for (other, plan) in going.standing.others(number) {
+            let Some(line) = going.waiting.get_mut(&other) else { continue };
+            let fits = |one: &Job| one.id == job.id && one.recipients.len() + job.recipients.len() <= TOGETHER;
+            if let Some(found) = line.iter().position(fits).and_then(|at| line.remove(at)) {
+                job.recipients.extend(found.recipients);
+                plans.push(plan);
+            }
+        }
+        plans
+    }
+
+    /// Whether it is just being found out where other recipients of a letter go.
+    fn is_one_looking(&self, id: QueueId) -> bool {
+        let going = self.going();
+        let looking = |(destination, line): (&Destination, &VecDeque<Job>)| {
+            going.standing.is_looking(destination) && line.iter().any(|job| job.id == id)
+        };
+        going.waiting.iter().any(looking)
     }
 
     fn put_back(&self, destination: &Destination, job: Job) {
@@ -308,6 +379,15 @@ impl<W: World> Sender<W> {
         let mut going = self.going();
         for n in &job.recipients {
             going.taken.remove(&(job.id, *n));
+        }
+    }
+}
+
+impl<W> Sender<W> {
+    /// A connection takes no more letters.
+    fn left(&self, number: Number) {
+        if self.going().standing.leave(number) {
+            self.bell.ring();
         }
     }
 

@@ -58,17 +58,25 @@ pub(super) struct Site {
     pub domain: String,
     /// Best first.
     pub hosts: Vec<String>,
+    /// How many of them are as good as the first.
+    pub best: usize,
     /// That these are its hosts is signed.
     pub proven: bool,
     /// They are named by an MX record.
     pub by_mx: bool,
 }
 
+impl Site {
+    pub fn best(&self) -> &[String] {
+        self.hosts.get(..self.best).unwrap_or_default()
+    }
+}
+
 /// The hosts that take a domain's mail. An address literal is a host of its own.
 pub(super) async fn site(names: &Names, random: &dyn Random, domain: &str, own: &str) -> Result<Site, Trouble> {
     if let Some(literal) = literal(domain) {
         let domain = domain.to_owned();
-        return Ok(Site { domain, hosts: vec![literal.to_string()], proven: false, by_mx: false });
+        return Ok(Site { domain, hosts: vec![literal.to_string()], best: 1, proven: false, by_mx: false });
     }
     let name = idna::domain_to_ascii(domain).ok().filter(|name| !name.is_empty());
     let Some(name) = name else {
@@ -93,7 +101,7 @@ pub(super) async fn site(names: &Names, random: &dyn Random, domain: &str, own: 
         .collect();
     // RFC 5321 5.1: without any MX the domain itself is the host.
     if all.is_empty() {
-        return Ok(Site { domain: name.clone(), hosts: vec![name], proven, by_mx: false });
+        return Ok(Site { domain: name.clone(), hosts: vec![name], best: 1, proven, by_mx: false });
     }
     // RFC 7505 3
     if all.iter().all(|(_, _, host)| host.is_empty()) {
@@ -111,8 +119,10 @@ pub(super) async fn site(names: &Names, random: &dyn Random, domain: &str, own: 
             return Err(Trouble::never((5, 4, 6), words));
         }
     }
-    let hosts = all.into_iter().map(|(_, _, host)| host).take(HOSTS).collect();
-    Ok(Site { domain: name, hosts, proven, by_mx: true })
+    all.truncate(HOSTS);
+    let best = all.iter().take_while(|(preference, _, _)| *preference == all[0].0).count();
+    let hosts = all.into_iter().map(|(_, _, host)| host).collect();
+    Ok(Site { domain: name, hosts, best, proven, by_mx: true })
 }
 
 /// Where a host is.

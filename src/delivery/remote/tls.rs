@@ -16,6 +16,7 @@ use crate::queue::Tls;
 use super::route::{Addresses, Names, Site};
 use super::{Sender, Trouble, World, sts};
 
+#[derive(Clone, Debug)]
 pub(super) struct Plan {
     /// Whose mail it is.
     pub domain: String,
@@ -28,7 +29,7 @@ pub(super) struct Plan {
     wants: String,
 }
 
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum How {
     /// In the clear, where TLS does not work.
     Offered,
@@ -53,6 +54,24 @@ impl Plan {
     /// Not without TLS.
     pub fn is_strict(&self) -> bool {
         !matches!(self.how, How::Offered | How::Watched)
+    }
+
+    /// Whether a connection to the same host by that plan is all that this one wants. The relay's are its own.
+    pub fn is_fulfilled_by(&self, that: &Plan) -> bool {
+        match (&self.how, &that.how) {
+            (How::Relay, _) | (_, How::Relay) => false,
+            (How::Offered, _) => true,
+            (How::Encrypted, _) => that.is_strict(),
+            (How::Watched, how) => *how == How::Watched,
+            (How::Verified, how) => *how == How::Verified && self.server == that.server,
+            // RFC 7672 3.1.1: for a server's own key its name does not count, and else one of the names is the domain's.
+            (How::Dane { records, .. }, How::Dane { records: others, .. }) => {
+                records == others
+                    && self.server == that.server
+                    && records.iter().all(|record| record.usage == dane::Usage::Own)
+            }
+            (How::Dane { .. }, _) => false,
+        }
     }
 
     /// `None`: it cannot be done here at all.
