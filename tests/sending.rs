@@ -141,6 +141,7 @@ fn queue_letter(data: &Data, recipients: &[&str]) {
         ret_full: None,
         envid: None,
         tls: homepost::queue::Tls::Usual,
+        proven: false,
     };
     let to = |local: &&str| NewRecipient { address: format!("{local}@[127.0.0.1]"), notify: None, orcpt: None };
     let recipients: Vec<NewRecipient> = recipients.iter().map(to).collect();

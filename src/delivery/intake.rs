@@ -21,6 +21,7 @@ use crate::store::{self, Data, Durable, Sink, Staged};
 use super::allowance::{Allowance, Count, Over, Rates, Whose};
 use super::checks::{self, Checks};
 use super::envelope::Envelope;
+use super::notice::{self, Parcel};
 use super::remote::Bell;
 use super::reports::{self, Reports};
 use super::seen::{self, Confirmed};
@@ -169,6 +170,18 @@ enum Stop {
     Account(account::Error),
     Queue(queue::Error),
     Refused(Refusal),
+}
+
+impl From<account::Error> for Stop {
+    fn from(error: account::Error) -> Stop {
+        Stop::Account(error)
+    }
+}
+
+impl From<queue::Error> for Stop {
+    fn from(error: queue::Error) -> Stop {
+        Stop::Queue(error)
+    }
 }
 
 impl From<store::Error> for Stop {
@@ -413,13 +426,15 @@ impl Intake {
             }
         }
         let (found, evidence) = checked.map(|checked| (checked.fields, checked.evidence)).unzip();
-        let found = found.unwrap_or_default();
+        let found =
+            Found { fields: found.unwrap_or_default(), proven: evidence.as_ref().is_some_and(notice::is_proven), junk };
+        let proven = found.proven;
         let reads = self.reports.is_some();
         let moment = Moment {
             now,
             trusted: self.clock.trusted(),
             id: id.clone(),
-            chance: [self.random.u64(), self.random.u64()],
+            chance: std::array::from_fn(|_| self.random.u64()),
         };
         let prepare = {
             let (envelope, accounts, limits) = (envelope.clone(), accounts.clone(), limits.clone());
@@ -433,12 +448,12 @@ impl Intake {
             }
         };
         let prepared = tokio::task::spawn_blocking(prepare).await;
-        let (Prepared { letter, outside, tls, digest }, suspect) =
+        let (Prepared { letter, outside, tls, digest, notices }, suspect) =
             prepared.map_err(|_| Refusal::Failed("the letter could not be read".into()))??;
 
-        let outgoing = outside.and_then(|staged| outgoing(&envelope, staged, tls));
+        let outgoing = outside.and_then(|staged| outgoing(&envelope, staged, tls, proven));
         let queue_limits = limits.queue;
-        let leaves = outgoing.is_some();
+        let leaves = outgoing.is_some() || notices.iter().any(|parcel| matches!(parcel, Parcel::Out(..)));
         let mut old = Vec::new();
         if self.confirmed.sweep_is_due(now) {
             let data = self.data.clone();
@@ -466,6 +481,10 @@ impl Intake {
                 }
                 if let Some((new, recipients)) = &outgoing {
                     queue::enqueue(txn, new, recipients, now, queue_limits).map_err(Stop::Queue)?;
+                }
+                // L8
+                for parcel in &notices {
+                    notice::put::<Stop>(txn, parcel, now, queue_limits)?;
                 }
                 seen::take(txn, &digest, now);
                 Ok(())
@@ -530,6 +549,18 @@ struct Prepared {
     outside: Option<Staged>,
     tls: Tls,
     digest: [u8; 32],
+    /// For its sender.
+    notices: Vec<Parcel>,
+}
+
+/// What was found out about a letter.
+struct Found {
+    /// Fields that say so.
+    fields: Vec<u8>,
+    /// Its sender is who the reverse path names.
+    proven: bool,
+    /// It looks like junk.
+    junk: bool,
 }
 
 /// When a letter is taken, and what chance gives it.
@@ -538,7 +569,7 @@ struct Moment {
     /// Whether `now` is to be believed.
     trusted: bool,
     id: String,
-    chance: [u64; 2],
+    chance: [u64; 6],
 }
 
 /// Blocks on the disk.
@@ -547,7 +578,7 @@ fn prepare(
     envelope: &Envelope,
     accounts: &[LocalRecipient],
     sink: Sink,
-    found: Vec<u8>,
+    found: Found,
     data: &Data,
     hostname: &str,
     moment: &Moment,
@@ -575,7 +606,7 @@ fn prepare(
         Some(_) => checks::signatures(data, head, &body[end..], moment.trusted.then_some(now)),
         None => Vec::new(),
     };
-    let trace = trace::fields(envelope, hostname, &moment.id, now, head, &trace::Made { found, signed });
+    let trace = trace::fields(envelope, hostname, &moment.id, now, head, &trace::Made { found: found.fields, signed });
     let leaves = envelope.recipients.iter().any(|recipient| !recipient.target.outside.is_empty());
     let header = |accounts: &[LocalRecipient]| LetterHeader {
         accounts: accounts.iter().map(|local| local.address.clone()).collect(),
@@ -584,13 +615,23 @@ fn prepare(
     let stage = |prefix: &[u8], accounts: &[LocalRecipient]| {
         data.blobs().stage(header(accounts), &[prefix, head, &body[end..]].concat()).map_err(failed)
     };
+    // Junk is told of to nobody: it would say that there is somebody to write to.
+    let notices = match found.junk {
+        true => Vec::new(),
+        false => {
+            let [_, _, chance @ ..] = moment.chance;
+            let (now, trusted, proven) = (moment.now, moment.trusted, found.proven);
+            let facts = notice::Facts { hostname, now, trusted, chance, head, proven };
+            notice::of_success(data, envelope, &facts).map_err(failed)?
+        }
+    };
     if accounts.is_empty() {
         message::parse(&body, &limits.message).map_err(Refusal::Message)?;
         let staged = match cleaned.is_some() {
             true => stage(&trace.outside, &[])?,
             false => sink.finish(header(&[]), &trace.outside).map_err(failed)?,
         };
-        return Ok(Prepared { letter: None, outside: leaves.then_some(staged), tls, digest });
+        return Ok(Prepared { letter: None, outside: leaves.then_some(staged), tls, digest, notices });
     }
     // The copy that leaves has another trace, so it is another letter.
     let outside = match leaves {
@@ -605,7 +646,7 @@ fn prepare(
         }
     };
     match Letter::read(staged, &limits.message) {
-        Ok(letter) => Ok(Prepared { letter: Some(letter), outside, tls, digest }),
+        Ok(letter) => Ok(Prepared { letter: Some(letter), outside, tls, digest, notices }),
         Err(account::Error::Refused(why)) => Err(Refusal::Message(why)),
         Err(account::Error::Store(error)) => Err(failed(error)),
         Err(error) => Err(Refusal::Failed(error.to_string())),
@@ -634,7 +675,7 @@ fn put_right(
         now: moment.now,
         author: address.map(|address| (address, name)),
         hostname,
-        chance: moment.chance,
+        chance: [moment.chance[0], moment.chance[1]],
     };
     let righted = submission::put_right(head, &facts);
     if let Some(righted) = &righted {
@@ -677,14 +718,14 @@ fn wanted_tls(envelope: &Envelope, head: &[u8]) -> Tls {
 }
 
 /// What leaves: recipients elsewhere of who has logged in, and what an alias sends on.
-fn outgoing(envelope: &Envelope, staged: Staged, tls: Tls) -> Option<(NewLetter, Vec<NewRecipient>)> {
+fn outgoing(envelope: &Envelope, staged: Staged, tls: Tls, proven: bool) -> Option<(NewLetter, Vec<NewRecipient>)> {
     let mut recipients: Vec<NewRecipient> = Vec::new();
     for recipient in &envelope.recipients {
         for address in &recipient.target.outside {
             if recipients.iter().any(|other| other.address.eq_ignore_ascii_case(address)) {
                 continue;
             }
-            let (notify, orcpt) = (recipient.dsn.notify, recipient.dsn.orcpt.clone());
+            let (notify, orcpt) = (notice::passed_on(recipient), recipient.dsn.orcpt.clone());
             recipients.push(NewRecipient { address: address.clone(), notify, orcpt });
         }
     }
@@ -697,6 +738,7 @@ fn outgoing(envelope: &Envelope, staged: Staged, tls: Tls) -> Option<(NewLetter,
         ret_full: envelope.ret_full,
         envid: envelope.envid.clone(),
         tls,
+        proven,
     };
     (!recipients.is_empty()).then_some((letter, recipients))
 }

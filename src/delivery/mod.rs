@@ -14,6 +14,8 @@
 //! - L5: what the household sends carries no Bcc and nothing of where it was sent from, and is signed as it leaves.
 //! - L6: an account writes to no more people elsewhere than [`Rates`] allows; who went past what a day allows sends nothing
 //!   until it is let go on, and is told of once.
+//! - L8: a notice that a letter was delivered is in the transaction that delivers it, and leaves the house only for a sender
+//!   whom SPF proves.
 //! - L7: what looks like junk is not passed on: other servers would take us for who sent it.
 //! - L4: mail of someone who has not logged in never leaves for an address that none of our aliases names.
 
@@ -22,6 +24,7 @@ mod checks;
 mod envelope;
 mod intake;
 mod local;
+mod notice;
 pub mod remote;
 mod reports;
 mod seen;

@@ -412,3 +412,110 @@ async fn what_the_household_sends_is_signed_with_both_keys_of_its_domain() {
     ticket(house.take(mine, LETTER).await);
     assert!(!house.newest().windows(4).any(|part| part == b"DKIM"));
 }
+
+/// A DNS by which one server may send for out.test.
+struct OneServer;
+
+impl Names for OneServer {
+    fn txt<'a>(&'a self, name: &'a str) -> Found<'a, Vec<u8>> {
+        let policy = b"v=spf1 ip4:192.0.2.9 -all".to_vec();
+        Box::pin(std::future::ready(if name == "out.test" { Ok(vec![policy]) } else { Err(Missing::NoName) }))
+    }
+
+    fn a<'a>(&'a self, _: &'a str) -> Found<'a, IpAddr> {
+        Box::pin(std::future::ready(Err(Missing::NoName)))
+    }
+
+    fn aaaa<'a>(&'a self, name: &'a str) -> Found<'a, IpAddr> {
+        self.a(name)
+    }
+
+    fn mx<'a>(&'a self, _: &'a str) -> Found<'a, String> {
+        Box::pin(std::future::ready(Err(Missing::NoName)))
+    }
+
+    fn ptr(&self, _: IpAddr) -> Found<'_, String> {
+        Box::pin(std::future::ready(Err(Missing::Unknown)))
+    }
+}
+
+fn asks(mut recipient: Recipient, address: &str, success: bool) -> Recipient {
+    recipient.address = address.into();
+    recipient.dsn.notify = Some(queue::Notify { success, failure: true, delay: false });
+    recipient.dsn.orcpt = Some(("rfc822".into(), format!("x-{address}")));
+    recipient
+}
+
+/// L8. RFC 3461 4.1, 5.2.7.2 and 5.2.7.3.
+#[tokio::test]
+async fn who_has_logged_in_is_told_of_what_was_delivered_as_it_was_asked() {
+    let house = house();
+    let mut mine = envelope(vec![
+        asks(to(&[2], &[]), "here@example.test", true),
+        asks(to(&[2], &[]), "silent@example.test", false),
+        asks(to(&[2], &["c@else.test"]), "family@example.test", true),
+        asks(to(&[], &["d@else.test"]), "moved@example.test", true),
+    ]);
+    (mine.origin.account, mine.from) = (Some(AccountId(1)), Some("p1@example.test".into()));
+    mine.envid = Some("e17".into());
+    ticket(house.take(mine.clone(), LETTER).await);
+    assert_eq!((house.messages(1), house.messages(2)), (2, 1));
+    let texts: Vec<String> = house.letters().into_iter().map(|letter| String::from_utf8(letter).unwrap()).collect();
+    let with = |action: &str| {
+        let found: Vec<&String> =
+            texts.iter().filter(|text| text.contains(&format!("\r\nAction: {action}\r\n"))).collect();
+        assert_eq!(found.len(), 1, "{action}: {texts:?}");
+        found[0].clone()
+    };
+    let delivered = with("delivered");
+    assert!(delivered.starts_with("Return-Path: <>\r\n") && delivered.contains("\r\nOriginal-Envelope-Id: e17\r\n"));
+    let status = "Original-Recipient: rfc822; x-here@example.test\r\nFinal-Recipient: rfc822; here@example.test\r\n\
+                  Action: delivered\r\nStatus: 2.1.5\r\n";
+    assert!(delivered.contains(status), "{delivered}");
+    assert!(!delivered.contains("silent@") && !delivered.contains("how are you"), "{delivered}");
+    let expanded = with("expanded");
+    assert!(expanded.contains("family@example.test") && !expanded.contains("c@else.test"), "{expanded}");
+    let queued = queue::list(&house.data.read().unwrap(), QueueId(0), 10).unwrap();
+    assert_eq!(queued.len(), 1);
+    let notify = |n: usize| queued[0].recipients[n].notify.unwrap();
+    assert!(!notify(0).success && notify(0).failure, "who was told is not told again by the next server");
+    assert!(notify(1).success, "one address for another: the next server tells");
+    // P3: what is presented again is told of once.
+    ticket(house.take(mine, LETTER).await);
+    assert_eq!((house.messages(1), house.messages(2)), (2, 1));
+    assert_eq!(house.data.check().unwrap(), Vec::<String>::new());
+}
+
+/// L8, P2: anybody can write anybody's address into MAIL FROM.
+#[tokio::test]
+async fn a_sender_from_outside_is_told_only_where_spf_proves_them() {
+    let names: Arc<dyn Names> = Arc::new(OneServer);
+    let rules = Rules { obey: true, forwarders: Vec::new() };
+    let checks = Checks { names: Arc::new(move || Some(names.clone())), wait: Duration::from_secs(20), rules };
+    let house = house();
+    let house = House { intake: house.intake.with_checks(Some(checks)), ..house };
+    let queued = |house: &House| queue::list(&house.data.read().unwrap(), QueueId(0), 10).unwrap();
+    let theirs = envelope(vec![asks(to(&[1], &[]), "here@example.test", true)]);
+
+    let mut forged = theirs.clone();
+    forged.origin.peer = "192.0.2.10".parse().unwrap();
+    ticket(house.take(forged, LETTER).await);
+    let mut listed = theirs.clone();
+    listed.origin.listed = true;
+    ticket(house.take(listed, &[LETTER, b"1\r\n"].concat()).await);
+    let mut nobody = theirs.clone();
+    nobody.from = None;
+    ticket(house.take(nobody, &[LETTER, b"2\r\n"].concat()).await);
+    ticket(house.take(envelope(vec![asks(to(&[1], &[]), "here@example.test", false)]), LETTER).await);
+    assert_eq!((house.messages(1), queued(&house)), (4, Vec::new()));
+
+    ticket(house.take(theirs, &[LETTER, b"3\r\n"].concat()).await);
+    let queued = queued(&house);
+    assert_eq!((house.messages(1), queued.len()), (5, 1));
+    let (notice, to) = (&queued[0], &queued[0].recipients[0]);
+    assert_eq!((notice.from.clone(), to.address.as_str()), (None, "a@out.test"));
+    assert_eq!(to.notify, Some(queue::Notify::default()), "NEVER: no notice of a notice");
+    let text = String::from_utf8(house.data.blobs().read(notice.blob, 0..1 << 20).unwrap().to_vec()).unwrap();
+    assert!(text.contains("\r\nFinal-Recipient: rfc822; here@example.test\r\nAction: delivered\r\n"), "{text}");
+    assert_eq!(house.data.check().unwrap(), Vec::<String>::new());
+}

@@ -1,5 +1,5 @@
 //! Delivery status notices (RFC 3464 in the multipart/report of RFC 6522): what a sender is told of a letter that did not
-//! arrive, or not yet.
+//! arrive, or not yet, or, where that was asked for, that it did.
 
 use super::date::{self, Date};
 use super::header;
@@ -13,6 +13,10 @@ pub enum Kind {
     Delayed,
     /// It was handed to a server that will say nothing more (RFC 3461 4.1, 5.2.2).
     Relayed,
+    /// It lies in a mailbox (RFC 3464 2.3.3).
+    Delivered,
+    /// It was delivered to an address that stands for several, and goes on to them (RFC 3461 5.2.7.3).
+    Expanded,
 }
 
 /// What is said of one recipient.
@@ -115,6 +119,7 @@ impl Notice<'_> {
             Kind::Failed => "Your letter could not be delivered",
             Kind::Delayed => "Your letter is still on its way",
             Kind::Relayed => "Your letter was handed on",
+            Kind::Delivered | Kind::Expanded => "Your letter was delivered",
         }
     }
 
@@ -136,12 +141,17 @@ impl Notice<'_> {
                 line(format!("{what} of {arrived} has not been delivered yet to:"));
             }
             Kind::Relayed => line(format!("{what} of {arrived} was handed on for:")),
+            Kind::Delivered | Kind::Expanded => line(format!("{what} of {arrived} was delivered to:")),
         }
         for about in self.recipients {
             line(String::new());
             line(format!("  {}", about.address));
             match self.kind {
                 Kind::Relayed => line("  Its server took the letter and will not report further.".to_owned()),
+                Kind::Delivered => line("  It lies in the mailbox.".to_owned()),
+                Kind::Expanded => {
+                    line("  The address stands for several, and the letter was sent on to them.".to_owned());
+                }
                 _ => line(format!("  {}", meaning(about.status))),
             }
             if let Some(said) = &about.diagnostic {
@@ -158,7 +168,7 @@ impl Notice<'_> {
         match self.kind {
             Kind::Failed => line("It will not be tried again. The letter, or its beginning, is attached.".to_owned()),
             Kind::Delayed => line("You need not do anything, and need not send it again.".to_owned()),
-            Kind::Relayed => {}
+            Kind::Relayed | Kind::Delivered | Kind::Expanded => {}
         }
     }
 
@@ -173,6 +183,8 @@ impl Notice<'_> {
             Kind::Failed => "failed",
             Kind::Delayed => "delayed",
             Kind::Relayed => "relayed",
+            Kind::Delivered => "delivered",
+            Kind::Expanded => "expanded",
         };
         for about in self.recipients {
             line(String::new());

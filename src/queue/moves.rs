@@ -220,6 +220,7 @@ mod tests {
             ret_full: None,
             envid: None,
             tls: crate::queue::Tls::Usual,
+            proven: false,
         };
         let to = |address: &&str| NewRecipient { address: (*address).into(), notify: None, orcpt: None };
         let recipients: Vec<NewRecipient> = addresses.iter().map(to).collect();

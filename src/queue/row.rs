@@ -37,6 +37,9 @@ pub(super) struct LetterRow {
     /// RFC 8689: 1 only under TLS that is verified, 2 though TLS does not work; `None` where nothing was asked.
     #[n(10)]
     pub tls: Option<u8>,
+    /// Whoever sent it from outside was proved to be who the reverse path names.
+    #[n(11)]
+    pub proven: Option<bool>,
 }
 
 /// Values of [`RecipientRow::state`].
@@ -104,6 +107,7 @@ mod tests {
             envid: Some("e1".into()),
             recipients: 2,
             tls: None,
+            proven: None,
         };
         let bytes = hex("8a071904d21b0000018bcfe5680068614062 2e7465737401f4f5f462653102");
         assert_eq!(minicbor::to_vec(&letter).unwrap(), bytes);

@@ -118,6 +118,8 @@ pub struct NewLetter {
     pub ret_full: Option<bool>,
     pub envid: Option<String>,
     pub tls: Tls,
+    /// Whoever sent it from outside was proved to be who the reverse path names: notices that they asked for may go there.
+    pub proven: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,6 +169,8 @@ pub struct Entry {
     pub ret_full: Option<bool>,
     pub envid: Option<String>,
     pub tls: Tls,
+    /// As in [`NewLetter`].
+    pub proven: bool,
     pub recipients: Vec<Recipient>,
 }
 
@@ -202,6 +206,7 @@ pub fn enqueue(
         envid: letter.envid.clone(),
         recipients: count,
         tls: letter.tls.number(),
+        proven: letter.proven.then_some(true),
     };
     txn.put(Table::Queue, Key::new().u64(id.0).as_ref(), encode(&row)?);
     for (n, recipient) in (0u32..).zip(recipients) {
@@ -281,6 +286,7 @@ fn entry(read: &dyn Read, id: QueueId, value: &[u8]) -> Result<Entry, Error> {
         ret_full: row.ret_full,
         envid: row.envid,
         tls: Tls::from_number(row.tls),
+        proven: row.proven == Some(true),
         recipients,
     })
 }
@@ -343,6 +349,7 @@ mod tests {
             ret_full: None,
             envid: Some("x".into()),
             tls: Tls::Required,
+            proven: true,
         }
     }
 

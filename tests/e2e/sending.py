@@ -269,6 +269,13 @@ def play(check, box, office):
         notice = wait_for(lambda: len(box.inbox()) > before and box.inbox()[-1], 30, box.tail)
         same(report(notice)[1][1]["Action"], "relayed")
         far.end()
+    with check("success is told of what stays in the house, too"):
+        before = len(box.inbox())
+        box.submit([ALICE], "to myself", options=["ENVID=e2"], more=["NOTIFY=SUCCESS"])
+        inbox = box.inbox()
+        same(len(inbox), before + 2)
+        said, blocks = report(inbox[-1])
+        same((blocks[0]["Original-Envelope-Id"], blocks[1]["Action"]), ("e2", "delivered"))
     with check("what is held stays, what is cancelled goes, and both survive a kill"):
         box.submit(["s@slow.test"], "held")
         box.waits("cannot be reached")

@@ -5,7 +5,8 @@
 //! - R1: a recipient leaves the queue only in a transaction that writes down what became of it: delivered, or a notice to the
 //!   sender in the same transaction.
 //! - R2: one recipient is in one attempt at a time.
-//! - R3: nothing is written to whom nobody has proved to be: a notice goes into an account of the household, never out.
+//! - R3: nothing is written to whom nobody has proved to be: a notice goes into an account of the household, or, where it was
+//!   asked for, to a sender whom SPF has proved (`delivery/notice`).
 
 mod dialogue;
 mod route;

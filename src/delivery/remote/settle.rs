@@ -7,17 +7,16 @@ use std::time::Duration;
 use tracing::{error, warn};
 
 use super::{Fate, Job, Sender, Trouble, Way, World, dialogue};
-use crate::account::{self, Letter, Place};
-use crate::base::{AccountId, Time};
+use crate::account;
+use crate::base::Time;
+use crate::delivery::notice::{self, Parcel, Ways};
 use crate::message::date::Date;
 use crate::message::dsn::{About, Kind, Notice};
-use crate::message::{self, trace};
 use crate::proto::smtp::Reply;
 use crate::proto::smtp::client::{Said, Verdict};
 use crate::queue::schedule::{self, GIVE_UP, Next};
 use crate::queue::{self, Entry, Recipient, State};
-use crate::store::blob::LetterHeader;
-use crate::store::{self, Txn};
+use crate::store;
 
 /// Words of another server that are kept, in characters.
 const WORDS: usize = 1000;
@@ -59,12 +58,21 @@ enum Move {
     PutOff { n: u32, due: Time, last: String, told: bool },
 }
 
+/// What is to be said of a recipient.
+#[derive(Clone)]
+struct Told {
+    kind: Kind,
+    about: About,
+    /// By NOTIFY.
+    asked: bool,
+}
+
 /// Until it is written down nobody tries these recipients again (R2): else a store that takes nothing for an hour would mean a
 /// copy every few seconds for whoever has the letter already. A cut before it is written means one copy more (P3).
 pub(super) async fn write<W: World>(sender: &Arc<Sender<W>>, way: &Way, entry: &Entry, outcomes: Vec<Outcome>) {
     let now = sender.clock.now();
     let mut moves = Vec::new();
-    let mut told: Vec<(Kind, About)> = Vec::new();
+    let mut told: Vec<Told> = Vec::new();
     for outcome in outcomes {
         let waits = |one: &&Recipient| one.n == outcome.n && one.state == State::Waiting;
         let Some(recipient) = entry.recipients.iter().find(waits) else { continue };
@@ -87,10 +95,11 @@ async fn try_write<W: World>(
     way: &Way,
     entry: &Entry,
     moves: &[Move],
-    told: &[(Kind, About)],
+    told: &[Told],
     now: Time,
 ) -> Result<(), String> {
-    let letters = notices(sender, way, entry, told, now).await?;
+    let parcels = notices(sender, way, entry, told, now).await?;
+    let leaves = parcels.iter().any(|parcel| matches!(parcel, Parcel::Out(..)));
     let (id, moves) = (entry.id, moves.to_vec());
     let written = sender.data.write(move |txn| -> Result<(), Stop> {
         let mut moved = false;
@@ -102,13 +111,17 @@ async fn try_write<W: World>(
         }
         // A try whose outcome was not known has done it after all, or the owner has taken the letter away.
         if moved {
-            for (account, letter) in &letters {
-                put(txn, *account, letter, now)?;
+            for parcel in &parcels {
+                notice::put::<Stop>(txn, parcel, now, queue::Limits::default())?;
             }
         }
         Ok(())
     });
-    written.await.map(|_| ()).map_err(|stop| stop.to_string())
+    written.await.map_err(|stop| stop.to_string())?;
+    if leaves {
+        sender.bell.ring();
+    }
+    Ok(())
 }
 
 fn judge(
@@ -117,23 +130,24 @@ fn judge(
     outcome: &Outcome,
     now: Time,
     moves: &mut Vec<Move>,
-    told: &mut Vec<(Kind, About)>,
+    told: &mut Vec<Told>,
 ) {
     let n = recipient.n;
     // RFC 3461 4.1: without NOTIFY, failures are told, and delays may be.
     let (success, failure, delay) =
         recipient.notify.map_or((false, true, true), |notify| (notify.success, notify.failure, notify.delay));
+    let mut tell = |kind, about| told.push(Told { kind, about, asked: recipient.notify.is_some() });
     match &outcome.verdict {
         Verdict::Sent(said) => {
             moves.push(Move::Leave(n));
             if success && !outcome.tells {
-                told.push((Kind::Relayed, about(recipient, outcome, said, None)));
+                tell(Kind::Relayed, about(recipient, outcome, said, None));
             }
         }
         Verdict::Never(said) => {
             moves.push(Move::Leave(n));
             if failure {
-                told.push((Kind::Failed, about(recipient, outcome, said, None)));
+                tell(Kind::Failed, about(recipient, outcome, said, None));
             }
         }
         Verdict::Later(said) => {
@@ -145,14 +159,14 @@ fn judge(
                         let mut about = about(recipient, outcome, said, None);
                         // RFC 3463 3.5: X.4.7, the time is over.
                         about.status = (5, 4, 7);
-                        told.push((Kind::Failed, about));
+                        tell(Kind::Failed, about);
                     }
                 }
                 Next::Again(due) => {
                     let late = !recipient.told && schedule::is_late(entry.queued, attempts, now);
                     if late && delay {
                         let until = Time(entry.queued.0.saturating_add(GIVE_UP));
-                        told.push((Kind::Delayed, about(recipient, outcome, said, Some(until))));
+                        tell(Kind::Delayed, about(recipient, outcome, said, Some(until)));
                     }
                     moves.push(Move::PutOff { n, due, last: words(&said.reply), told: late });
                 }
@@ -200,35 +214,34 @@ fn about(recipient: &Recipient, outcome: &Outcome, said: &Said, until: Option<Ti
     }
 }
 
-/// The notices, one for each kind, and whose they are. Errors: a sentence.
+/// The notices, and whose they are. Errors: a sentence.
 async fn notices<W: World>(
     sender: &Arc<Sender<W>>,
     way: &Way,
     entry: &Entry,
-    told: &[(Kind, About)],
+    told: &[Told],
     now: Time,
-) -> Result<Vec<(AccountId, Letter)>, String> {
+) -> Result<Vec<Parcel>, String> {
     // RFC 3461 6.2: nothing is said of what was said itself by nobody.
     let Some(from) = entry.from.clone().filter(|_| !told.is_empty()) else { return Ok(Vec::new()) };
     // R3
     let whose = entry.account.map_or_else(|| sender.world.caretakers(), |account| vec![account]);
-    if whose.is_empty() {
+    if whose.is_empty() && !entry.proven {
         warn!(letter = %entry.id, "nobody is here to be told of a letter that was not delivered");
         return Ok(Vec::new());
     }
     let (sender, hostname, entry, told) = (sender.clone(), way.hostname.clone(), entry.clone(), told.to_vec());
-    let build = move || -> Result<Vec<(AccountId, Letter)>, store::Error> {
-        let blobs = sender.data.blobs();
+    let build = move || -> Result<Vec<Parcel>, store::Error> {
         // A letter that cannot be read any more is told of all the same.
-        let bytes = blobs.read(entry.blob, 0..entry.size.min(GIVEN_BACK));
+        let bytes = sender.data.blobs().read(entry.blob, 0..entry.size.min(GIVEN_BACK));
         let bytes =
             bytes.inspect_err(|error| warn!(?error, "a letter cannot be read to be given back")).unwrap_or_default();
         let mut out = Vec::new();
-        for kind in [Kind::Failed, Kind::Delayed, Kind::Relayed] {
-            let recipients: Vec<About> =
-                told.iter().filter(|(one, _)| *one == kind).map(|(_, about)| about.clone()).collect();
+        let mut add = |kind, ways: Ways<'_>, wanted: &dyn Fn(&Told) -> bool| -> Result<(), store::Error> {
+            let those = told.iter().filter(|one| one.kind == kind && wanted(one));
+            let recipients: Vec<About> = those.map(|one| one.about.clone()).collect();
             if recipients.is_empty() {
-                continue;
+                return Ok(());
             }
             let notice = Notice {
                 kind,
@@ -239,16 +252,21 @@ async fn notices<W: World>(
                 envid: entry.envid.as_deref(),
                 recipients: &recipients,
                 full: if entry.size > GIVEN_BACK { Some(false) } else { entry.ret_full },
-                passed_on: entry.account.is_none(),
+                passed_on: entry.account.is_none() && !ways.out,
                 letter: &bytes,
                 chance: [sender.random.u64(), sender.random.u64()],
             };
-            let text = [trace::return_path(""), notice.build()].concat();
-            let header = LetterHeader { accounts: vec![from.clone()], received: now };
-            let staged = blobs.stage(header, &text)?;
-            match Letter::read(staged, &message::Limits::default()) {
-                Ok(letter) => out.extend(whose.iter().map(|account| (*account, letter.clone()))),
-                Err(error) => error!(%error, "a notice of ours is no letter"),
+            out.extend(notice::stage(&sender.data, &notice, &ways, (now, sender.clock.trusted()))?);
+            Ok(())
+        };
+        for kind in [Kind::Failed, Kind::Delayed, Kind::Relayed] {
+            // Who keeps this house wants to hear of what went wrong with what its aliases send on, and of nothing else.
+            let is_theirs = entry.account.is_some() || kind != Kind::Relayed;
+            if is_theirs && !whose.is_empty() {
+                add(kind, Ways { accounts: &whose, out: false }, &|_| true)?;
+            }
+            if entry.account.is_none() && entry.proven {
+                add(kind, Ways { accounts: &[], out: true }, &|one| one.asked)?;
             }
         }
         Ok(out)
@@ -279,17 +297,14 @@ impl From<queue::Error> for Stop {
     }
 }
 
-impl From<store::Error> for Stop {
-    fn from(error: store::Error) -> Stop {
-        Stop::Store(error)
+impl From<account::Error> for Stop {
+    fn from(error: account::Error) -> Stop {
+        Stop::Account(error)
     }
 }
 
-/// Into the INBOX, however full it is. An account that went meanwhile needs no notice.
-fn put(txn: &mut Txn<'_>, account: AccountId, letter: &Letter, now: Time) -> Result<(), Stop> {
-    let place = Place { mailbox: account::INBOX, flags: account::Flags::default() };
-    match account::append(txn, account, letter, &[place], now, now, None) {
-        Ok(_) | Err(account::Error::NoSuchAccount | account::Error::NoSuchMailbox) => Ok(()),
-        Err(error) => Err(Stop::Account(error)),
+impl From<store::Error> for Stop {
+    fn from(error: store::Error) -> Stop {
+        Stop::Store(error)
     }
 }

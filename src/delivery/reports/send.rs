@@ -198,6 +198,7 @@ impl Reports {
             ret_full: None,
             envid: None,
             tls,
+            proven: false,
         };
         let recipient = NewRecipient { address: to.to_owned(), notify: Some(Notify::default()), orcpt: None };
         let written = office.data.write(move |txn| {

@@ -400,6 +400,7 @@ impl Home {
             ret_full: None,
             envid: None,
             tls: queue::Tls::Usual,
+            proven: false,
         };
         let to = queue::NewRecipient { address: "<aunt>@far.test".into(), notify: None, orcpt: None };
         let now = self.house.clock.now();

@@ -1,0 +1,174 @@
+//! Notices (RFC 3464) on their way: into an account of the household, or out to a sender who was proved to be.
+//!
+//! Who that is: RFC 3461 wants its notices sent to the reverse path, and anybody can write anybody's address there. So a
+//! notice leaves only for what was asked for by NOTIFY, and only where SPF passed for the reverse path itself: its domain
+//! names the very server that handed the letter in (RFC 7208 2.6.3). A signature (DKIM) is not enough, aligned or not: whoever
+//! once got a signed letter can hand it in again, and have us write to its author as often as they please.
+
+use crate::account::{self, Letter, Place};
+use crate::base::{AccountId, Time};
+use crate::mailauth::{Evidence, Outcome};
+use crate::message::date::Date;
+use crate::message::dsn::{About, Kind, Notice};
+use crate::message::{self, header, trace};
+use crate::queue::{self, NewLetter, NewRecipient, Notify};
+use crate::store::blob::LetterHeader;
+use crate::store::{self, Data, Txn};
+
+use super::checks;
+use super::envelope::{Envelope, Recipient};
+
+/// A notice that is staged, and whose it is.
+#[derive(Clone)]
+pub(super) enum Parcel {
+    Into(AccountId, Letter),
+    Out(Box<NewLetter>, NewRecipient),
+}
+
+/// Where a notice goes.
+pub(super) struct Ways<'a> {
+    pub accounts: &'a [AccountId],
+    /// To the sender, elsewhere.
+    pub out: bool,
+}
+
+/// RFC 7208 2.6.3: the server that handed the letter in is one of the reverse path's domain.
+pub(super) fn is_proven(evidence: &Evidence) -> bool {
+    evidence.mail.as_ref().is_some_and(|mail| mail.outcome == Outcome::Pass)
+}
+
+/// Writes a notice down where a transaction can take it. `now` with whether it is to be believed. Blocks on the disk.
+pub(super) fn stage(
+    data: &Data,
+    notice: &Notice<'_>,
+    ways: &Ways<'_>,
+    (now, trusted): (Time, bool),
+) -> Result<Vec<Parcel>, store::Error> {
+    let text = notice.build();
+    let mut parcels = Vec::new();
+    if !ways.accounts.is_empty() {
+        let header = LetterHeader { accounts: vec![notice.to.to_owned()], received: now };
+        let staged = data.blobs().stage(header, &[trace::return_path("").as_slice(), &text].concat())?;
+        match Letter::read(staged, &message::Limits::default()) {
+            Ok(letter) => parcels.extend(ways.accounts.iter().map(|account| Parcel::Into(*account, letter.clone()))),
+            Err(error) => tracing::error!(%error, "a notice of ours is no letter"),
+        }
+    }
+    if ways.out {
+        let (head, body) = text.split_at(header::end(&text));
+        let signed = checks::signatures(data, head, body, trusted.then_some(now));
+        let header = LetterHeader { accounts: Vec::new(), received: now };
+        let letter = NewLetter {
+            staged: data.blobs().stage(header, &[signed.as_slice(), &text].concat())?,
+            // RFC 3461 6.2: a notice is from nobody, and asks for none.
+            from: None,
+            account: None,
+            utf8: !head.is_ascii() || !notice.to.is_ascii(),
+            eight_bit: !text.is_ascii(),
+            ret_full: None,
+            envid: None,
+            tls: queue::Tls::Usual,
+            proven: false,
+        };
+        let to = NewRecipient { address: notice.to.to_owned(), notify: Some(Notify::default()), orcpt: None };
+        parcels.push(Parcel::Out(Box::new(letter), to));
+    }
+    Ok(parcels)
+}
+
+/// Into the INBOX, however full it is; an account that went meanwhile needs no notice. Or into the queue, and nowhere where
+/// that is full: a notice is worth no letter.
+pub(super) fn put<E>(txn: &mut Txn<'_>, parcel: &Parcel, now: Time, limits: queue::Limits) -> Result<(), E>
+where
+    E: From<account::Error> + From<queue::Error>,
+{
+    match parcel {
+        Parcel::Into(account, letter) => {
+            let place = Place { mailbox: account::INBOX, flags: account::Flags::default() };
+            match account::append(txn, *account, letter, &[place], now, now, None) {
+                Ok(_) | Err(account::Error::NoSuchAccount | account::Error::NoSuchMailbox) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        }
+        Parcel::Out(letter, to) => match queue::enqueue(txn, letter, std::slice::from_ref(to), now, limits) {
+            Ok(_) => Ok(()),
+            Err(queue::Error::Full) => {
+                tracing::warn!("a notice finds no room in the queue, and is not sent");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        },
+    }
+}
+
+/// What a recipient's copy comes to in the transaction that takes it, where its sender wants to hear that it went well
+/// (RFC 3461 4.1). `None`: whoever sends it on says so.
+fn success(recipient: &Recipient) -> Option<Kind> {
+    let target = &recipient.target;
+    match (target.local.len(), target.outside.len()) {
+        (0, 0) => None,
+        (_, 0) => Some(Kind::Delivered),
+        // RFC 3461 5.2.7.2: one address for another is the same recipient.
+        (0, 1) => None,
+        _ => Some(Kind::Expanded),
+    }
+}
+
+/// RFC 3461 5.2.7.3: whoever was told that an address was delivered to is not told again by each that it stands for.
+pub(super) fn passed_on(recipient: &Recipient) -> Option<Notify> {
+    let notify = recipient.dsn.notify?;
+    Some(if success(recipient).is_some() { Notify { success: false, ..notify } } else { notify })
+}
+
+/// The notices that a letter leads to by being taken, with what of it they give back.
+pub(super) struct Facts<'a> {
+    pub hostname: &'a str,
+    pub now: Time,
+    /// Whether `now` is to be believed.
+    pub trusted: bool,
+    pub chance: [u64; 4],
+    pub head: &'a [u8],
+    /// As [`is_proven`] found.
+    pub proven: bool,
+}
+
+/// Blocks on the disk.
+pub(super) fn of_success(data: &Data, envelope: &Envelope, facts: &Facts<'_>) -> Result<Vec<Parcel>, store::Error> {
+    let accounts: Vec<AccountId> = envelope.origin.account.into_iter().collect();
+    let out = accounts.is_empty() && facts.proven;
+    let Some(to) = envelope.from.as_deref().filter(|_| out || !accounts.is_empty()) else { return Ok(Vec::new()) };
+    let mut parcels = Vec::new();
+    for (kind, chance) in [Kind::Delivered, Kind::Expanded].into_iter().zip(facts.chance.chunks_exact(2)) {
+        let asked = |one: &&Recipient| one.dsn.notify.is_some_and(|notify| notify.success);
+        let about = |one: &Recipient| About {
+            address: one.address.clone(),
+            original: one.dsn.orcpt.clone(),
+            // RFC 3463 3.2: an address that is valid.
+            status: (2, 1, 5),
+            diagnostic: None,
+            own: true,
+            remote: None,
+            until: None,
+        };
+        let those = envelope.recipients.iter().filter(asked).filter(|one| success(one) == Some(kind));
+        let recipients: Vec<About> = those.map(about).collect();
+        if recipients.is_empty() {
+            continue;
+        }
+        let notice = Notice {
+            kind,
+            hostname: facts.hostname,
+            to,
+            now: Date::utc(facts.now),
+            arrived: Date::utc(facts.now),
+            envid: envelope.envid.as_deref(),
+            recipients: &recipients,
+            full: envelope.ret_full,
+            passed_on: false,
+            letter: facts.head,
+            chance: [chance[0], chance[1]],
+        };
+        parcels.extend(stage(data, &notice, &Ways { accounts: &accounts, out }, (facts.now, facts.trusted))?);
+    }
+    Ok(parcels)
+}
