@@ -24,6 +24,8 @@ finish_root() {
     [ ! -d "$top/overlays/$board" ] || cp -a "$top/overlays/$board/." "$root/"
     echo "$MODULES" >"$root/etc/homepost/modules"
     date +%s >"$root/etc/homepost/built"
+    # Whose updates this system believes.
+    "$top/scripts/update-file" keys >"$root/etc/homepost/update-keys"
     cat >"$root/etc/os-release" <<END
 ID=homepost
 NAME=homepost

@@ -2,9 +2,10 @@
 //!
 //! `dnsguide` says which records a domain needs, and what is wrong with those that are there.
 //! `machine` is the only door to disks, mounts, slots, power and clock: a process of its own, with a short list of verbs.
-//! `sandbox` is what the kernel is told of a process when it starts: what it will never do from then on. `wizard` is set-up
-//! as questions and answers; `linetest` judges the internet line; `attached` reads which networks are at hand; `words` are
-//! what people compare and copy; `writing` is what pages show of records that are written by themselves.
+//! `update` is what may be believed of a file that says it is the next version. `sandbox` is what the kernel is told of a
+//! process when it starts: what it will never do from then on. `wizard` is set-up as questions and answers; `linetest` judges
+//! the internet line; `attached` reads which networks are at hand; `words` are what people compare and copy; `writing` is what
+//! pages show of records that are written by themselves.
 //!
 //! Does not know: HTML, protocols, mail.
 
@@ -13,6 +14,7 @@ pub mod dnsguide;
 pub mod linetest;
 pub mod machine;
 pub mod sandbox;
+pub mod update;
 pub mod wizard;
 pub mod words;
 pub mod writing;

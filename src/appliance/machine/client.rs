@@ -67,7 +67,9 @@ fn not_done(reply: Reply) -> Error {
     match reply {
         Reply::Refused(words) => Error::Refused(words),
         Reply::Failed(words) => Error::Failed(words),
-        Reply::Done | Reply::Status(_) => Error::Failed("the machine's own service is of another version".to_owned()),
+        Reply::Done | Reply::Version(_) | Reply::Status(_) => {
+            Error::Failed("the machine's own service is of another version".to_owned())
+        }
     }
 }
 
@@ -97,5 +99,24 @@ impl Machine for Client {
 
     fn refresh_firewall(&self) -> Result<(), Error> {
         self.have_done(&Request::RefreshFirewall)
+    }
+
+    fn check_update(&self) -> Result<String, Error> {
+        match self.ask(&Request::CheckUpdate {})? {
+            Reply::Version(version) => Ok(version),
+            other => Err(not_done(other)),
+        }
+    }
+
+    fn write_update(&self) -> Result<(), Error> {
+        self.have_done(&Request::WriteUpdate {})
+    }
+
+    fn confirm_slot(&self) -> Result<(), Error> {
+        self.have_done(&Request::ConfirmSlot {})
+    }
+
+    fn abandon_update(&self) -> Result<(), Error> {
+        self.have_done(&Request::AbandonUpdate {})
     }
 }

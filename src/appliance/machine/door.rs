@@ -56,7 +56,7 @@ pub fn serve(listener: &UnixListener, user: u32, machine: Arc<dyn Machine>) -> !
 
 fn word(reply: &super::Reply) -> &str {
     match reply {
-        super::Reply::Done | super::Reply::Status(_) => "done",
+        super::Reply::Done | super::Reply::Version(_) | super::Reply::Status(_) => "done",
         super::Reply::Refused(words) | super::Reply::Failed(words) => words,
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::base::Time;
 
-use super::{Error, Machine, Status};
+use super::{Error, Machine, Status, Update};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
@@ -13,6 +13,9 @@ pub enum Act {
     PowerOff,
     Show(Vec<String>),
     RefreshFirewall,
+    WriteUpdate,
+    ConfirmSlot,
+    AbandonUpdate,
 }
 
 /// Does nothing, and says what [`Fake::set_status`] told it to.
@@ -62,5 +65,24 @@ impl Machine for Fake {
 
     fn refresh_firewall(&self) -> Result<(), Error> {
         self.did(Act::RefreshFirewall)
+    }
+
+    fn check_update(&self) -> Result<String, Error> {
+        Err(Error::Refused("there is no update".to_owned()))
+    }
+
+    fn write_update(&self) -> Result<(), Error> {
+        self.did(Act::WriteUpdate)
+    }
+
+    fn confirm_slot(&self) -> Result<(), Error> {
+        let running = self.held().0.running_slot();
+        self.held().0.update = Update { confirmed: running, ..Update::default() };
+        self.did(Act::ConfirmSlot)
+    }
+
+    fn abandon_update(&self) -> Result<(), Error> {
+        self.held().0.update.trial = None;
+        self.did(Act::AbandonUpdate)
     }
 }

@@ -1,4 +1,4 @@
-//! The one door to the machine itself: its clock, its power, its console; later its disks and slots.
+//! The one door to the machine itself: its clock, its power, its console, its system slots.
 //!
 //! On a box there are two processes of the one binary. `homepost serve` talks to strangers and may do nothing to the
 //! machine; `homepost machine` is root, talks to nobody but `serve`, and does what is on a short list of verbs
@@ -14,19 +14,24 @@
 //! - A2: only root and the user of the mail service are heard.
 //! - A3: the clock is never set before the last time known, nor so far ahead that this would keep the right time out.
 
+pub mod boot;
 mod client;
 pub mod door;
 mod facts;
 mod fake;
 mod real;
+mod slots;
+mod updating;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::Time;
 
+pub use boot::Slot;
 pub use client::Client;
 pub use fake::{Act, Fake};
 pub use real::{Real, leave_network, user};
+pub use updating::{Step, Update};
 
 /// Where the socket is on a box.
 pub const SOCKET: &str = "/run/homepost/machine.sock";
@@ -46,6 +51,16 @@ pub trait Machine: Send + Sync {
     fn show(&self, lines: &[String]) -> Result<(), Error>;
     /// Has the firewall look again which ports are on.
     fn refresh_firewall(&self) -> Result<(), Error>;
+    /// Whether this box should have the update that the mail service put down, and which version that is. A refusal says why
+    /// not.
+    fn check_update(&self) -> Result<String, Error>;
+    /// Begins to write it to the slot that does not run; [`Status::update`] says how far that is. After it the next start is
+    /// a trial.
+    fn write_update(&self) -> Result<(), Error>;
+    /// The system that runs, which is on trial, is the one that starts from now on.
+    fn confirm_slot(&self) -> Result<(), Error>;
+    /// Nothing waits for its trial any more, and one that failed is over.
+    fn abandon_update(&self) -> Result<(), Error>;
 }
 
 /// What the machine says of itself. What it does not know is `None` or empty.
@@ -74,6 +89,20 @@ pub struct Status {
     pub disk: Option<Disk>,
     /// Since the start.
     pub uptime_seconds: u64,
+    /// What is known of updates.
+    #[serde(default)]
+    pub update: Update,
+}
+
+impl Status {
+    /// Whether the running system has yet to be confirmed.
+    pub fn on_trial(&self) -> bool {
+        self.update.trial.is_some() && self.running_slot() == self.update.trial
+    }
+
+    pub fn running_slot(&self) -> Option<Slot> {
+        self.slot.as_deref().and_then(Slot::read)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,12 +143,17 @@ enum Request {
     PowerOff,
     Show { lines: Vec<String> },
     RefreshFirewall,
+    CheckUpdate {},
+    WriteUpdate {},
+    ConfirmSlot {},
+    AbandonUpdate {},
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Reply {
     Done,
+    Version(String),
     Status(Box<Status>),
     Refused(String),
     Failed(String),
@@ -138,6 +172,10 @@ fn answer(machine: &dyn Machine, request: &[u8]) -> Reply {
         Request::PowerOff => machine.power_off(),
         Request::Show { lines } => machine.show(&lines),
         Request::RefreshFirewall => machine.refresh_firewall(),
+        Request::CheckUpdate {} => return machine.check_update().map_or_else(refused, Reply::Version),
+        Request::WriteUpdate {} => machine.write_update(),
+        Request::ConfirmSlot {} => machine.confirm_slot(),
+        Request::AbandonUpdate {} => machine.abandon_update(),
     };
     done.map_or_else(refused, |()| Reply::Done)
 }
@@ -159,6 +197,7 @@ mod tests {
         for request in [
             &br#"{"verb":"run","command":"sh"}"#[..],
             br#"{"verb":"mount","device":"/dev/sda"}"#,
+            br#"{"verb":"write-update","from":"/tmp/x"}"#,
             br#"{"verb":"show","lines":["x"],"to":"/etc/passwd"}"#,
             br#"{"verb":"set-clock"}"#,
             br#"{"verb":"set-clock","seconds":"1"}"#,
@@ -177,12 +216,15 @@ mod tests {
 
     #[test]
     fn each_verb_does_its_own_and_no_other() {
-        let verbs: [(&[u8], Act); 5] = [
+        let verbs: [(&[u8], Act); 8] = [
             (br#"{"verb":"set-clock","seconds":1800000000}"#, Act::SetClock(Time::from_seconds(1_800_000_000))),
             (br#"{"verb":"reboot"}"#, Act::Reboot),
             (br#"{"verb":"power-off"}"#, Act::PowerOff),
             (br#"{"verb":"show","lines":["code 1"]}"#, Act::Show(vec!["code 1".to_owned()])),
             (br#"{"verb":"refresh-firewall"}"#, Act::RefreshFirewall),
+            (br#"{"verb":"write-update"}"#, Act::WriteUpdate),
+            (br#"{"verb":"confirm-slot"}"#, Act::ConfirmSlot),
+            (br#"{"verb":"abandon-update"}"#, Act::AbandonUpdate),
         ];
         for (request, act) in verbs {
             let machine = Fake::default();

@@ -8,17 +8,23 @@
 //! | `/etc/homepost/built`, `/data/box/time` | image, `clock` | seconds that the time is not before |
 //! | `/run/homepost/show` | we | lines for the console |
 //! | `/run/homepost/doors` | we | a number; `watch` sets the firewall anew when it changes |
+//! | `/run/homepost/trial` | we | there while this system is on trial: only the mail port is open, and it says 421 |
+//! | `/run/homepost/tryboot` | we | there when the restart is to be a Raspberry Pi's trial (`stop` sees to it) |
 
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::{Pid, Signal};
 use rustix::thread::UnshareFlags;
 use rustix::time::{ClockId, Timespec};
 
 use crate::base::Time;
 
+use super::updating::{self, Mount, Updating};
 use super::{Disk, Error, Machine, SHOWN_CHARACTERS, SHOWN_LINES, Status, facts};
 
 /// As much of a file as is ever looked at.
@@ -31,9 +37,14 @@ const AHEAD_SECONDS: i64 = 10 * 366 * 24 * 3600;
 const REBOOT: Signal = Signal::TERM;
 const POWER_OFF: Signal = Signal::USR2;
 
+/// From the start of the machine until a system on trial has to be confirmed. Copying a large household's stores takes its
+/// time on a slow card.
+const TRIAL_SECONDS: u64 = 40 * 60;
+
 pub struct Real {
     root: PathBuf,
     acts: Acts,
+    updating: Arc<Updating>,
 }
 
 /// What changes the machine, so that a test is no danger to the one it runs on.
@@ -44,7 +55,35 @@ struct Acts {
 
 impl Real {
     pub fn new() -> Real {
-        Real { root: PathBuf::from("/"), acts: Acts { set_time, tell_init } }
+        let root = PathBuf::from("/");
+        let updating = Arc::new(Updating::new(root.clone(), updating::Acts { mount: mount_at, unmount: unmount_from }));
+        Real { root, acts: Acts { set_time, tell_init }, updating }
+    }
+
+    /// Finds out what this start means for an update. A system on trial that is not confirmed in time has failed: a restart
+    /// brings the one before.
+    pub fn begin(&self) {
+        self.updating.begin();
+        if !self.updating.on_trial() {
+            return;
+        }
+        let (updating, tell_init) = (self.updating.clone(), self.acts.tell_init);
+        let left = TRIAL_SECONDS.saturating_sub(self.uptime());
+        let watching = std::thread::Builder::new().name("trial".to_owned()).spawn(move || {
+            std::thread::sleep(Duration::from_secs(left));
+            if updating.on_trial() {
+                tracing::error!("this system was not confirmed in time; the one before starts again");
+                let _ = tell_init(REBOOT);
+            }
+        });
+        if let Err(error) = watching {
+            tracing::error!(%error, "nobody watches over the trial");
+        }
+    }
+
+    fn uptime(&self) -> u64 {
+        let uptime = self.read("proc/uptime").unwrap_or_default();
+        uptime.split('.').next().and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -101,9 +140,8 @@ impl Machine for Real {
         let mut addresses = facts::addresses_v4(&self.read("proc/1/net/fib_trie").unwrap_or_default());
         addresses.extend(facts::addresses_v6(&self.read("proc/1/net/if_inet6").unwrap_or_default()));
         let open = self.read("run/homepost/open").unwrap_or_default();
-        let uptime = self.read("proc/uptime").unwrap_or_default();
         Ok(Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: self.updating.version().unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
             slot: facts::slot(&self.read("proc/cmdline").unwrap_or_default()),
             clock_trusted: self.trusted(),
             clock_floor: self.floor(),
@@ -113,7 +151,8 @@ impl Machine for Real {
             addresses,
             open_ports: open.split_ascii_whitespace().filter_map(|port| port.parse().ok()).collect(),
             disk: self.disk(),
-            uptime_seconds: uptime.split('.').next().and_then(|seconds| seconds.parse().ok()).unwrap_or(0),
+            uptime_seconds: self.uptime(),
+            update: self.updating.shown(),
         })
     }
 
@@ -133,6 +172,10 @@ impl Machine for Real {
     }
 
     fn reboot(&self) -> Result<(), Error> {
+        // GRUB needs no telling; to others it is a file that nobody looks at.
+        if self.updating.shown().ready.is_some() {
+            self.write("run/homepost/tryboot", "")?;
+        }
         (self.acts.tell_init)(REBOOT).map_err(|error| Error::Failed(format!("the restart cannot begin: {error}")))
     }
 
@@ -157,6 +200,23 @@ impl Machine for Real {
         let last = self.read(path).and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
         self.write(path, &format!("{}\n", last.wrapping_add(1)))
     }
+
+    fn check_update(&self) -> Result<String, Error> {
+        Ok(self.updating.check()?.version.to_string())
+    }
+
+    fn write_update(&self) -> Result<(), Error> {
+        self.updating.write()
+    }
+
+    fn confirm_slot(&self) -> Result<(), Error> {
+        self.updating.confirm()?;
+        self.refresh_firewall()
+    }
+
+    fn abandon_update(&self) -> Result<(), Error> {
+        self.updating.abandon()
+    }
 }
 
 fn failed(path: &Path, error: &io::Error) -> Error {
@@ -169,6 +229,28 @@ fn set_time(seconds: i64) -> io::Result<()> {
 
 fn tell_init(what: Signal) -> io::Result<()> {
     Ok(rustix::process::kill_process(Pid::INIT, what)?)
+}
+
+fn mount_at(what: Mount, device: &Path, at: &Path) -> io::Result<()> {
+    let quiet = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let (kind, flags, options) = match what {
+        Mount::Boot => (c"vfat", quiet, c"umask=077"),
+        Mount::System => (c"squashfs", quiet | MountFlags::RDONLY, c""),
+    };
+    // A script may have the same partition mounted for a moment, in another way.
+    let mut tries = 0;
+    loop {
+        match mount(device, at, kind, flags, options) {
+            Ok(()) => return Ok(()),
+            Err(error) if tries == 20 => return Err(error.into()),
+            Err(_) => tries += 1,
+        }
+        std::thread::sleep(Duration::from_millis(250));
+    }
+}
+
+fn unmount_from(at: &Path) -> io::Result<()> {
+    Ok(unmount(at, UnmountFlags::empty())?)
 }
 
 /// Leaves the network, if whoever started us did not see to that. `false`: there still is one; only the list of system
@@ -229,7 +311,9 @@ mod tests {
                 set_time: |seconds| did(format!("time {seconds}")),
                 tell_init: |signal| did(format!("signal {}", signal.as_raw())),
             };
-            let real = Real { root: root.path().to_owned(), acts };
+            let mounts = updating::Acts { mount: |_, _, _| Ok(()), unmount: |_| Ok(()) };
+            let updating = Arc::new(Updating::new(root.path().to_owned(), mounts));
+            let real = Real { root: root.path().to_owned(), acts, updating };
             Stage { root, real }
         }
 

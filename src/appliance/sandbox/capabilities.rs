@@ -13,7 +13,7 @@ pub(super) fn only(keep: CapabilitySet) -> Result<String, String> {
     for bit in (0..u64::BITS).map(|bit| CapabilitySet::from_bits_retain(1 << bit)) {
         // The first number the kernel does not know is behind the last.
         let Ok(there) = capability_is_in_bounding_set(bit) else { break };
-        if there && bit != keep {
+        if there && !keep.contains(bit) {
             let _ = remove_capability_from_bounding_set(bit);
         }
     }

@@ -31,7 +31,9 @@ impl Args {
         for missing in report.missing {
             warn!("not given up: {missing}");
         }
-        door::serve(&listener, user, Arc::new(Real::new()))
+        let machine = Real::new();
+        machine.begin();
+        door::serve(&listener, user, Arc::new(machine))
     }
 }
 

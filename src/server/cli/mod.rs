@@ -20,6 +20,7 @@ mod reports;
 mod serve;
 mod setup;
 mod token;
+mod update;
 
 use std::io::{BufRead, Read, Write};
 use std::path::{Path, PathBuf};
@@ -65,6 +66,7 @@ enum Command {
     Box(appliance::Args),
     Machine(machine::Args),
     Setup(setup::Args),
+    Update(update::Args),
 }
 
 pub(super) fn main() -> ExitCode {
@@ -73,8 +75,8 @@ pub(super) fn main() -> ExitCode {
     let cli = Cli::parse();
     let folder = match cli.data.or_else(|| std::env::var_os("HOMEPOST_DATA").map(PathBuf::from)) {
         Some(data) => Folder::new(&data),
-        // The one command without a folder.
-        None if matches!(cli.command, Command::Machine(_)) => Folder::new(Path::new("")),
+        // The commands without a folder.
+        None if matches!(cli.command, Command::Machine(_) | Command::Update(_)) => Folder::new(Path::new("")),
         None => {
             eprintln!("homepost: which data folder? Say --data DIR, or set HOMEPOST_DATA.");
             return ExitCode::from(2);
@@ -105,6 +107,12 @@ pub(super) fn main() -> ExitCode {
         Command::Check(args) => Ok(args.request()),
         Command::Box(args) => Ok(args.request()),
         Command::Setup(args) => args.request(),
+        Command::Update(args) => {
+            return match args.inspect() {
+                Ok((text, json)) => print(&Reply { text, json, error: None }, cli.json),
+                Err(error) => failed(&error),
+            };
+        }
     };
     log::start("warn");
     let reached = request.and_then(|request| {

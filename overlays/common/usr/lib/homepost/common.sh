@@ -9,6 +9,8 @@
 # /run/homepost/floor     seconds since 1970: it cannot be earlier than that (the image was built, the last time known)
 # /run/homepost/show      lines that the mail service has the console show
 # /run/homepost/doors     a number; another one: which ports are on may have changed
+# /run/homepost/trial     this system is on trial: the mail port answers 421, the others are closed
+# /run/homepost/tryboot   the next start is to be a trial, which a Raspberry Pi's firmware has to be told
 # /run/homepost/open      the ports that the firewall lets in
 # /run/homepost/starts/   one file a service, a line for every start
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
