@@ -3,8 +3,8 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -30,17 +30,19 @@ const FAILING: u64 = 12;
 struct Far {
     address: SocketAddr,
     letters: Arc<AtomicUsize>,
+    /// What they said, line by line.
+    lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl Far {
     fn begin(before: impl Fn() + Send + Sync + 'static) -> Far {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let far = Far { address: listener.local_addr().unwrap(), letters: Arc::default() };
-        let (letters, before) = (far.letters.clone(), Arc::new(before));
+        let far = Far { address: listener.local_addr().unwrap(), letters: Arc::default(), lines: Arc::default() };
+        let (letters, heard, before) = (far.letters.clone(), far.lines.clone(), Arc::new(before));
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (letters, before) = (letters.clone(), before.clone());
-                std::thread::spawn(move || talk(stream, &letters, before.as_ref()));
+                let (letters, heard, before) = (letters.clone(), heard.clone(), before.clone());
+                std::thread::spawn(move || talk(stream, &letters, &heard, before.as_ref()));
             }
         });
         far
@@ -51,12 +53,13 @@ impl Far {
     }
 }
 
-fn talk(mut stream: TcpStream, letters: &AtomicUsize, before: &impl Fn()) -> Option<()> {
+fn talk(mut stream: TcpStream, letters: &AtomicUsize, heard: &Mutex<Vec<String>>, before: &impl Fn()) -> Option<()> {
     let lines = BufReader::new(stream.try_clone().ok()?).lines();
     stream.write_all(b"220 far.test\r\n").ok()?;
     let mut body = false;
     for line in lines {
         let line = line.ok()?;
+        heard.lock().unwrap().push(line.clone());
         let reply = match line.get(..4).unwrap_or(&line) {
             "." if body => {
                 body = false;
@@ -131,13 +134,17 @@ fn open(disk: &SimDisk) -> Data {
 }
 
 fn queue_letter(data: &Data, recipients: &[&str]) {
+    queue_text(data, recipients, "Subject: x\r\n\r\n.\r\nx\r\n");
+}
+
+fn queue_text(data: &Data, recipients: &[&str], text: &str) {
     data.write_blocking(|txn| account::open(txn, PERSON)).map_err(|error: account::Error| error).unwrap();
     let letter = NewLetter {
-        staged: data.blobs().stage(LetterHeader::default(), b"Subject: x\r\n\r\n.\r\nx\r\n").unwrap(),
+        staged: data.blobs().stage(LetterHeader::default(), text.as_bytes()).unwrap(),
         from: Some("anna@example.test".into()),
         account: Some(PERSON),
         utf8: false,
-        eight_bit: false,
+        eight_bit: !text.is_ascii(),
         ret_full: None,
         envid: None,
         tls: homepost::queue::Tls::Usual,
@@ -229,4 +236,28 @@ async fn a_cut_at_any_call_loses_nothing_and_tells_once() {
         twice += usize::from(far.letters() > 1);
     }
     panic!("a letter takes more calls of the disk than anybody thought");
+}
+
+/// RFC 6152 3: a server that offers nothing gets the same letter in seven bits; one that cannot be converted comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_needs_eight_bits_is_converted_for_who_takes_seven_or_comes_back() {
+    let head = "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: ";
+    for (text, goes) in [
+        (format!("{head}text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nsch\u{f6}n\r\n"), true),
+        (format!("{head}multipart/signed; boundary=b\r\n\r\n--b\r\n\r\nsch\u{f6}n\r\n--b--\r\n"), false),
+    ] {
+        let disk = SimDisk::new(SimOptions::default());
+        let data = open(&disk);
+        queue_text(&data, &["anna"], &text);
+        let far = Far::begin(|| ());
+        assert!(send(&data, &disk, &far).await);
+        let lines = far.lines.lock().unwrap().clone();
+        assert_eq!(
+            (far.letters(), rows(&data, Table::Messages)),
+            (usize::from(goes), Some(usize::from(!goes))),
+            "{lines:?}"
+        );
+        assert!(lines.iter().all(|line| line.is_ascii() && !line.contains("BODY=")), "{lines:?}");
+        assert_eq!(lines.iter().any(|line| line == "sch=C3=B6n"), goes, "{lines:?}");
+    }
 }

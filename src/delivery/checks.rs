@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::base::{Clock, Time};
 use crate::directory::dkim;
-use crate::mailauth::{self, Action, Evidence, Handed, Letter, Names, Rules};
+use crate::mailauth::{self, Action, Evidence, Handed, Letter, Names, Rules, Tags};
+use crate::message::header;
 use crate::store::Data;
 
 use super::envelope::Envelope;
@@ -95,4 +96,24 @@ pub(super) fn signatures(data: &Data, head: &[u8], body: &[u8], now: Option<Time
         })
         .collect();
     mailauth::sign(head, body, &domain, &keys, now)
+}
+
+/// A letter of the household's whose body has become another on its way out, with new signatures in the place of ours. Where
+/// there are no keys any more it goes without: a signature that does not verify is worth less than none.
+pub(super) fn sign_again(data: &Data, letter: Vec<u8>, now: Option<Time>) -> Vec<u8> {
+    let (head, body) = letter.split_at(header::end(&letter));
+    let Some(domain) = mailauth::signers_domain(head) else { return letter };
+    let is_ours = |field: &header::Field<'_>| {
+        let by = |value: &[u8]| Tags::read_what_can_be(value).get("d").is_some_and(|d| d.eq_ignore_ascii_case(&domain));
+        field.is("DKIM-Signature") && by(&field.value())
+    };
+    let fields: Vec<header::Field<'_>> = header::fields(head).collect();
+    let Some(first) = fields.iter().position(is_ours) else { return letter };
+    let (above, below) = fields.split_at(first);
+    let above: Vec<u8> = above.iter().flat_map(|field| field.raw).copied().collect();
+    let mut below: Vec<u8> =
+        below.iter().filter(|field| !is_ours(field)).flat_map(|field| field.raw).copied().collect();
+    below.extend_from_slice(b"\r\n");
+    let signed = signatures(data, &[above.as_slice(), &below].concat(), body, now);
+    [above.as_slice(), &signed, &below, body].concat()
 }

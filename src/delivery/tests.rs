@@ -10,7 +10,8 @@ use crate::base::{AccountId, Clock, Family, Fault, ManualClock, QueueId, SeededR
 use crate::directory::LocalRecipient;
 use crate::directory::dkim;
 use crate::directory::manage::domain;
-use crate::mailauth::{Found, Missing, Names, Rules};
+use crate::mailauth::{self, Found, Missing, Names, Rules};
+use crate::message;
 use crate::queue;
 use crate::store::data::Options;
 use crate::store::disk::{SimDisk, SimOptions};
@@ -413,13 +414,19 @@ async fn what_the_household_sends_is_signed_with_both_keys_of_its_domain() {
     assert!(!house.newest().windows(4).any(|part| part == b"DKIM"));
 }
 
-/// A DNS by which one server may send for out.test.
-struct OneServer;
+/// A DNS of texts.
+struct Texts(Vec<(String, String)>);
 
-impl Names for OneServer {
+impl Texts {
+    fn of(name: &str, text: &str) -> Texts {
+        Texts(vec![(name.into(), text.into())])
+    }
+}
+
+impl Names for Texts {
     fn txt<'a>(&'a self, name: &'a str) -> Found<'a, Vec<u8>> {
-        let policy = b"v=spf1 ip4:192.0.2.9 -all".to_vec();
-        Box::pin(std::future::ready(if name == "out.test" { Ok(vec![policy]) } else { Err(Missing::NoName) }))
+        let found = self.0.iter().find(|(known, _)| known == name).map(|(_, text)| vec![text.clone().into_bytes()]);
+        Box::pin(std::future::ready(found.ok_or(Missing::NoName)))
     }
 
     fn a<'a>(&'a self, _: &'a str) -> Found<'a, IpAddr> {
@@ -489,7 +496,7 @@ async fn who_has_logged_in_is_told_of_what_was_delivered_as_it_was_asked() {
 /// L8, P2: anybody can write anybody's address into MAIL FROM.
 #[tokio::test]
 async fn a_sender_from_outside_is_told_only_where_spf_proves_them() {
-    let names: Arc<dyn Names> = Arc::new(OneServer);
+    let names: Arc<dyn Names> = Arc::new(Texts::of("out.test", "v=spf1 ip4:192.0.2.9 -all"));
     let rules = Rules { obey: true, forwarders: Vec::new() };
     let checks = Checks { names: Arc::new(move || Some(names.clone())), wait: Duration::from_secs(20), rules };
     let house = house();
@@ -518,4 +525,46 @@ async fn a_sender_from_outside_is_told_only_where_spf_proves_them() {
     let text = String::from_utf8(house.data.blobs().read(notice.blob, 0..1 << 20).unwrap().to_vec()).unwrap();
     assert!(text.contains("\r\nFinal-Recipient: rfc822; here@example.test\r\nAction: delivered\r\n"), "{text}");
     assert_eq!(house.data.check().unwrap(), Vec::<String>::new());
+}
+
+/// RFC 6376 5.3: what is encoded otherwise on its way needs signatures of its own.
+#[tokio::test]
+async fn a_letter_that_is_converted_on_its_way_is_signed_again_and_verifies() {
+    let house = house();
+    let keys = dkim::NewKeys::make(&SeededRandom::new(3), house.clock.now()).unwrap();
+    house.data.write_blocking(move |txn| domain::add(txn, "example.test", &keys, Time(0))).unwrap();
+    let listed = dkim::list(&house.data.read().unwrap(), "example.test").unwrap();
+    let record = |key: &dkim::PublicKey| {
+        let text = format!("v=DKIM1; k={}; h=sha256; p={}", key.algorithm.tag(), key.public);
+        (format!("{}._domainkey.example.test", key.selector), text)
+    };
+    let names = Texts(listed.iter().map(record).collect());
+    let mut mine = envelope(vec![to(&[], &["c@else.test"])]);
+    (mine.origin.account, mine.from, mine.eight_bit) = (Some(AccountId(1)), Some("p1@example.test".into()), true);
+    let letter = "From: p1@example.test\r\nSubject: x\r\nDKIM-Signature: v=1; d=else.test; b=x\r\nMIME-Version: 1.0\r\n\
+                  Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nsch\u{f6}n\r\n";
+    ticket(house.take(mine, letter.as_bytes()).await);
+    let outcomes = async |letter: &[u8]| {
+        let now = Some(house.clock.now());
+        let handed = mailauth::Handed { peer: "192.0.2.9".parse().unwrap(), helo: "x", from: None, now };
+        let evidence = mailauth::gather(&names, handed, &mailauth::Letter::read(letter), Duration::from_secs(20)).await;
+        evidence
+            .dkim
+            .iter()
+            .filter(|signed| signed.domain == "example.test")
+            .map(|signed| signed.outcome)
+            .collect::<Vec<_>>()
+    };
+    use mailauth::Outcome::{Fail, Pass};
+    let stored = house.newest();
+    assert_eq!(outcomes(&stored).await, [Pass, Pass]);
+    let converted = message::convert::seven_bit(&stored, &message::Limits::default()).unwrap();
+    assert_eq!(outcomes(&converted).await, [Fail, Fail]);
+    let signed = checks::sign_again(&house.data, converted, Some(house.clock.now()));
+    assert_eq!(outcomes(&signed).await, [Pass, Pass], "{}", String::from_utf8_lossy(&signed));
+    let text = String::from_utf8(signed).unwrap();
+    assert!(
+        text.starts_with("Delivered-To: ") && text.contains("d=else.test") && text.ends_with("sch=C3=B6n\r\n"),
+        "{text}"
+    );
 }

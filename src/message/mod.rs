@@ -18,6 +18,7 @@
 //! Of reports, RFC 3464 (delivery status) is in `dsn`; RFC 8098 and RFC 5965 will have a file each beside it.
 
 pub mod address;
+pub mod convert;
 pub mod date;
 pub mod decode;
 pub mod dsn;

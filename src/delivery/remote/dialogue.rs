@@ -21,6 +21,7 @@ use crate::proto::smtp::client::{
 use crate::proto::{self, BodyFault, Part, Secured};
 use crate::queue::{self, Entry, State};
 
+use super::convert::{self, Converted};
 use super::standing::Number;
 use super::tls::{self, How, Plan};
 use super::{Destination, Job, Sender, Trouble, Way, World, route, settle, sts};
@@ -331,6 +332,8 @@ fn word(end: &End) -> String {
 struct Hand {
     job: Job,
     entry: Entry,
+    /// What is sent in its place.
+    converted: Option<Converted>,
 }
 
 /// Gives the machine letters, and writes down what became of them.
@@ -414,12 +417,19 @@ impl<W: World> Host<'_, W> {
             });
             match found.await.ok().flatten() {
                 Some(entry) => {
-                    let letter = letter(&entry, &job);
+                    let mut letter = letter(&entry, &job);
                     if letter.recipients.is_empty() {
                         self.sender.give_back(&job);
                         continue;
                     }
-                    self.hand = Some(Hand { job, entry });
+                    let mut converted = None;
+                    if letter.eight_bit && !self.hello.eight_bit {
+                        converted = convert::seven_bit(&self.sender, &entry).await;
+                    }
+                    if let Some(converted) = &converted {
+                        (letter.eight_bit, letter.size) = (false, converted.bytes.len() as u64);
+                    }
+                    self.hand = Some(Hand { job, entry, converted });
                     return Answer::Letter(letter);
                 }
                 // Cancelled meanwhile.
@@ -430,7 +440,7 @@ impl<W: World> Host<'_, W> {
 
     async fn done(&mut self, verdicts: Vec<Verdict>) {
         self.served += 1;
-        let Some(Hand { job, entry }) = self.hand.take() else { return };
+        let Some(Hand { job, entry, .. }) = self.hand.take() else { return };
         let way = self.sender.world.way();
         let waiting = still_waiting(&entry, &job);
         let outcomes: Vec<settle::Outcome> = waiting
@@ -525,6 +535,11 @@ impl<W: World> proto::Host<Machine> for &mut Host<'_, W> {
     fn body_abort(&mut self) {}
 
     async fn blob(&mut self, blob: BlobId, range: Range<u64>) -> Result<Bytes, BodyFault> {
+        if let Some(converted) = self.hand.as_ref().and_then(|hand| hand.converted.as_ref()) {
+            let at = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+            let piece = converted.bytes.get(at(range.start)..at(range.end).min(converted.bytes.len()));
+            return piece.map(|piece| converted.bytes.slice_ref(piece)).ok_or(BodyFault::NotStored);
+        }
         let blobs = self.sender.data.blobs().clone();
         let read = tokio::task::spawn_blocking(move || blobs.read(blob, range));
         read.await.ok().and_then(Result::ok).ok_or(BodyFault::NotStored)

@@ -8,6 +8,7 @@
 //! - R3: nothing is written to whom nobody has proved to be: a notice goes into an account of the household, or, where it was
 //!   asked for, to a sender whom SPF has proved (`delivery/notice`).
 
+mod convert;
 mod dialogue;
 mod route;
 mod settle;
@@ -20,7 +21,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
@@ -189,6 +190,8 @@ pub struct Sender<W> {
     world: W,
     bell: Bell,
     state: Mutex<Going>,
+    /// Room for letters that are converted.
+    converting: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -203,7 +206,8 @@ struct Going {
 
 impl<W: World> Sender<W> {
     pub fn new(data: Data, clock: Arc<dyn Clock>, random: Arc<dyn Random>, world: W, bell: Bell) -> Arc<Sender<W>> {
-        Arc::new(Sender { data, clock, random, world, bell, state: Mutex::default() })
+        let (state, converting) = (Mutex::default(), Arc::new(Semaphore::new(convert::AT_ONCE)));
+        Arc::new(Sender { data, clock, random, world, bell, state, converting })
     }
 
     /// Until `stop` turns true; letters in hand are ended first, as far as the caller waits for it.
