@@ -1,7 +1,7 @@
 # What one does with this tree. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage dns checks strangers sending secure reports autoconf announce acme wizard admin firstboot homes fuzz bench bench-sending static image qemu test-image test-aarch64 bench-image powercut test-buildroot check-buildroot clean-run
+.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage dns checks strangers sending secure reports autoconf announce trial acme wizard admin firstboot homes fuzz bench bench-sending static image qemu test-image test-aarch64 bench-image test-update powercut test-buildroot check-buildroot clean-run
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -143,6 +143,10 @@ test-image: ## build the image, boot it in QEMU and ask what an owner would noti
 test-aarch64: ## the static binary for aarch64, under qemu-user: set up, mail in, mail out, check
 	@scripts/need build python static
 	@scripts/test static-aarch64 aarch64
+
+test-update: ## build the image, and update it in QEMU: to a new version, to a broken one, to one that was tampered with
+	@scripts/need build python static image
+	@scripts/test image-build update
 
 bench-image: ## sizes and start-up times of the image, beside the same image with a trivial responder; figures in target/bench
 	@scripts/need build python static image

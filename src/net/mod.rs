@@ -12,6 +12,7 @@
 //! - N5: a stranger can hold no more than the caps of a listener; of those that have not said anything yet, the oldest
 //!   goes first.
 
+mod closed;
 pub mod dial;
 pub mod dns;
 pub mod drive;
@@ -32,6 +33,7 @@ mod https_tests;
 #[cfg(test)]
 mod tests;
 
+pub use closed::while_closed;
 pub use dial::{ClientTls, NoWay, dial};
 pub use drive::{Context, End, Patience, TlsSide, drive};
 pub use front::{Front, FrontLimits};

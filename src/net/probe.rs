@@ -67,6 +67,55 @@ fn refused(error: &io::Error) -> Met {
     }
 }
 
+/// One turn of a conversation in lines: what is said, and how the answer has to begin. A reply of several lines (RFC 5321
+/// 4.2.1) ends with the one that has no hyphen after its code.
+pub struct Turn {
+    pub say: String,
+    pub expect: &'static str,
+}
+
+/// Talks to a server of this very machine, whose certificate is therefore not looked at. Errors: what it said instead, or
+/// why nothing came, in words.
+pub async fn talk(to: SocketAddr, tls: bool, turns: &[Turn], patience: Duration) -> Result<(), String> {
+    let all = async {
+        let stream = TcpStream::connect(to).await.map_err(|error| error.to_string())?;
+        if !tls {
+            return turn_by_turn(stream, turns).await;
+        }
+        let config = super::dial::any_certificate(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .map_err(|error| error.to_string())?;
+        let name = rustls::pki_types::ServerName::from(to.ip());
+        let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+        let stream = connector.connect(name, stream).await.map_err(|error| error.to_string())?;
+        turn_by_turn(stream, turns).await
+    };
+    timeout(patience, all).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+}
+
+async fn turn_by_turn<S>(mut stream: S, turns: &[Turn]) -> Result<(), String>
+where
+    S: AsyncReadExt + AsyncWriteExt + Unpin,
+{
+    for turn in turns {
+        stream.write_all(turn.say.as_bytes()).await.map_err(|error| error.to_string())?;
+        stream.flush().await.map_err(|error| error.to_string())?;
+        loop {
+            let mut line = Vec::new();
+            while !line.ends_with(b"\n") && line.len() < LINE as usize {
+                line.push(stream.read_u8().await.map_err(|error| error.to_string())?);
+            }
+            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+            if !line.starts_with(turn.expect) {
+                return Err(format!("it said {line:?}"));
+            }
+            if line.as_bytes().get(3) != Some(&b'-') {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Where routers answer NAT-PMP (RFC 6886 3.1), and those that speak PCP as well.
 pub const NAT_PMP: u16 = 5351;
 

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{Resource, getrlimit};
 use tokio::sync::mpsc;
 use tracing::{error, info};
 
-use crate::net::{Caps, Certs, Common, Ending, Https, HttpsLimits, Listener, Patience, Spec};
+use crate::net::{Caps, Certs, Common, Ending, Https, HttpsLimits, Listener, Patience, Spec, while_closed};
 use crate::settings::{Name, Settings};
 
 use super::house::House;
@@ -34,6 +35,8 @@ pub(super) struct Doors {
     certs: Arc<Certs>,
     sessions: Arc<Sessions>,
     open: BTreeMap<Name, (Spec, Listener)>,
+    /// Only this machine is let in: mail from elsewhere is asked to come again, the other ports are not there for others.
+    closed: Arc<AtomicBool>,
 }
 
 impl Doors {
@@ -48,7 +51,7 @@ impl Doors {
         };
         let (common, ending) = Common::new(house.clock.clone(), Some(config));
         let sessions = Sessions::new(house, https, &ending.watch());
-        Ok(Doors { shift, common, ending, certs, sessions, open: BTreeMap::new() })
+        Ok(Doors { shift, common, ending, certs, sessions, open: BTreeMap::new(), closed: Arc::default() })
     }
 
     /// Makes the listeners what the settings say. What cannot be opened is said, and left for the next time.
@@ -63,6 +66,7 @@ impl Doors {
                 }
                 _ => None,
             };
+            let wanted = wanted.map(|spec| self.kept_in(name, spec));
             if self.open.get(&name).map(|(spec, _)| spec) == wanted.as_ref() {
                 continue;
             }
@@ -71,7 +75,11 @@ impl Doors {
                 info!(listener = %name, "closed");
             }
             let Some(spec) = wanted else { continue };
-            match Listener::open(spec.clone(), self.common.clone(), self.sessions.handler(name)) {
+            let handler = match name {
+                Name::Smtp => while_closed(self.closed.clone(), comes_again(settings), self.sessions.handler(name)),
+                _ => self.sessions.handler(name),
+            };
+            match Listener::open(spec.clone(), self.common.clone(), handler) {
                 Ok(listener) => {
                     let addresses = listener.addresses().iter().map(ToString::to_string).collect::<Vec<_>>();
                     info!(listener = %name, "listening on {}", addresses.join(" and "));
@@ -85,6 +93,19 @@ impl Doors {
             }
         }
         problems
+    }
+
+    /// For the next [`Doors::apply`]: whether only this machine is let in.
+    pub fn keep_closed(&self, closed: bool) {
+        self.closed.store(closed, Ordering::Release);
+    }
+
+    fn kept_in(&self, name: Name, spec: Spec) -> Spec {
+        match name {
+            Name::Smtp => spec,
+            _ if !self.closed.load(Ordering::Acquire) => spec,
+            _ => Spec { bind: Some(spec.bind.filter(IpAddr::is_loopback).unwrap_or(LOOPBACK)), ..spec },
+        }
     }
 
     pub fn any_open(&self) -> bool {
@@ -125,6 +146,13 @@ impl Doors {
         ending.announce();
         ending.ended().await;
     }
+}
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// RFC 5321 3.1: the greeting of a server that takes nothing now; RFC 3463 3.4 for the second number.
+fn comes_again(settings: &Settings) -> String {
+    format!("421 4.3.2 {} is being updated, please try again later", settings.hostname)
 }
 
 fn why(error: &io::Error) -> String {

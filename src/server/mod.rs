@@ -32,6 +32,7 @@ mod steward;
 mod tasks;
 mod theatre;
 mod time;
+mod update;
 mod verbs;
 
 use std::process::ExitCode;

@@ -23,10 +23,13 @@ use super::outgoing;
 use super::reporting;
 use super::setup::Setup;
 use super::tasks;
+use super::update::{self, Trial};
 use super::verbs::{self, Reply, Request};
 
 /// For sessions to end their command and say goodbye.
 const GRACE: Duration = Duration::from_secs(5);
+/// For a restart of the machine to begin.
+const RESTART: Duration = Duration::from_secs(120);
 /// Between two tries to open a port that was taken.
 const AGAIN: Duration = Duration::from_secs(30);
 
@@ -50,6 +53,8 @@ pub(super) fn serve(folder: &Folder, shift: Shift, name: Option<mdns::Name>) -> 
     };
     folder.set_ready(false);
     raise_descriptors();
+    // Before anything of this version opens the stores, or a stranger is heard.
+    let trial = update::begin(folder)?;
     give_up(folder);
     let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -61,7 +66,7 @@ pub(super) fn serve(folder: &Folder, shift: Shift, name: Option<mdns::Name>) -> 
     let done = runtime.block_on(async {
         // From the first moment, since whoever sets the box up has to find it.
         let _announced = name.map(announce);
-        run(folder, shift).await
+        run(folder, shift, trial).await
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     done
@@ -74,7 +79,7 @@ fn announce(name: mdns::Name) -> JoinSet<()> {
     task
 }
 
-async fn run(folder: &Folder, shift: Shift) -> Result<(), String> {
+async fn run(folder: &Folder, shift: Shift, trial: Option<Trial>) -> Result<(), String> {
     // First, so that a signal that comes early is not the default one's.
     let fault = |error: std::io::Error| format!("cannot start: {error}");
     let mut term = signal(SignalKind::terminate()).map_err(fault)?;
@@ -123,6 +128,7 @@ async fn run(folder: &Folder, shift: Shift) -> Result<(), String> {
     let Some(house) = current(&held) else { return Err("the folder was not set up".to_owned()) };
 
     let mut doors = Doors::new(&house, &tell, shift)?;
+    doors.keep_closed(trial.is_some());
     let problems = doors.apply(&house.settings.load()).await;
     house.noted.doors(&problems);
     if let Some(reply) = told_opened {
@@ -137,6 +143,27 @@ async fn run(folder: &Folder, shift: Shift) -> Result<(), String> {
     if !house.clock.trusted() {
         warn!("the time of this machine is not checked yet");
     }
+    let mut problems = problems;
+    if let Some(trial) = trial {
+        let passed = tokio::select! {
+            passed = trial.pass(&house, shift) => passed,
+            _ = term.recv() => return end_early(folder, &held),
+            _ = interrupt.recv() => return end_early(folder, &held),
+        };
+        if let Err(words) = passed {
+            error!("the trial is over: {words}");
+            // Until the restart that was asked for ends us: nobody is to start us anew for that moment.
+            let _ = tokio::time::timeout(RESTART, term.recv()).await;
+            let _ = tokio::time::timeout(GRACE, doors.close()).await;
+            house.close()?;
+            let _ = remove(&folder.socket());
+            return Err(words);
+        }
+        doors.keep_closed(false);
+        problems = doors.apply(&house.settings.load()).await;
+        house.noted.doors(&problems);
+    }
+    let updates = tokio::spawn(update::run(house.clone()));
     let chores = tokio::spawn(tasks::run(house.clone()));
     let watch = tokio::spawn(tasks::watch(house.clone()));
     let (no_more, ending) = watch::channel(false);
@@ -176,6 +203,7 @@ async fn run(folder: &Folder, shift: Shift) -> Result<(), String> {
     info!("ending");
     folder.set_ready(false);
     let _ = no_more.send(true);
+    updates.abort();
     renewals.abort();
     let _ = renewals.await;
     if tokio::time::timeout(GRACE, doors.close()).await.is_err() {

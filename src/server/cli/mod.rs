@@ -108,7 +108,7 @@ pub(super) fn main() -> ExitCode {
         Command::Box(args) => Ok(args.request()),
         Command::Setup(args) => args.request(),
         Command::Update(args) => {
-            return match args.inspect() {
+            return match args.run((!folder.path().as_os_str().is_empty()).then_some(&folder)) {
                 Ok((text, json)) => print(&Reply { text, json, error: None }, cli.json),
                 Err(error) => failed(&error),
             };

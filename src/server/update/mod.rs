@@ -1,0 +1,375 @@
+//! Updates, as far as the mail service has a part in them: an update that was put into the folder is handed to the machine,
+//! and a version on trial works behind closed doors until it has shown that it can.
+//!
+//! | slot that runs | on trial | snapshot | what is done before the stores are opened |
+//! |---|---|---|---|
+//! | its own | yes | none, or of this trial | one is taken, unless there is one |
+//! | its own | no | of this slot | the trial was passed, and a cut came: it is dropped |
+//! | another | | of that trial | the trial failed: the stores are put back as they were |
+//!
+//! On trial this machine alone is let in: whoever brings mail is asked to come again (421), nothing is sent, nothing swept.
+//! So nothing is acknowledged that a way back could lose. The doors open after the slot is confirmed *and* the snapshot is
+//! out of the way: from then on there is no way back that would lose a letter.
+
+mod gate;
+mod snapshot;
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tracing::{error, info, warn};
+
+use crate::appliance::machine::{Client, Error, Machine, Slot, Status};
+use crate::base::{Clock, SystemClock};
+
+use super::doors::Shift;
+use super::folder::{Folder, remove, write};
+use super::house::House;
+
+use snapshot::Snapshot;
+
+/// For the machine's own service to answer, which starts when we do.
+const PATIENCE_MS: u64 = 60_000;
+/// Between two looks for an update that was put down.
+const LOOK: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// A version on trial, and what it may go back to.
+pub(super) struct Trial {
+    pub version: String,
+    machine: Arc<dyn Machine>,
+    snapshot: Snapshot,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Before {
+    Nothing,
+    Take(Slot),
+    Discard,
+    Restore,
+}
+
+fn before(snapshot: Option<Slot>, running: Option<Slot>, on_trial: bool) -> Before {
+    match (snapshot, running) {
+        (_, None) => Before::Nothing,
+        (Some(of), Some(running)) if of != running => Before::Restore,
+        (_, Some(running)) if on_trial => Before::Take(running),
+        (Some(_), Some(_)) => Before::Discard,
+        (None, Some(_)) => Before::Nothing,
+    }
+}
+
+/// So begins what is said of a trial that failed.
+const FAILED: &str = "The new version ";
+
+/// What became of the last update, in words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Said {
+    pub failed: bool,
+    pub words: String,
+}
+
+pub(super) fn said(folder: &Folder) -> Option<Said> {
+    serde_json::from_slice(&fs::read(drawer(folder).join("said")).ok()?).ok()
+}
+
+fn say(folder: &Folder, failed: bool, words: &str) {
+    let said = serde_json::to_vec(&Said { failed, words: words.to_owned() }).unwrap_or_default();
+    if let Err(error) = make_drawer(folder).and_then(|()| write(&drawer(folder).join("said"), &said)) {
+        warn!("what became of an update cannot be written down: {error}");
+    }
+}
+
+fn drawer(folder: &Folder) -> PathBuf {
+    folder.path().join("update")
+}
+
+fn make_drawer(folder: &Folder) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let drawer = drawer(folder);
+    if drawer.is_dir() { Ok(()) } else { fs::DirBuilder::new().mode(0o700).create(drawer) }
+}
+
+fn offered(folder: &Folder) -> PathBuf {
+    drawer(folder).join("offered.hpu")
+}
+
+/// Puts an update down for the machine; whoever serves the folder finds it. Errors: sentences.
+pub(super) fn offer(folder: &Folder, file: &std::path::Path) -> Result<(), String> {
+    let copied = || -> io::Result<()> {
+        make_drawer(folder)?;
+        let beside = drawer(folder).join("offered.new");
+        remove(&beside)?;
+        fs::copy(file, &beside)?;
+        fs::File::open(&beside)?.sync_all()?;
+        fs::rename(beside, offered(folder))
+    };
+    copied().map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// Before the stores are opened. `None`: nothing is on trial. Errors: sentences for the owner.
+pub(super) fn begin(folder: &Folder) -> Result<Option<Trial>, String> {
+    begin_with(folder, Arc::new(Client::new()))
+}
+
+fn begin_with(folder: &Folder, machine: Arc<dyn Machine>) -> Result<Option<Trial>, String> {
+    let Some(status) = ask(&*machine) else { return Ok(None) };
+    let snapshot = Snapshot::of(folder);
+    let running = status.running_slot();
+    match before(snapshot.slot(), running, status.on_trial()) {
+        Before::Nothing => {}
+        Before::Discard => dropped(&snapshot),
+        Before::Restore => {
+            snapshot
+                .restore()
+                .map_err(|error| format!("the mail cannot be put back as it was before the update: {error}"))?;
+            info!("the mail is as it was before the update");
+        }
+        Before::Take(slot) if folder.store().is_dir() => {
+            if let Err(words) = snapshot.take(slot) {
+                error!("the trial is over: {words}");
+                again(&*machine);
+                return Err(words);
+            }
+        }
+        Before::Take(_) => {}
+    }
+    if let Some(words) = &status.update.said {
+        // A trial that failed has left the reason, unless it fell.
+        let reason = said(folder).filter(|last| last.failed && status.update.failed && last.words.starts_with(FAILED));
+        let words =
+            reason.map_or_else(|| words.clone(), |last| format!("{} The version before runs again.", last.words));
+        say(folder, status.update.failed, &words);
+    }
+    if status.on_trial() {
+        return Ok(Some(Trial { version: status.version, machine, snapshot }));
+    }
+    // One that failed. What waits for a restart stays.
+    if status.update.trial.is_some() && status.update.ready.is_none() {
+        machine.abandon_update().unwrap_or_else(|error| warn!("the failed update is not cleared away: {error}"));
+    }
+    Ok(None)
+}
+
+/// `None`: this is no box, or one whose own service is not there.
+fn ask(machine: &dyn Machine) -> Option<Status> {
+    // To be read as long as this process has more than the data folder.
+    let on_slot = fs::read_to_string("/proc/cmdline").is_ok_and(|line| line.contains("homepost.slot="));
+    let clock = SystemClock::new();
+    loop {
+        match machine.status() {
+            Ok(status) => return Some(status),
+            Err(Error::NoBox) => return None,
+            Err(error) if !on_slot || clock.mono().0 > PATIENCE_MS => {
+                warn!("whether this system is on trial is not known: {error}");
+                return None;
+            }
+            Err(_) => std::thread::sleep(AGAIN),
+        }
+    }
+}
+
+fn again(machine: &dyn Machine) {
+    machine.reboot().unwrap_or_else(|error| error!("the restart that ends the trial does not begin: {error}"));
+}
+
+fn dropped(snapshot: &Snapshot) {
+    if let Err(error) = snapshot.discard().and_then(|()| snapshot.clear()) {
+        warn!("the mail as it was before the update is still on the disk: {error}");
+    }
+}
+
+impl Trial {
+    /// Has the house show that it works, and opens the way: when this is `Ok` the doors may open. After an error the machine
+    /// restarts into the system before.
+    pub async fn pass(self, house: &Arc<House>, shift: Shift) -> Result<(), String> {
+        info!("version {} is on trial; only this machine is let in", self.version);
+        // The one port that says 421 is let through from here on.
+        let machine = self.machine.clone();
+        let _ = tokio::task::spawn_blocking(move || machine.refresh_firewall()).await;
+        let passed = gate::pass(house, shift, &self.version).await;
+        let folder = house.folder.clone();
+        let ended = tokio::task::spawn_blocking(move || self.end(&folder, passed)).await;
+        ended.unwrap_or_else(|_| Err("a mistake of ours".to_owned()))
+    }
+
+    fn end(&self, folder: &Folder, passed: Result<(), String>) -> Result<(), String> {
+        let confirmed = passed.and_then(|()| self.machine.confirm_slot().map_err(|error| error.to_string()));
+        if let Err(words) = confirmed {
+            say(folder, true, &format!("{FAILED}{} did not work here: {words}.", self.version));
+            again(&*self.machine);
+            return Err(words);
+        }
+        // Not before this is durable is anything acknowledged.
+        self.snapshot.discard().map_err(|error| format!("the way back cannot be closed: {error}"))?;
+        say(folder, false, &format!("Version {} runs.", self.version));
+        info!("version {} is confirmed", self.version);
+        self.snapshot
+            .clear()
+            .unwrap_or_else(|error| warn!("the mail as it was before the update is still there: {error}"));
+        Ok(())
+    }
+}
+
+/// Looks for updates that were put down, for as long as the house is open.
+pub(super) async fn run(house: Arc<House>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let own = house.clone();
+        let _ = tokio::task::spawn_blocking(move || install(&own.folder, &Client::new())).await;
+    }
+}
+
+/// Hands one over, if there is one, and stays until it is written and the machine restarts.
+fn install(folder: &Folder, machine: &dyn Machine) {
+    if !offered(folder).exists() {
+        return;
+    }
+    let done = written(folder, machine);
+    if let Err(error) = remove(&offered(folder)) {
+        warn!("an update that was looked at cannot be removed: {error}");
+    }
+    match done {
+        Ok(version) => {
+            info!("version {version} is tried at the restart that comes now");
+            say(folder, false, &format!("Version {version} is being tried."));
+            again(machine);
+        }
+        Err(words) => {
+            warn!("no update: {words}");
+            say(folder, true, &words);
+        }
+    }
+}
+
+fn written(folder: &Folder, machine: &dyn Machine) -> Result<String, String> {
+    let words = |error: Error| error.to_string();
+    let version = machine.check_update().map_err(words)?;
+    Snapshot::of(folder).room()?;
+    info!("version {version} is being written");
+    machine.write_update().map_err(words)?;
+    loop {
+        std::thread::sleep(AGAIN);
+        let update = machine.status().map_err(words)?.update;
+        if update.step.is_none() {
+            return match update.ready {
+                Some(ready) => Ok(ready.to_string()),
+                None => Err(update.said.unwrap_or_else(|| "the update was not written".to_owned())),
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::appliance::machine::{Act, Fake, Update};
+
+    fn status(running: Slot, trial: Option<Slot>) -> Status {
+        let update = Update { trial, ..Update::default() };
+        Status { version: "1.0.1".to_owned(), slot: Some(running.as_str().to_owned()), update, ..Status::default() }
+    }
+
+    struct Stage {
+        _dir: tempfile::TempDir,
+        folder: Folder,
+        machine: Arc<Fake>,
+    }
+
+    impl Stage {
+        fn new() -> Stage {
+            let dir = tempfile::tempdir().unwrap();
+            let folder = Folder::new(dir.path());
+            fs::create_dir(folder.store()).unwrap();
+            fs::write(folder.store().join("rows.redb"), "old").unwrap();
+            Stage { _dir: dir, folder, machine: Arc::default() }
+        }
+
+        fn start(&self, running: Slot, trial: Option<Slot>) -> Option<Trial> {
+            self.machine.set_status(status(running, trial));
+            begin_with(&self.folder, self.machine.clone()).unwrap()
+        }
+
+        fn rows(&self) -> String {
+            fs::read_to_string(self.folder.store().join("rows.redb")).unwrap()
+        }
+
+        fn work(&self) {
+            fs::write(self.folder.store().join("rows.redb"), "new").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_trial_that_passes_keeps_what_the_new_version_made() {
+        let stage = Stage::new();
+        let trial = stage.start(Slot::B, Some(Slot::B)).unwrap();
+        stage.work();
+        trial.end(&stage.folder, Ok(())).unwrap();
+        assert_eq!(stage.machine.acts(), [Act::ConfirmSlot]);
+        assert!(stage.start(Slot::B, None).is_none());
+        assert_eq!(stage.rows(), "new");
+        assert!(!said(&stage.folder).unwrap().failed);
+        // Even if an old system starts one day: there is no way back any more that would lose a letter.
+        assert!(stage.start(Slot::A, None).is_none());
+        assert_eq!(stage.rows(), "new");
+    }
+
+    #[test]
+    fn a_trial_that_fails_leaves_everything_as_it_was() {
+        let stage = Stage::new();
+        let trial = stage.start(Slot::B, Some(Slot::B)).unwrap();
+        stage.work();
+        // The service fell, and is started again in the same trial.
+        drop(trial);
+        let trial = stage.start(Slot::B, Some(Slot::B)).unwrap();
+        assert!(trial.end(&stage.folder, Err("imaps: no answer in time".to_owned())).is_err());
+        assert_eq!(stage.machine.acts(), [Act::Reboot]);
+        assert!(said(&stage.folder).unwrap().words.contains("imaps: no answer"));
+        assert!(stage.start(Slot::A, Some(Slot::B)).is_none());
+        assert_eq!(stage.rows(), "old");
+        assert_eq!(stage.machine.acts(), [Act::Reboot, Act::AbandonUpdate]);
+    }
+
+    #[test]
+    fn a_cut_after_the_slot_was_confirmed_drops_the_way_back() {
+        let stage = Stage::new();
+        drop(stage.start(Slot::B, Some(Slot::B)));
+        stage.work();
+        assert!(stage.start(Slot::B, None).is_none());
+        assert!(stage.start(Slot::A, None).is_none());
+        assert_eq!(stage.rows(), "new");
+    }
+
+    #[test]
+    fn what_is_done_before_the_stores_are_opened() {
+        let (a, b) = (Some(Slot::A), Some(Slot::B));
+        for (snapshot, running, on_trial, wanted) in [
+            (None, a, false, Before::Nothing),
+            (None, b, true, Before::Take(Slot::B)),
+            (b, b, true, Before::Take(Slot::B)),
+            (b, b, false, Before::Discard),
+            (b, a, false, Before::Restore),
+            (b, a, true, Before::Restore),
+            (b, None, false, Before::Nothing),
+        ] {
+            assert_eq!(before(snapshot, running, on_trial), wanted, "{snapshot:?} {running:?} {on_trial}");
+        }
+    }
+
+    #[test]
+    fn an_update_that_is_refused_is_said_and_taken_away() {
+        let stage = Stage::new();
+        let file = stage.folder.path().join("x.hpu");
+        fs::write(&file, "something").unwrap();
+        offer(&stage.folder, &file).unwrap();
+        install(&stage.folder, &*stage.machine);
+        let said = said(&stage.folder).unwrap();
+        assert!(said.failed && said.words == "there is no update", "{said:?}");
+        assert!(!offered(&stage.folder).exists());
+        assert_eq!(stage.machine.acts(), []);
+    }
+}
