@@ -33,6 +33,11 @@ pub fn of(bytes: &[u8]) -> Vec<&'static str> {
     bytes.iter().map(|byte| WORDS[usize::from(*byte)]).collect()
 }
 
+/// What a recovery sheet is known by; of its words as [`normal`] gives them. 80 bits of randomness need no slow hash.
+pub fn sheet_hash(words: &str) -> blake3::Hash {
+    blake3::derive_key("homepost 2026 recovery sheet", words.as_bytes()).into()
+}
+
 /// What was typed, as the words are written: lower case, one space between two.
 pub fn normal(text: &str) -> String {
     text.split(|c: char| !c.is_alphanumeric())

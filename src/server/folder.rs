@@ -12,6 +12,8 @@ use crate::net::Pair;
 #[derive(Clone, Debug)]
 pub(super) struct Folder(PathBuf);
 
+const RECOVERY: &str = "recovery";
+
 /// Who has this may open the stores (V1). Given back when dropped, also by a kill.
 pub(super) struct Lock(#[allow(dead_code)] File);
 
@@ -41,6 +43,19 @@ impl Folder {
             File::open(&self.0)?.sync_all()?;
         }
         Ok(())
+    }
+
+    /// The hash (hex) of the recovery sheet that the set-up gave out, if it did.
+    pub fn recovery(&self) -> io::Result<Option<String>> {
+        match fs::read_to_string(self.0.join(RECOVERY)) {
+            Ok(hash) => Ok(Some(hash)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub fn put_recovery(&self, hash: &str) -> io::Result<()> {
+        write(&self.0.join(RECOVERY), hash.as_bytes())
     }
 
     pub fn socket(&self) -> PathBuf {

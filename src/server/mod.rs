@@ -18,6 +18,7 @@ mod control;
 mod dns;
 mod doors;
 mod folder;
+mod forgotten;
 mod house;
 mod languages;
 pub mod limits;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use crate::appliance::machine::Client;
 use crate::cert::cms;
 use crate::net::Site;
 use crate::web::admin;
@@ -18,7 +19,7 @@ use super::steward::Steward;
 
 pub(super) fn site(house: &Arc<House>, tell: &mpsc::UnboundedSender<Told>) -> Site {
     let household = Arc::new(Household { data: house.data.clone(), settings: house.settings.clone() });
-    let steward = Arc::new(Steward::new(house.clone(), tell.clone()));
+    let steward = Arc::new(Steward::new(house.clone(), Arc::new(Client::new()), tell.clone()));
     let signing = house.clone();
     let desk = Desk {
         household: household.clone(),

@@ -25,6 +25,12 @@ await hand.walk(async () => {
   await hand.page.goto(url);
   await heading("Sign in");
   await seen("sign-in");
+  await hand.page.getByRole("link", { name: t("And who administers it?") }).click();
+  await heading("A new pass phrase for who administers this box");
+  await seen("forgotten");
+  await hand.page.getByRole("button", { name: t("Show a code on the box's screen") }).click();
+  await text("so homepost has no screen here");
+  await hand.page.getByRole("link", { name: t("Back to signing in") }).click();
   await signIn(address, "not that one");
   await hand.page.locator("#phrase-wrong").waitFor();
   check((await hand.page.getByLabel(t("Your address")).inputValue()) === address, "what was typed is gone");

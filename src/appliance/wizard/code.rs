@@ -57,7 +57,7 @@ impl fmt::Debug for Code {
 }
 
 /// How long after the `wrong`th wrong try nothing is looked at: 30 s after the fifth, then twice as long each time.
-pub(super) fn pause_ms(wrong: u32) -> u64 {
+pub fn pause_ms(wrong: u32) -> u64 {
     let Some(over) = wrong.checked_sub(FREE) else { return 0 };
     FIRST_PAUSE_MS.saturating_mul(1u64 << over.min(20)).min(LAST_PAUSE_MS)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::appliance::words::sheet_hash;
 use crate::appliance::{dnsguide, words};
 use crate::base::{Mono, Random};
 use crate::directory::{Address, normal_domain};
@@ -613,10 +614,6 @@ pub(super) fn is_right(piece: &super::Piece) -> bool {
     piece.withheld.is_some() || piece.state == PieceState::Right
 }
 
-fn sheet_hash(words: &str) -> blake3::Hash {
-    blake3::derive_key("homepost 2026 recovery sheet", words.as_bytes()).into()
-}
-
 /// Everything on one line, and no password without somebody whose it is.
 fn relayed(relay: &Relay, password: &Secret) -> Result<Next, Refusal> {
     let relay = Relay {
@@ -667,7 +664,7 @@ fn local_part(local: &str) -> Result<String, Refusal> {
 }
 
 /// Milliseconds for people.
-fn span(ms: u64) -> String {
+pub fn span(ms: u64) -> String {
     let seconds = ms.div_ceil(1000);
     match seconds {
         1 => "1 second".to_owned(),

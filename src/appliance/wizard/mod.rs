@@ -32,13 +32,13 @@ mod trial;
 mod tests;
 
 pub use answer::{Answer, Refusal, Secret};
-pub use code::Code;
+pub use code::{Code, pause_ms};
 pub use desk::{Desk, Host, Said, View};
 pub use door::{Token, Who};
 pub use facts::{Authority, Clock, Facts, Internet, Relay, Seen, Vouched, Vouching};
 pub use file::{Given, read as read_file};
 pub use job::{Before, Existing, Job, Outcome, Piece, PieceState};
-pub use machine::{HOME, Wizard};
+pub use machine::{HOME, Wizard, span};
 pub use saved::{Admin, Domain, Line, Origin, Person, Saved};
 pub use step::{State, Step};
 pub use trial::{Arrived, End, Found, Going, Sent, Way};

@@ -51,10 +51,6 @@ pub(super) fn put_shown(folder: &Folder, text: &str) -> io::Result<()> {
     put(folder, "shown", text.as_bytes())
 }
 
-pub(super) fn put_recovery(folder: &Folder, hash: &str) -> io::Result<()> {
-    write(&folder.path().join("recovery"), hash.as_bytes())
-}
-
 /// The state goes last: a cut in between is gone on with at the next start.
 pub(super) fn end(folder: &Folder) -> io::Result<()> {
     let inner: &Path = &folder.path().join("setup");

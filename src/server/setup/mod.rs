@@ -191,7 +191,7 @@ fn kept(folder: &Folder) -> Option<Saved> {
 /// Everything of the set-up goes, but for the recovery sheet's hash. What cannot be done is tried again at the next start.
 fn end(folder: &Folder, saved: &Saved) {
     let sheet = saved.admin.as_ref().map_or("", |admin| admin.sheet.as_str());
-    let kept = if sheet.is_empty() { Ok(()) } else { files::put_recovery(folder, sheet) };
+    let kept = if sheet.is_empty() { Ok(()) } else { folder.put_recovery(sheet) };
     if let Err(error) = kept.and_then(|()| files::end(folder)) {
         error!(%error, "what belongs to the set-up cannot be put away");
     }

@@ -8,6 +8,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::appliance::machine::Machine;
+use crate::appliance::wizard::span;
 use crate::appliance::writing::{Method, NewMethod, Wish, Work, Writing};
 use crate::base::{AccountId, Family, QueueId};
 use crate::directory::manage::{device, invitation, token};
@@ -20,6 +22,7 @@ use crate::web::admin::{
 };
 
 use super::dns::{self, How};
+use super::forgotten::{Forgotten, Tried};
 use super::house::House;
 use super::limits;
 use super::serve::Told;
@@ -28,11 +31,13 @@ use super::verbs::{self, QueueAct, Reply, Request, Secret as Password, link_of, 
 pub(super) struct Steward {
     house: Arc<House>,
     tell: mpsc::UnboundedSender<Told>,
+    forgotten: Forgotten,
+    machine: Arc<dyn Machine>,
 }
 
 impl Steward {
-    pub fn new(house: Arc<House>, tell: mpsc::UnboundedSender<Told>) -> Steward {
-        Steward { house, tell }
+    pub fn new(house: Arc<House>, machine: Arc<dyn Machine>, tell: mpsc::UnboundedSender<Told>) -> Steward {
+        Steward { house, tell, forgotten: Forgotten::default(), machine }
     }
 
     /// Runs a verb, and gives its reply as it is for scripts.
@@ -126,6 +131,43 @@ impl Household for Steward {
                     Ok(None)
                 }
             }
+        })
+    }
+
+    fn recover(&self, address: &str, proof: &Secret) -> Result<Option<Secret>, Error> {
+        let sheet = self.house.folder.recovery().map_err(|error| Error::Own(format!("recovery: {error}")))?;
+        match self.forgotten.looks(&proof.0, sheet.as_deref(), &*self.machine, self.house.clock.mono()) {
+            Tried::TooSoon(left) => {
+                return Err(Error::Unavailable(format!(
+                    "Too many wrong tries. The next one is possible in {}.",
+                    span(left)
+                )));
+            }
+            Tried::Wrong => return Ok(None),
+            Tried::Right => {}
+        }
+        tracing::warn!("somebody proved to be the administrator, and may choose a new pass phrase");
+        match self.person(address) {
+            Ok(person) if person.administrator && !person.disabled => {
+                let link = new_link(&*self.house.random);
+                self.run(Request::AccountLink { address: person.address, link: link.clone() })?;
+                Ok(Some(Secret(link.0)))
+            }
+            Ok(_) | Err(Error::Missing(_) | Error::Refused(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn show_code(&self) -> Result<(), Error> {
+        use crate::appliance::machine::Error as Of;
+        let shown = self.forgotten.show(&*self.machine, &*self.house.random, self.house.clock.mono());
+        shown.map_err(|error| match error {
+            Of::NoBox => Error::Refused(
+                "This is a computer with other things on it, so homepost has no screen here. Who may use its command line sets a \
+                 new pass phrase with: homepost account password"
+                    .to_owned(),
+            ),
+            Of::Refused(words) | Of::Failed(words) => Error::Unavailable(words),
         })
     }
 

@@ -8,6 +8,8 @@ use http::StatusCode;
 use tempfile::TempDir;
 
 use super::*;
+use crate::appliance::machine::{Act, Fake};
+use crate::appliance::words;
 use crate::server::folder::Folder;
 use crate::store::Txn;
 use crate::store::blob::LetterHeader;
@@ -22,6 +24,7 @@ const PHRASE: &str = "river oak lantern moon";
 struct Home {
     house: Arc<House>,
     counter: Counter,
+    machine: Arc<Fake>,
     _dir: TempDir,
 }
 
@@ -48,10 +51,11 @@ fn home(settings: &[(&str, u64)]) -> Home {
         password: Password(PHRASE.into()),
     };
     assert_eq!(verbs::run(&house, &request).error, None);
-    let steward = Arc::new(Steward::new(house.clone(), tell));
+    let machine = Arc::new(Fake::default());
+    let steward = Arc::new(Steward::new(house.clone(), machine.clone(), tell));
     let languages = crate::web::language::built_in();
     let counter = Counter::new(steward, house.clock.clone(), house.random.clone(), languages);
-    Home { house, counter, _dir: dir }
+    Home { house, counter, machine, _dir: dir }
 }
 
 /// Keeps cookies and form tokens as a browser does.
@@ -282,6 +286,54 @@ async fn somebody_is_invited_chooses_a_pass_phrase_once_and_comes_in() {
     assert_eq!(carol.get("/me").await.place, "/sign-in");
     let refused = alice.post("/admin/people/alice@example.test", &[("do", "delete")]).await;
     assert!(refused.status == 422 && refused.body.contains("only administrator"), "{}", refused.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_administers_and_forgot_shows_the_sheet_or_the_screen() {
+    let home = home(&[]);
+    let browser = home.browser();
+    assert!(browser.get("/sign-in").await.body.contains("href=\"/forgotten\""));
+    let prove = |address, proof| [("do", "prove"), ("address", address), ("proof", proof)];
+    let chosen = [("phrase", "moss and fern"), ("phrase2", "moss and fern")];
+    let no = browser.post("/forgotten", &prove(ALICE, "acorn actor album")).await;
+    assert!(
+        no.status == 422 && no.body.contains("neither the words") && no.body.contains("alice@"),
+        "there is no sheet"
+    );
+
+    home.house.folder.put_recovery(words::sheet_hash("acorn actor album").to_hex().as_str()).unwrap();
+    assert_eq!(browser.post("/forgotten", &prove(BEN, "acorn actor album")).await.status, 422, "no administrator");
+    assert_eq!(browser.post("/forgotten", &prove("nobody@example.test", "acorn actor album")).await.status, 422);
+    let yes = browser.post("/forgotten", &prove(ALICE, " Acorn actor,  ALBUM")).await;
+    assert!(yes.status == 303 && yes.place.starts_with("/invitation/"), "{} {}", yes.status, yes.body);
+    assert_eq!(browser.post(&yes.place, &chosen).await.status, 200);
+    assert_eq!(browser.sign_in(ALICE, PHRASE).await, 422);
+    assert_eq!(browser.sign_in(ALICE, "moss and fern").await, 303);
+    assert_eq!(browser.get("/admin").await.status, 200, "still an administrator");
+
+    // The code is for who stands before the box.
+    let mut stranger = home.browser();
+    stranger.peer = "93.184.216.34".parse().unwrap();
+    let no = stranger.post("/forgotten", &[("do", "show")]).await;
+    assert!(no.status == 422 && no.body.contains("in the same house"), "{}", no.body);
+    assert_eq!(home.machine.acts(), []);
+    let near = home.browser();
+    let shown = near.post("/forgotten", &[("do", "show")]).await;
+    assert!(shown.status == 200 && shown.body.contains("on the screen"), "{}", shown.body);
+    let acts = home.machine.acts();
+    let Some(Act::Show(lines)) = acts.last() else { panic!("{acts:?}") };
+    let code = lines[0].rsplit(' ').next().unwrap();
+    assert!(!shown.body.contains(code), "the page does not know it");
+    let yes = near.post("/forgotten", &prove(ALICE, code)).await;
+    assert!(yes.place.starts_with("/invitation/"), "{} {}", yes.status, yes.body);
+    assert_eq!(near.post("/forgotten", &prove(ALICE, code)).await.status, 422, "once");
+
+    // Who guesses waits, and is told how long.
+    for _ in 0..4 {
+        near.post("/forgotten", &prove(ALICE, "AAAA-AAAA")).await;
+    }
+    let slow = near.post("/forgotten", &prove(ALICE, "acorn actor album")).await;
+    assert!(slow.status == 503 && slow.body.contains("Too many wrong tries"), "{} {}", slow.status, slow.body);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -109,6 +109,7 @@ macro_rules! page {
 
 page!(Words, "words.html", headline: String, words: String);
 page!(SignIn, "sign-in.html", address: String);
+page!(Forgotten, "forgotten.html", address: String, shown: bool);
 page!(Invitation, "invitation.html", address: String, name: String, link: String);
 page!(Welcome, "welcome.html", address: String, server: String);
 page!(Me, "me.html", who: Standing, server: String, changed: bool, languages: Vec<(String, String)>, spoken: String);

@@ -288,6 +288,12 @@ pub trait Household: Send + Sync + 'static {
 
     /// `None`: refused, whatever the reason. Who guesses waits, by address. A password of a device signs nobody in here.
     fn sign_in(&self, peer: IpAddr, address: String, phrase: Secret) -> Later<'_, Result<Option<Standing>, Error>>;
+    /// Makes a link by which an administrator chooses a new pass phrase, for whoever has the words of the recovery sheet or the
+    /// code that is on the screen. `None`: it is neither, or not an administrator's address. [`Error::Unavailable`]: who has
+    /// tried many times waits.
+    fn recover(&self, address: &str, proof: &Secret) -> Result<Option<Secret>, Error>;
+    /// Shows a code on the screen of the box. [`Error::Refused`]: there is none.
+    fn show_code(&self) -> Result<(), Error>;
     /// `None`: it may not sign in (any more).
     fn standing(&self, id: u32) -> Result<Option<Standing>, Error>;
 

@@ -16,6 +16,7 @@
 
 mod api;
 mod draw;
+mod forgotten;
 mod household;
 mod pages;
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::draw::{
 use super::household::{Checked, Error, Port, Record, Secret, Standing};
 use super::site::{Answer, Site};
 use super::visit::{Fields, Visit, encode};
-use super::{queue, records};
+use super::{forgotten, queue, records};
 
 pub(super) type Done = Result<Answer, Error>;
 /// A form that was refused, and what was typed into it.
@@ -33,6 +33,7 @@ pub(super) async fn get(site: &Arc<Site>, visit: &Visit, path: &[&str]) -> Done 
         [] => return Ok(home(visit)),
         ["sign-in"] if visit.who.is_some() => return Ok(home(visit)),
         ["sign-in"] => return Ok(sign_in(site, visit, None)),
+        ["forgotten"] => return Ok(forgotten::page(site, visit, None, false)),
         ["invitation", link] => return invitation(site, visit, link, None).await,
         _ => {}
     }
@@ -51,6 +52,7 @@ pub(super) async fn get(site: &Arc<Site>, visit: &Visit, path: &[&str]) -> Done 
 pub(super) async fn post(site: &Arc<Site>, visit: &Visit, path: &[&str], fields: &Fields) -> Done {
     match path {
         ["sign-in"] => return enter(site, visit, fields).await,
+        ["forgotten"] => return forgotten::post(site, visit, fields).await,
         ["invitation", link] => return accept(site, visit, link, fields).await,
         ["sign-out"] => return Ok(Answer::Leave),
         _ => {}

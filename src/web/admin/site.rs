@@ -70,7 +70,17 @@ pub(super) fn router(
         places: Arc::new(Semaphore::new(WAITING)),
     });
     let mut router = Router::new().route("/look/{file}", any(file));
-    for path in ["/", "/sign-in", "/sign-out", "/me", "/me/{*rest}", "/invitation/{link}", "/admin", "/admin/{*rest}"] {
+    for path in [
+        "/",
+        "/sign-in",
+        "/forgotten",
+        "/sign-out",
+        "/me",
+        "/me/{*rest}",
+        "/invitation/{link}",
+        "/admin",
+        "/admin/{*rest}",
+    ] {
         router = router.route(path, any(page));
     }
     for path in ["/api", "/api/{*rest}"] {
