@@ -90,7 +90,7 @@ impl World for Room {
         Way {
             hostname: "mail.example.test".into(),
             on: true,
-            relay: None,
+            relays: Vec::new(),
             source: Vec::new(),
             port: self.port,
             connections: 4,
@@ -118,7 +118,7 @@ impl World for Room {
         None
     }
 
-    fn verified(&self) -> Option<ClientTls> {
+    fn verified(&self, _: &str) -> Option<ClientTls> {
         None
     }
 

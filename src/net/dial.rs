@@ -127,6 +127,8 @@ impl ServerCertVerifier for Anybody {
 pub enum NoWay {
     /// This machine has no way to addresses of this kind (no IPv6, no network).
     Unreachable,
+    /// It has no such address to leave from.
+    NotHere(IpAddr),
     /// Nothing came back in time.
     Silent,
     /// The end of a sentence.
@@ -136,13 +138,11 @@ pub enum NoWay {
 /// Opens a connection, from the address of its kind in `source` if there is one.
 pub async fn dial(to: SocketAddr, source: &[IpAddr], patience: Duration) -> Result<TcpStream, NoWay> {
     let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-    let opened = async {
-        let socket = socket?;
-        if let Some(source) = source.iter().find(|source| source.is_ipv4() == to.is_ipv4()) {
-            socket.bind(SocketAddr::new(*source, 0))?;
-        }
-        socket.connect(to).await
-    };
+    let socket = socket.map_err(|error| NoWay::Refused(error.to_string()))?;
+    if let Some(source) = source.iter().find(|source| source.is_ipv4() == to.is_ipv4()) {
+        socket.bind(SocketAddr::new(*source, 0)).map_err(|_| NoWay::NotHere(*source))?;
+    }
+    let opened = socket.connect(to);
     match timeout(patience, opened).await {
         Ok(Ok(stream)) => {
             // Commands leave when the machine has said all it has to say; waiting for more would only delay them.

@@ -157,7 +157,8 @@ mod tests {
                 (delivery(settings), checks(settings), &settings.checks.servers, strangers(settings)),
                 free_guesses(settings),
                 (store.checkpoint_bytes, store.staged_bytes),
-                (policy::of(settings), &settings.relay, &settings.sending, &settings.reports, &settings.line),
+                (policy::of(settings), &settings.relay, &settings.relays),
+                (&settings.sending, &settings.reports, &settings.line),
                 (
                     certificates(settings),
                     challenge_spec(settings, Shift::default()),
@@ -185,6 +186,7 @@ mod tests {
                 Kind::Url => "\"https://ca.example.test/dir\"".to_owned(),
                 Kind::MailAddress => "\"anna@example.test\"".to_owned(),
                 Kind::Word | Kind::Line | Kind::File | Kind::Words { .. } => "\"word\"".to_owned(),
+                Kind::Addresses => "\"192.0.2.1\"".to_owned(),
                 Kind::TimeZone => "\"Europe/Berlin\"".to_owned(),
                 Kind::Choice { of, .. } => format!("\"{}\"", of[of.len() - 1]),
                 Kind::Switch { default } => (!default).to_string(),

@@ -15,6 +15,7 @@ use crate::mailauth::tlsrpt;
 use crate::net::dns::{Asker, Proven};
 use crate::net::{ClientTls, Roots};
 use crate::proto::smtp::client::Login;
+use crate::settings;
 use crate::store::lookup::Lookup;
 
 use super::certificates;
@@ -98,22 +99,28 @@ struct Prover {
 impl World for Outside {
     fn way(&self) -> Way {
         let settings = self.house.settings.load();
-        let relay = Some(&settings.relay).filter(|relay| !relay.host.is_empty()).map(|relay| Relay {
+        let relay = |name: &str, domains: Option<Vec<String>>, relay: &settings::Relay| Relay {
+            name: name.to_owned(),
+            domains,
             host: relay.host.clone(),
             port: relay.port,
             implicit: relay.tls == "implicit",
             login: Some(&relay.user).filter(|user| !user.is_empty()).map(|user| Login {
                 user: user.clone(),
-                password: password(&self.house),
+                password: password(&self.house, &password_file(name)),
                 nonce: format!("{:016x}{:016x}", self.house.random.u64(), self.house.random.u64()),
             }),
-        });
+            trust: relay.trust.clone(),
+        };
+        let some = settings.relays.iter().map(|one| relay(&one.name, Some(one.domains.clone()), &one.relay));
+        let all = std::iter::once(relay("", None, &settings.relay));
+        let relays = some.chain(all).filter(|relay| !relay.host.is_empty()).collect();
         let source: Vec<IpAddr> =
             settings.sending.source.split_whitespace().filter_map(|one| one.parse().ok()).collect();
         Way {
             hostname: settings.hostname.clone(),
             on: settings.sending.on,
-            relay,
+            relays,
             source,
             port: SMTP,
             connections: CONNECTIONS,
@@ -160,9 +167,8 @@ impl World for Outside {
         self.opportunistic.get_or_init(make).clone()
     }
 
-    fn verified(&self) -> Option<ClientTls> {
-        let settings = self.house.settings.load();
-        let roots = certificates::roots(&self.house, "relay.trust", &settings.relay.trust);
+    fn verified(&self, trust: &str) -> Option<ClientTls> {
+        let roots = certificates::roots(&self.house, "the relay's `trust`", trust);
         let roots = roots.inspect_err(|error| warn!(error, "those that browsers trust count instead"));
         ClientTls::verified(&roots.unwrap_or(Roots::Public))
             .inspect_err(|error| error!(%error, "the relay's certificate cannot be checked"))
@@ -199,9 +205,14 @@ fn root_keys(house: &House, file: &str) -> Result<Option<String>, String> {
     Ok(Some(text))
 }
 
+/// Where a relay's password is, by the relay's name.
+pub(super) fn password_file(name: &str) -> String {
+    if name.is_empty() { RELAY_PASSWORD.to_owned() } else { format!("{RELAY_PASSWORD}-{name}") }
+}
+
 /// Empty if it cannot be read: the relay then says that it is wrong.
-fn password(house: &House) -> String {
-    let path = house.folder.path().join(RELAY_PASSWORD);
+fn password(house: &House, file: &str) -> String {
+    let path = house.folder.path().join(file);
     let mut text = String::new();
     let read = std::fs::File::open(&path)
         .and_then(|file| std::io::Read::read_to_string(&mut std::io::Read::take(file, PASSWORD_BYTES), &mut text));

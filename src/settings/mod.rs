@@ -24,8 +24,8 @@ mod value;
 
 pub use help::{default_file, reference};
 pub use table::{
-    Acme, Checks, DNS_METHODS, Def, Dns, ImapLimits, Kind, Line, LoginLimits, Relay, ReportsSent, SECTIONS, Section,
-    Sending, SmtpLimits, StoreLimits, Strangers,
+    Acme, Checks, DNS_METHODS, Def, Dns, DomainRelay, ImapLimits, Kind, Line, LoginLimits, Relay, ReportsSent,
+    SECTIONS, Section, Sending, SmtpLimits, StoreLimits, Strangers,
 };
 pub use value::Value;
 
@@ -57,6 +57,8 @@ pub struct Settings {
     pub strangers: Strangers,
     pub dns: Dns,
     pub relay: Relay,
+    /// By their names.
+    pub relays: Vec<DomainRelay>,
     pub sending: Sending,
     pub reports: ReportsSent,
     pub line: Line,

@@ -12,7 +12,8 @@ const PROBLEMS: usize = 100;
 
 pub(super) fn settings(text: &str) -> Result<Settings, Vec<Problem>> {
     let document = Document::parse(text).map_err(|error| vec![syntax(text, &error)])?;
-    let mut reader = Reader { text, values: Values::default(), places: Vec::new(), problems: Vec::new() };
+    let mut reader =
+        Reader { text, values: Values::default(), places: Vec::new(), relays: Vec::new(), problems: Vec::new() };
     reader.section("", document.as_table());
     reader.together();
     reader.finish()
@@ -23,6 +24,8 @@ struct Reader<'a> {
     values: Values,
     /// The line of each key that was read.
     places: Vec<(&'static str, usize)>,
+    /// The same of relays with names of their own.
+    relays: Vec<(String, usize)>,
     problems: Vec<Problem>,
 }
 
@@ -35,25 +38,40 @@ impl Reader<'_> {
             let key = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
             let span = table.key(name).and_then(|key| key.span()).or_else(|| item.span());
             let line = span.map(|span| line_of(self.text, span.start));
-            if let Some(def) = table::find(&key) {
+            let relay = table::relay_name(&key);
+            let known = relay.as_ref().map_or(key.as_str(), |(_, known)| known);
+            if path == "relays" && !table::is_relay_name(name) {
+                let what = format!(
+                    "`{}` cannot be the name of a relay; it must be one of letters, digits, '-' and '_', up to 32 of them",
+                    name.chars().take(100).collect::<String>().escape_default()
+                );
+                self.wrong(line, key, what);
+            } else if let Some(def) = table::find(&key) {
                 let given = item.as_value().ok_or_else(|| "a section".to_owned());
                 match given.and_then(|value| def.kind.read(value)) {
-                    Ok(value) => {
-                        self.values.0.insert(def.key, value);
-                        self.places.extend(line.map(|line| (def.key, line)));
-                    }
+                    Ok(value) => match relay {
+                        Some((name, _)) => {
+                            self.values.relays.entry(name.to_owned()).or_default().insert(def.key, value);
+                            self.relays.extend(line.map(|line| (key, line)));
+                        }
+                        None => {
+                            self.values.plain.insert(def.key, value);
+                            self.places.extend(line.map(|line| (def.key, line)));
+                        }
+                    },
                     Err(is) => {
                         let what = format!("`{key}` is {is}; it must be {}", def.kind.wanted());
                         self.wrong(line, key, what);
                     }
                 }
-            } else if names_under(&key).next().is_none() {
-                let what = unknown(path, name, &key, matches!(item, Item::Table(_)));
+            } else if names_under(known).next().is_none() {
+                let known_path = table::relay_name(path).map_or(path.to_owned(), |(_, known)| known);
+                let what = unknown(&known_path, name, &key, matches!(item, Item::Table(_)));
                 self.wrong(line, key, what);
             } else if let Some(inner) = item.as_table_like() {
                 self.section(&key, inner);
             } else {
-                let names: Vec<&str> = names_under(&key).collect();
+                let names: Vec<&str> = names_under(known).collect();
                 let what =
                     format!("`{key}` is a section, not a value: write [{key}] and below it {}", names.join(", "));
                 self.wrong(line, key, what);
@@ -88,6 +106,7 @@ impl Reader<'_> {
                 self.wrong(line, key, what);
             }
         }
+        self.relays_apart(&settings);
         let smtp = &settings.limits.smtp;
         let imap = &settings.limits.imap;
         let pairs = [
@@ -112,6 +131,25 @@ impl Reader<'_> {
             if small_value > large_value && self.line(small).is_some() {
                 let what = format!("`{small}` is more than `{large}`; it must not be");
                 self.wrong(self.line(small), small.to_owned(), what);
+            }
+        }
+    }
+
+    /// One domain's letters go one way.
+    fn relays_apart(&mut self, settings: &Settings) {
+        let mut seen: Vec<(&str, &str)> = Vec::new();
+        for relay in settings.relays.iter().filter(|relay| !relay.relay.host.is_empty()) {
+            let key = format!("relays.{}.domains", relay.name);
+            let line = self.relays.iter().find(|(known, _)| *known == key).map(|(_, line)| *line);
+            for domain in &relay.domains {
+                if domain.trim_start_matches('.').is_empty() {
+                    let what = format!("`{key}` has a word in it that is no name of a domain");
+                    self.wrong(line, key.clone(), what);
+                } else if let Some((_, first)) = seen.iter().find(|(known, _)| known == domain) {
+                    let what = format!("`{key}` names {domain}, which `relays.{first}.domains` has already");
+                    self.wrong(line, key.clone(), what);
+                }
+                seen.push((domain, &relay.name));
             }
         }
     }
@@ -198,6 +236,44 @@ pub(super) fn check(key: &str, value: &Value) -> Result<toml_edit::Value, Proble
 mod tests {
     use super::*;
 
+    #[test]
+    fn relays_have_names_of_their_own_and_no_domain_in_common() {
+        let file = |more: &str| format!("hostname = 'mail.example.test'\n{more}");
+        let parsed = Settings::parse(&file(
+            "[relays.work]\nhost = 'smtp.work.test'\nport = 587\ntls = 'starttls'\ndomains = 'Work.test .work.test'\n\
+             [relays.school]\nhost = 'smtp.school.test'\ndomains = 'School.test'\n",
+        ))
+        .unwrap();
+        let told: Vec<_> = parsed
+            .relays
+            .iter()
+            .map(|one| (one.name.as_str(), one.relay.port, one.relay.tls.as_str(), one.domains.join(" ")))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("school", 465, "implicit", "school.test".to_owned()),
+                ("work", 587, "starttls", "work.test .work.test".to_owned())
+            ]
+        );
+        let wrong = |more: &str| {
+            let problems = settings(&file(more)).unwrap_err();
+            let problem = problems.first().unwrap();
+            (problem.line, problem.what.clone())
+        };
+        let twice =
+            "[relays.a]\nhost = 'a.test'\ndomains = 'x.test'\n[relays.b]\nhost = 'b.test'\ndomains = 'y.test X.test'\n";
+        assert_eq!(
+            wrong(twice),
+            (Some(7), "`relays.b.domains` names x.test, which `relays.a.domains` has already".to_owned())
+        );
+        assert_eq!(wrong("[relays.work]\nhots = 'x'\n").0, Some(3));
+        assert!(wrong("[relays.work]\nhots = 'x'\n").1.contains("did you mean `relays.office.host`?"));
+        assert!(wrong("[relays.'../x']\nhost = 'x'\n").1.contains("cannot be the name of a relay"));
+        assert!(wrong("[relays.work]\nport = 0\n").1.contains("`relays.work.port` is 0"));
+        assert!(wrong("[relays]\nwork = 'x'\n").1.contains("`relays.work` is a section"));
+    }
+
     /// The problems of a file with a good host name in line 1.
     fn problems(rest: &str) -> Vec<String> {
         match Settings::parse(&format!("hostname = 'mail.example.test'\n{rest}")) {
@@ -234,7 +310,7 @@ mod tests {
         assert_eq!(
             problems("colour = 1"),
             [
-                "settings.toml line 2: `colour` is not a setting; at the top of the file there are hostname, time_zone, language, listeners, acme, mta_sts, checks, strangers, dns, relay, sending, reports, line, limits"
+                "settings.toml line 2: `colour` is not a setting; at the top of the file there are hostname, time_zone, language, listeners, acme, mta_sts, checks, strangers, dns, relay, relays, sending, reports, line, limits"
             ]
         );
     }

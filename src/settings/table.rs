@@ -28,6 +28,8 @@ pub enum Kind {
     Words {
         default: &'static str,
     },
+    /// Addresses of this machine, one of a kind (IPv4, IPv6) at most; empty for none.
+    Addresses,
     /// A name of the time zone database, as `Europe/Berlin`; empty for none.
     TimeZone,
     /// A file by its path within the data folder (the server can read no others); empty for none.
@@ -418,6 +420,55 @@ const RELAY: Section = Section {
     ],
 };
 
+/// Stands for the name that the owner gives a relay.
+const OFFICE: &str = "office";
+
+const RELAYS: Section = Section {
+    path: "relays.office",
+    about: "A relay for letters to some domains only, such as the office's, which goes before [relay] and the domains' own servers. \
+            For each more such relay write another section, named as you like: [relays.school]. The password is kept by \
+            `homepost relay password office`.",
+    shown: true,
+    settings: &[
+        Def { key: "relays.office.host", kind: Kind::Words { default: "" }, help: "Its name. Empty: no relay." },
+        Def {
+            key: "relays.office.domains",
+            kind: Kind::Words { default: "" },
+            help: "Where letters go that it takes: example.org is that domain, .example.org is all below it.",
+        },
+        Def { key: "relays.office.port", kind: Kind::Port { default: 465 }, help: "Its port, 465 or 587." },
+        Def {
+            key: "relays.office.tls",
+            kind: Kind::Choice { default: "implicit", of: RELAY_TLS },
+            help: "implicit or starttls, as of [relay].",
+        },
+        Def {
+            key: "relays.office.user",
+            kind: Kind::Words { default: "" },
+            help: "The user name there. Empty: it wants none.",
+        },
+        Def {
+            key: "relays.office.trust",
+            kind: Kind::File,
+            help: "The file (PEM) with the root of its certificate, as of [relay].",
+        },
+    ],
+};
+
+/// The name in a key such as `relays.school.host`, and the key as the table has it.
+pub(super) fn relay_name(key: &str) -> Option<(&str, String)> {
+    let rest = key.strip_prefix("relays.")?;
+    let (name, field) = rest.split_once('.').unwrap_or((rest, ""));
+    let known = if field.is_empty() { format!("relays.{OFFICE}") } else { format!("relays.{OFFICE}.{field}") };
+    Some((name, known))
+}
+
+/// Whether a relay may be called that: it is part of a file's name.
+pub(super) fn is_relay_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=32).contains(&name.len()) && name.bytes().all(plain)
+}
+
 const SENDING: Section = Section {
     path: "sending",
     about: "Letters for elsewhere.",
@@ -430,7 +481,7 @@ const SENDING: Section = Section {
         },
         Def {
             key: "sending.source",
-            kind: Kind::Words { default: "" },
+            kind: Kind::Addresses,
             help: "The addresses of this machine that they leave from, where it has several: an IPv4, an IPv6, or both. Empty: \
                    the system chooses.",
         },
@@ -523,6 +574,16 @@ pub struct Relay {
     pub user: String,
     pub spf: String,
     pub trust: String,
+}
+
+/// A relay for letters to some domains.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DomainRelay {
+    /// As its section is called.
+    pub name: String,
+    /// Lower case, A-labels; with a dot before it what is below it.
+    pub domains: Vec<String>,
+    pub relay: Relay,
 }
 
 /// What domains ask for is done, or only written down.
@@ -684,7 +745,7 @@ section! { StoreLimits, "limits.store", "How the disk and the memory are used.",
 }
 
 /// Every section, in the order of the file.
-pub const SECTIONS: [Section; 20] = [
+pub const SECTIONS: [Section; 21] = [
     TOP,
     listener!("smtp", true, 25, "Mail from other servers. Without it you only get mail from yourself."),
     listener!("submissions", true, 465, "Mail that your own mail programs send, encrypted from the first byte."),
@@ -703,6 +764,7 @@ pub const SECTIONS: [Section; 20] = [
     STRANGERS,
     DNS,
     RELAY,
+    RELAYS,
     SENDING,
     REPORTS,
     LINE,
@@ -719,16 +781,42 @@ pub(super) fn defs() -> impl Iterator<Item = &'static Def> {
 }
 
 pub(super) fn find(key: &str) -> Option<&'static Def> {
+    let known = relay_name(key).map(|(_, known)| known);
+    let key = known.as_deref().unwrap_or(key);
     defs().find(|def| def.key == key)
+}
+
+fn domain_relay(name: &str, values: &BTreeMap<&'static str, Value>) -> DomainRelay {
+    let values = Values { plain: values.clone(), ..Values::default() };
+    let domain = |word: String| {
+        let (dot, rest) = word.strip_prefix('.').map_or(("", word.as_str()), |rest| (".", rest));
+        format!("{dot}{}", idna::domain_to_ascii(rest).unwrap_or_default().to_ascii_lowercase())
+    };
+    DomainRelay {
+        name: name.to_owned(),
+        domains: values.words("relays.office.domains").into_iter().map(domain).collect(),
+        relay: Relay {
+            host: values.text("relays.office.host"),
+            port: values.port("relays.office.port"),
+            tls: values.text("relays.office.tls"),
+            user: values.text("relays.office.user"),
+            spf: String::new(),
+            trust: values.text("relays.office.trust"),
+        },
+    }
 }
 
 /// What a file said, checked, by key.
 #[derive(Debug, Default)]
-pub(super) struct Values(pub BTreeMap<&'static str, Value>);
+pub(super) struct Values {
+    pub plain: BTreeMap<&'static str, Value>,
+    /// Of relays, by their names; the keys are those of the table.
+    pub relays: BTreeMap<String, BTreeMap<&'static str, Value>>,
+}
 
 impl Values {
     fn value(&self, key: &str) -> Option<Value> {
-        self.0.get(key).cloned().or_else(|| find(key)?.kind.default())
+        self.plain.get(key).cloned().or_else(|| find(key)?.kind.default())
     }
 
     fn number(&self, key: &str) -> u64 {
@@ -814,6 +902,7 @@ impl Values {
                 spf: self.text("relay.spf"),
                 trust: self.text("relay.trust"),
             },
+            relays: self.relays.iter().map(|(name, values)| domain_relay(name, values)).collect(),
             reports: ReportsSent { send: self.value("reports.send") == Some(Value::Switch(true)) },
             sending: Sending {
                 on: self.value("sending.on") == Some(Value::Switch(true)),

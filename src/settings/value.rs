@@ -1,5 +1,7 @@
 //! The kinds of value a setting can have: how each is written, read and bounded.
 
+use std::net::IpAddr;
+
 use super::table::Kind;
 
 /// A setting's value without its kind: what is read from a file, or handed to an edit.
@@ -41,6 +43,9 @@ impl Kind {
             Kind::Word => "one word of letters, digits, '.', '_' and '-', or empty".to_owned(),
             Kind::Line => "a text without blanks, or empty".to_owned(),
             Kind::Words { .. } => "words of plain characters with a space between them, or empty".to_owned(),
+            Kind::Addresses => {
+                "an IPv4 address, an IPv6 address, or both with a space between them, or empty".to_owned()
+            }
             Kind::TimeZone => "the name of a time zone, such as \"Europe/Berlin\", or empty".to_owned(),
             Kind::File => "the path of a file within the data folder, or empty".to_owned(),
             Kind::Choice { of, .. } => {
@@ -69,6 +74,7 @@ impl Kind {
                 | Kind::Word
                 | Kind::Line
                 | Kind::Words { .. }
+                | Kind::Addresses
                 | Kind::TimeZone
                 | Kind::File
                 | Kind::Choice { .. },
@@ -121,6 +127,15 @@ impl Kind {
                     !word.is_empty()
                         && word.bytes().all(|byte| (0x21..=0x7e).contains(&byte) && byte != b'"' && byte != b'\\')
                 }),
+                Kind::Addresses => {
+                    let all: Vec<Option<IpAddr>> = text.split(' ').map(|word| word.parse().ok()).collect();
+                    // One of a kind, and one that a connection can come from.
+                    let fine = |address: IpAddr| !address.is_unspecified() && !address.is_multicast();
+                    all.iter().all(|address| address.is_some_and(fine))
+                        && (all.len() == 1
+                            || (all.len() == 2
+                                && all[0].is_some_and(|a| all[1].is_some_and(|b| a.is_ipv4() != b.is_ipv4()))))
+                }
                 Kind::TimeZone => text.len() < 64 && jiff::tz::TimeZone::get(text).is_ok(),
                 Kind::File => {
                     let plain = |part: &str| !matches!(part, "" | "." | "..");
@@ -147,7 +162,7 @@ impl Kind {
             Kind::HostName => None,
             Kind::Switch { default } => Some(Value::Switch(*default)),
             Kind::Port { default } => Some(Value::Number(u64::from(*default))),
-            Kind::Url | Kind::MailAddress | Kind::Word | Kind::Line | Kind::TimeZone | Kind::File => {
+            Kind::Url | Kind::MailAddress | Kind::Word | Kind::Line | Kind::Addresses | Kind::TimeZone | Kind::File => {
                 Some(Value::Text(String::new()))
             }
             Kind::Choice { default, .. } | Kind::Words { default } => Some(Value::Text((*default).to_owned())),
@@ -249,7 +264,8 @@ mod tests {
     #[test]
     fn texts_are_of_their_kind_or_empty() {
         let fine = |kind: Kind, text: &str| read(kind, &format!("'{text}'")) == Ok(Value::Text(text.to_owned()));
-        for kind in [Kind::Url, Kind::MailAddress, Kind::Word, Kind::Line, Kind::TimeZone, Kind::File] {
+        for kind in [Kind::Url, Kind::MailAddress, Kind::Word, Kind::Line, Kind::Addresses, Kind::TimeZone, Kind::File]
+        {
             assert!(fine(kind, ""), "{kind:?}");
             assert!(!fine(kind, &"x".repeat(2000)), "{kind:?}");
             assert!(read(kind, "\"a\\nb\"").is_err(), "{kind:?}");
@@ -259,6 +275,12 @@ mod tests {
         assert!(fine(Kind::MailAddress, "anna@example.test") && !fine(Kind::MailAddress, "anna"));
         assert!(fine(Kind::Word, "tls-server") && !fine(Kind::Word, "two words"));
         assert!(fine(Kind::Line, "[2001:db8::53]:5353,192.0.2.53") && !fine(Kind::Line, "a b"));
+        for addresses in ["192.0.2.1", "2001:db8::1", "192.0.2.1 2001:db8::1", "2001:db8::1 192.0.2.1"] {
+            assert!(fine(Kind::Addresses, addresses), "{addresses}");
+        }
+        for wrong in ["192.0.2.1 192.0.2.2", "eth0", "192.0.2", "0.0.0.0", "192.0.2.1 x", "192.0.2.1:25", "::1 ::2"] {
+            assert!(!fine(Kind::Addresses, wrong), "{wrong}");
+        }
         assert!(fine(Kind::TimeZone, "America/Argentina/Buenos_Aires") && !fine(Kind::TimeZone, "Europe/Nowhere"));
         assert!(fine(Kind::File, "my roots/ca.pem"));
         assert!(!fine(Kind::File, "/etc/ca.pem") && !fine(Kind::File, "../ca.pem"));

@@ -16,7 +16,7 @@ class Far:
     offers  lines of its reply to EHLO
     tls     an ssl context for STARTTLS, or None; "broken" offers it and answers nonsense
     first   the same context from the first byte on
-    users   name → password, for AUTH PLAIN and SCRAM-SHA-256
+    users   name → password, for AUTH PLAIN, LOGIN and SCRAM-SHA-256, of which those in `mechanisms` are offered
     answer  called with each command line (upper case verb) and the talk so far; returns a reply, "drop" to close without one,
             or None for the usual one
     """
@@ -24,11 +24,12 @@ class Far:
     open = []
 
     def __init__(self, address, port=25, offers=("PIPELINING", "8BITMIME", "SIZE 10485760"), tls=None, first=None, users=None,
-                 answer=None):
+                 answer=None, mechanisms="SCRAM-SHA-256 PLAIN"):
         self.offers, self.tls, self.first, self.users, self.answer = list(offers), tls, first, users or {}, answer
+        self.mechanisms = mechanisms
         self.letters = []
         self.talks = []
-        self.socket = socket.create_server((address, port))
+        self.socket = socket.create_server((address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
         self.ending = False
         Far.open.append(self)
         threading.Thread(target=self.accept, daemon=True).start()
@@ -64,6 +65,7 @@ class Talk:
     def __init__(self, far, stream):
         self.far, self.stream, self.secure = far, stream, False
         self.lines = []
+        self.peer = stream.getpeername()[0]
         far.talks.append(self)
 
     def say(self, text):
@@ -93,7 +95,7 @@ class Talk:
                 if self.far.tls and not self.secure:
                     offers.append("STARTTLS")
                 if self.far.users and self.secure:
-                    offers.append("AUTH SCRAM-SHA-256 PLAIN")
+                    offers.append(f"AUTH {self.far.mechanisms}")
                 lines = ["far.test", *offers]
                 self.say(reply or "\r\n".join([*(f"250-{one}" for one in lines[:-1]), f"250 {lines[-1]}"]))
             elif verb == "STARTTLS" and self.far.tls:
@@ -151,9 +153,12 @@ class Talk:
 
     def login(self, words):
         mechanism, _, initial = words.partition(" ")
-        first = base64.b64decode(initial) if initial else self.ask(b"")
+        first = base64.b64decode(initial) if initial else mechanism != "LOGIN" and self.ask(b"")
         if mechanism == "PLAIN":
             _, user, password = first.decode().split("\0")
+            return user if self.far.users.get(user) == password else None
+        if mechanism == "LOGIN":
+            user, password = (initial and first or self.ask(b"Username:")).decode(), self.ask(b"Password:").decode()
             return user if self.far.users.get(user) == password else None
         bare = first.split(b",", 2)[2]
         user = bare.split(b",")[0][2:].decode()

@@ -17,7 +17,8 @@ from house import ALICE, BINARY, PASSWORD, TARGET, Checks, House, anyone, same
 from world import BOX, FAR, NAMES, OFFICE, run
 
 HEAD = f"$TTL 5\n@ SOA ns admin 1 3600 600 86400 5\n@ NS ns\nns A {NAMES}\n"
-PLAIN, GREY, DROPS, BROKEN, DEAD, SECOND, RELAY, REFUSES, SLOW = FAR[:9]
+PLAIN, GREY, DROPS, BROKEN, DEAD, SECOND, RELAY, REFUSES, SLOW, SCHOOL = FAR[:10]
+BOX6, FAR6, BOX_OTHER = "2a00:5::10", "2a00:5::30", "5.5.5.11"
 
 
 def zone(*lines):
@@ -44,6 +45,9 @@ ZONES = {
     "refuses.test": mx(REFUSES),
     "slow.test": mx(SLOW),
     "relay.test": zone(f"smtp A {RELAY}"),
+    "school.test": zone(f"smtp A {SCHOOL}"),
+    "six.test": zone("@ MX 10 mx", f"mx AAAA {FAR6}"),
+    "half.test": zone("@ MX 10 mx", f"mx A {DEAD}", f"mx AAAA {FAR6}"),
 }
 
 
@@ -316,6 +320,53 @@ def play(check, box, office):
         far.end()
 
 
+def families(check, box, place):
+    """The box gets a second address, and an IPv6 one, as the world does."""
+    check = ends(check, box)
+    run("ip", "addr", "add", f"{FAR6}/64", "dev", "world", "nodad")
+    run(*place.inside, "ip", "addr", "add", f"{BOX6}/64", "dev", "eth0", "nodad")
+    run(*place.inside, "ip", "addr", "add", f"{BOX_OTHER}/24", "dev", "eth0")
+    with check("a host that has only IPv6 gets its letters"):
+        far = Far(FAR6)
+        box.submit(["s@six.test"], "six")
+        box.empty()
+        same([(letter[1], talk.peer) for letter, talk in zip(far.letters, far.talks, strict=True)], [(["s@six.test"], BOX6)])
+        far.end()
+    with check("where neither kind of address connects both are told; the one that failed alone is tried last next time"):
+        box.submit(["h@half.test"], "half")
+        waiting = box.waits(f"({FAR6})")
+        assert f"({DEAD})" in waiting["last"], waiting
+        far = Far(FAR6)
+        box.run("queue", "retry", "--all")
+        box.empty()
+        other = Far(DEAD)
+        box.submit(["h@half.test"], "half again")
+        box.empty()
+        same((len(far.letters), len(other.talks)), (2, 0))
+        far.end()
+        box.submit(["h@half.test"], "half at last")
+        box.empty()
+        same(len(other.letters), 1)
+        other.end()
+    with check("letters leave from the address that the settings name, and one that is not there is said to be that"):
+        def source(addresses):
+            text = (box.data / "settings.toml").read_text()
+            old = next(line for line in text.splitlines() if line.startswith("source ="))
+            (box.data / "settings.toml").write_text(text.replace(old, f'source = "{addresses}"'))
+            box.stop()
+            box.serve()
+        far, six = Far(PLAIN), Far(FAR6)
+        source("5.5.5.99")
+        box.submit(["s@plain.test"], "from nowhere")
+        box.waits("this machine does not have the address 5.5.5.99")
+        source(f"{BOX_OTHER} {BOX6}")
+        box.run("queue", "retry", "--all")
+        box.submit(["s@six.test"], "from six")
+        box.empty()
+        same((far.talks[-1].peer, six.talks[-1].peer), (BOX_OTHER, BOX6))
+        source("")
+
+
 def relayed(check, box):
     context = certificate(box.folder, "smtp.relay.test")
     shutil.copy(box.folder / "smtp.relay.test-root.pem", box.data / "relay.pem")
@@ -347,6 +398,31 @@ def relayed(check, box):
              [(["a@plain.test", "y@elsewhere.test"], True, "anna"), (["x@elsewhere.test"], True, "anna")])
         assert any(line.startswith("AUTH SCRAM-SHA-256") for talk in far.talks for line in talk.lines)
         assert "s3cret" not in box.log.read_text()
+    school = Far(SCHOOL, port=587, tls=certificate(box.folder, "smtp.school.test"), users={"tom": "l3tters"}, mechanisms="LOGIN")
+    shutil.copy(box.folder / "smtp.school.test-root.pem", box.data / "school.pem")
+    with check("letters to some domains go through a relay of their own, with its own password, and others as before"):
+        with open(box.data / "settings.toml", "a", encoding="utf-8") as file:
+            file.write('\n[relays.school]\nhost = "smtp.school.test"\nport = 587\ntls = "starttls"\nuser = "tom"\n'
+                       'trust = "school.pem"\ndomains = "plain.test .refuses.test"\n')
+        box.stop()
+        box.serve()
+        before = len(far.letters)
+        box.submit(["a@plain.test", "b@in.refuses.test", "c@refuses.test"], "two relays")
+        box.waits("535")
+        assert "password is missing" in box.run("relay", "list").stdout
+        box.run("relay", "password", "school", input="l3tters\n")
+        same(box.run("relay", "password", "nobody", input="x\n", ok=False).returncode != 0, True)
+        same((box.data / "relay-password-school").stat().st_mode & 0o777, 0o600)
+        box.run("queue", "retry", "--all")
+        box.empty()
+        same([(sorted(letter[1]), letter[3], letter[4]) for letter in school.letters],
+             [(["a@plain.test", "b@in.refuses.test"], True, "tom")])
+        same([letter[1] for letter in far.letters[before:]], [["c@refuses.test"]])
+        assert "AUTH LOGIN" in " ".join(line for talk in school.talks for line in talk.lines)
+        listed = box.json("relay", "list")
+        same([(one["name"], one["password"]) for one in listed], [("", True), ("school", True)])
+        assert "l3tters" not in box.log.read_text() + str(listed)
+    school.end()
     far.end()
 
 
@@ -361,6 +437,7 @@ def main():
         box.init()
         box.serve()
         play(check, box, office)
+        families(check, box, place)
         relayed(check, box)
         with check("the stores are sound"):
             box.stop()

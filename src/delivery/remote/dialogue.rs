@@ -1,5 +1,6 @@
 //! One connection after another to one destination, and what its host tells the machine.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::base::BlobId;
 use crate::mailauth::sts::Mode;
@@ -22,9 +23,10 @@ use crate::proto::{self, BodyFault, Part, Secured};
 use crate::queue::{self, Entry, State};
 
 use super::convert::{self, Converted};
+use super::families::{Family, Tried};
 use super::standing::Number;
 use super::tls::{self, How, Plan};
-use super::{Destination, Job, Sender, Trouble, Way, World, route, settle, sts};
+use super::{Destination, Job, Sender, To, Trouble, Way, World, route, settle, sts};
 
 /// For one address to answer.
 const CONNECT: Duration = Duration::from_secs(30);
@@ -38,6 +40,14 @@ pub(super) async fn serve<W: World>(sender: &Arc<Sender<W>>, destination: &Desti
             return sender.give_back(&first);
         }
         let way = sender.world.way();
+        // The settings have changed: they find their way anew.
+        if matches!(destination.to, To::Relay(_)) && way.relay(&destination.to).is_none() {
+            for job in std::iter::once(first).chain(sender.drain(destination)) {
+                sender.give_back(&job);
+            }
+            sender.bell.ring();
+            return;
+        }
         let mut host = Host {
             sender: sender.clone(),
             destination,
@@ -51,6 +61,7 @@ pub(super) async fn serve<W: World>(sender: &Arc<Sender<W>>, destination: &Desti
             lacks: false,
             served: 0,
             failed: None,
+            connected: false,
             place: None,
             carried: Vec::new(),
         };
@@ -81,10 +92,14 @@ pub(super) async fn serve<W: World>(sender: &Arc<Sender<W>>, destination: &Desti
 async fn reach<W: World>(way: &Way, destination: &Destination, host: &mut Host<'_, W>) -> Result<bool, Trouble> {
     let sender = host.sender.clone();
     let asker = sender.world.asker();
-    if let Some(relay) = &way.relay {
+    let domain = match &destination.to {
+        To::Domain(domain) => domain,
+        To::Relay(_) => "",
+    };
+    if let Some(relay) = way.relay(&destination.to) {
         let names = route::Names::new(asker, None).await?;
         let found = route::addresses(&names, &relay.host).await;
-        let plan = Plan::relay(&relay.host);
+        let plan = Plan::relay(&relay.host, &relay.trust);
         if !host.take_place(way, &relay.host, &plan) {
             return Ok(false);
         }
@@ -96,13 +111,13 @@ async fn reach<W: World>(way: &Way, destination: &Destination, host: &mut Host<'
         return done.map_err(|trouble| Trouble { lasting: trouble.lasting && trouble.is_no_requiretls(), ..trouble });
     }
     let names = route::Names::new(asker, sender.world.proven()).await?;
-    let mut site = match route::site(&names, sender.random.as_ref(), &destination.domain, &way.hostname).await {
+    let mut site = match route::site(&names, sender.random.as_ref(), domain, &way.hostname).await {
         Ok(site) => site,
         Err(trouble) => {
             // Who is not believed to say where a domain's mail goes (RFC 8460 4.3).
             let told = destination.tls != queue::Tls::NotRequired;
             if let Some(failure) = tls::bogus(&trouble).filter(|_| told) {
-                let domain = idna::domain_to_ascii(&destination.domain).unwrap_or_default();
+                let domain = idna::domain_to_ascii(domain).unwrap_or_default();
                 tls::note(&sender, &domain, tlsrpt::Policy::none(), None, Err(failure));
             }
             return Err(trouble);
@@ -153,15 +168,41 @@ async fn talk_to_any<W: World>(
     addresses: &[IpAddr],
     host: &mut Host<'_, W>,
 ) -> Result<(), Trouble> {
-    let mut last = None;
-    for address in addresses {
-        match talk(way, plan, name, *address, host).await {
-            Ok(()) => return Ok(()),
+    let (sender, mut tried, mut last, mut done) = (host.sender.clone(), Tried::default(), None, false);
+    // Of the first address of each kind that did not connect.
+    let mut silent: BTreeMap<Family, Trouble> = BTreeMap::new();
+    let ordered = sender.going().families.order(name, addresses, sender.clock.mono());
+    for address in ordered {
+        host.connected = false;
+        let talked = talk(way, plan, name, address, host).await;
+        tried.add(address, host.connected);
+        match talked {
+            Ok(()) => {
+                done = true;
+                break;
+            }
             Err(trouble) => {
                 debug!(host = name, %address, why = trouble.said.reply.text.join(" "), "that way did not work");
+                if !host.connected {
+                    silent.entry(Family::of(address)).or_insert_with(|| trouble.clone());
+                }
                 last = Some(worse(last, trouble));
             }
         }
+    }
+    let broken = sender.going().families.learn(name, &tried, sender.clock.mono());
+    if let Some(family) = broken {
+        warn!(%family, "no connection of this kind works from here, and the other does: it is tried last for half an hour");
+    }
+    if done {
+        return Ok(());
+    }
+    // Both have failed: that is told of each.
+    if let (Some(last), 2) = (&mut last, silent.len())
+        && tried.is_silent()
+    {
+        let words: Vec<String> = silent.values().map(|trouble| trouble.said.reply.text.join(" ")).collect();
+        last.said.reply.text = vec![words.join("; ")];
     }
     Err(last.unwrap_or_else(|| Trouble::later((4, 4, 3), format!("{name} has no address"))))
 }
@@ -183,7 +224,7 @@ async fn talk<W: World>(
     address: IpAddr,
     host: &mut Host<'_, W>,
 ) -> Result<(), Trouble> {
-    let relay = way.relay.as_ref().filter(|_| matches!(plan.how, How::Relay));
+    let relay = way.relay(&host.destination.to);
     let (port, login) = relay.map_or((way.port, None), |relay| (relay.port, relay.login.clone()));
     let first = match relay {
         Some(relay) if relay.implicit => Tls::Implicit,
@@ -219,11 +260,17 @@ async fn once<W: World>(
     let stream = dial(to, &way.source, CONNECT).await.map_err(|no| {
         let words = match no {
             NoWay::Unreachable => format!("there is no way to {name} ({})", to.ip()),
+            NoWay::NotHere(source) => {
+                format!(
+                    "this machine does not have the address {source}, which letters are to leave from (sending.source)"
+                )
+            }
             NoWay::Silent => format!("{name} ({}) does not answer", to.ip()),
             NoWay::Refused(why) => format!("{name} ({}) cannot be reached: {why}", to.ip()),
         };
         (Trouble::later((4, 4, 1), words), false)
     })?;
+    host.connected = true;
     let (side, seen) = side.unzip();
     let tls = if side.is_none() { Tls::Never } else { tls };
     let mono = sender.clock.mono();
@@ -283,7 +330,7 @@ async fn once<W: World>(
     let told = host.destination.tls != queue::Tls::NotRequired;
     for plan in std::iter::once(plan).chain(&host.carried) {
         if told
-            && plan.how != How::Relay
+            && !matches!(plan.how, How::Relay { .. })
             && !plan.domain.starts_with('[')
             && let Some(result) = result(plan)
         {
@@ -353,6 +400,8 @@ struct Host<'a, W> {
     /// Letters with verdicts, over this connection.
     served: usize,
     failed: Option<Failure>,
+    /// The address that is tried now could be connected to.
+    connected: bool,
     /// Among the connections to the host that is tried now.
     place: Option<Number>,
     /// What other domains want whose letters went over this connection too.

@@ -10,6 +10,7 @@
 
 mod convert;
 mod dialogue;
+mod families;
 mod route;
 mod settle;
 mod standing;
@@ -35,6 +36,7 @@ use crate::queue::{self, Tls};
 use crate::store::Data;
 use crate::store::lookup::Lookup;
 
+use families::Families;
 use standing::{CROWD, Number, Standing};
 use tls::Plan;
 
@@ -66,8 +68,8 @@ impl Bell {
 pub struct Way {
     /// Our host name.
     pub hostname: String,
-    /// Whom everything is given to, instead of the domains' own servers.
-    pub relay: Option<Relay>,
+    /// Who is given letters instead of the domains' own servers; those for some domains go before one for all.
+    pub relays: Vec<Relay>,
     /// False: nothing leaves.
     pub on: bool,
     /// The addresses that connections come from, one of each kind at most.
@@ -82,11 +84,43 @@ pub struct Way {
 /// A server of somebody else's that letters leave through.
 #[derive(Clone, Debug)]
 pub struct Relay {
+    /// Which of them it is.
+    pub name: String,
+    /// Lower case, A-labels; with a dot before it what is below it. `None`: for all.
+    pub domains: Option<Vec<String>>,
     pub host: String,
     pub port: u16,
     /// TLS from the first byte; otherwise STARTTLS, without which nothing is said.
     pub implicit: bool,
     pub login: Option<Login>,
+    /// The file with the root of its certificate; empty: those that browsers trust.
+    pub trust: String,
+}
+
+impl Way {
+    /// Where letters for a domain go: by the longest name that a relay has of it.
+    fn to(&self, domain: &str) -> To {
+        let domain = domain.to_lowercase();
+        let name = idna::domain_to_ascii(&domain).unwrap_or_else(|_| domain.clone());
+        let fits = |known: &String| match known.strip_prefix('.') {
+            Some(_) => name.ends_with(known.as_str()) && name.len() > known.len(),
+            None => name == *known,
+        };
+        let some = self.relays.iter().filter_map(|relay| {
+            let longest = relay.domains.as_ref()?.iter().filter(|known| fits(known)).map(|known| known.len()).max()?;
+            Some((longest, relay))
+        });
+        let best = some.max_by_key(|(longest, _)| *longest).map(|(_, relay)| relay);
+        match best.or_else(|| self.relays.iter().find(|relay| relay.domains.is_none())) {
+            Some(relay) => To::Relay(relay.name.clone()),
+            None => To::Domain(domain),
+        }
+    }
+
+    fn relay(&self, to: &To) -> Option<&Relay> {
+        let To::Relay(name) = to else { return None };
+        self.relays.iter().find(|relay| relay.name == *name)
+    }
 }
 
 /// What [`Sender`] asks of who runs it.
@@ -99,9 +133,9 @@ pub trait World: Send + Sync + 'static {
     fn roots(&self) -> Roots;
     /// What is kept for a while: the policies of domains (MTA-STS). May block on the disk.
     fn facts(&self) -> Arc<dyn Lookup>;
-    /// How to do TLS with any server, and with the relay, whose certificate counts.
+    /// How to do TLS with any server, and with a relay, whose certificate counts; its root as in [`Relay::trust`].
     fn opportunistic(&self) -> Option<crate::net::ClientTls>;
-    fn verified(&self) -> Option<crate::net::ClientTls>;
+    fn verified(&self, trust: &str) -> Option<crate::net::ClientTls>;
     /// Whom a notice goes to that has no account of its own to go to.
     fn caretakers(&self) -> Vec<crate::base::AccountId>;
     /// What a session with a domain's server came to as far as TLS goes, for who writes reports of it (RFC 8460). Said in the
@@ -162,15 +196,26 @@ impl Trouble {
 /// Whom a connection is to, and under what.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Destination {
-    /// Lower case; empty for the relay.
-    domain: String,
+    to: To,
     /// What the letters ask for: those that ask for more have a connection of their own.
     tls: Tls,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum To {
+    /// Lower case.
+    Domain(String),
+    /// By its name.
+    Relay(String),
+}
+
 impl std::fmt::Display for Destination {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.domain.is_empty() { "the relay" } else { &self.domain })
+        match &self.to {
+            To::Domain(domain) => f.write_str(domain),
+            To::Relay(name) if name.is_empty() => f.write_str("the relay"),
+            To::Relay(name) => write!(f, "the relay {name}"),
+        }
     }
 }
 
@@ -202,6 +247,7 @@ struct Going {
     /// Who works for each destination.
     open: BTreeMap<Destination, usize>,
     standing: Standing,
+    families: Families,
 }
 
 impl<W: World> Sender<W> {
@@ -238,7 +284,6 @@ impl<W: World> Sender<W> {
         if !way.on {
             return Ok(LOOK);
         }
-        let relayed = way.relay.is_some();
         let sender = self.clone();
         let look = move || {
             let read = sender.data.read().map_err(|error| format!("{error:?}"))?;
@@ -253,9 +298,8 @@ impl<W: World> Sender<W> {
         let (due, next) = tokio::task::spawn_blocking(look).await.map_err(|_| "a mistake of ours".to_owned())??;
         let mut going = self.going();
         for one in due {
-            let domain = one.address.rsplit_once('@').map_or("", |(_, domain)| domain).to_lowercase();
-            let domain = if relayed { String::new() } else { domain };
-            let destination = Destination { domain, tls: one.tls };
+            let domain = one.address.rsplit_once('@').map_or("", |(_, domain)| domain);
+            let destination = Destination { to: way.to(domain), tls: one.tls };
             if !going.taken.insert((one.id, one.n)) {
                 continue;
             }
@@ -417,5 +461,49 @@ async fn gone_down(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         debug!("nobody can say any more that it ends");
         std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn relay(name: &str, domains: Option<&[&str]>) -> Relay {
+        Relay {
+            name: name.into(),
+            domains: domains.map(|all| all.iter().map(|one| (*one).to_owned()).collect()),
+            host: "smtp.relay.test".into(),
+            port: 465,
+            implicit: true,
+            login: None,
+            trust: String::new(),
+        }
+    }
+
+    fn to(relays: &[Relay], domain: &str) -> String {
+        let (relays, hostname) = (relays.to_vec(), "mail.example.test".to_owned());
+        let way =
+            Way { hostname, relays, on: true, source: Vec::new(), port: 25, connections: 20, connections_to_one: 4 };
+        let to = way.to(domain);
+        assert_eq!(way.relay(&to).is_some(), matches!(to, To::Relay(_)));
+        Destination { to, tls: Tls::Usual }.to_string()
+    }
+
+    #[test]
+    fn a_letter_goes_by_the_relay_that_knows_its_domain_best() {
+        let work = relay("work", Some(&["work.test", ".work.test", "xn--mller-kva.test"]));
+        let shop = relay("shop", Some(&[".shop.work.test", "work.test.test"]));
+        let some = [work.clone(), shop.clone()];
+        assert_eq!(to(&some, "Work.test"), "the relay work");
+        assert_eq!(to(&some, "hr.work.test"), "the relay work");
+        assert_eq!(to(&some, "a.shop.work.test"), "the relay shop");
+        assert_eq!(to(&some, "m\u{fc}ller.test"), "the relay work");
+        assert_eq!(to(&some, "network.test"), "network.test", "the end of a name is not a name");
+        assert_eq!(to(&some, ".work.test"), ".work.test");
+        assert_eq!(to(&some, "elsewhere.test"), "elsewhere.test");
+        let all = [relay("", None), work, shop];
+        assert_eq!(to(&all, "elsewhere.test"), "the relay");
+        assert_eq!(to(&all, "work.test"), "the relay work");
+        assert_eq!(to(&[relay("none", Some(&[]))], "work.test"), "work.test");
     }
 }

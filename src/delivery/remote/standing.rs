@@ -123,17 +123,18 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
+    use super::super::To;
     use super::super::tls::How;
     use super::*;
     use crate::mailauth::dane::{Matching, Tlsa, Usage};
     use crate::queue::Tls;
 
     fn to(domain: &str) -> Destination {
-        Destination { domain: domain.into(), tls: Tls::Usual }
+        Destination { to: To::Domain(domain.into()), tls: Tls::Usual }
     }
 
     fn plan(domain: &str, how: How) -> Plan {
-        let mut plan = Plan::relay("mx.far.test");
+        let mut plan = Plan::relay("mx.far.test", "");
         (plan.domain, plan.how) = (domain.into(), how);
         plan
     }
@@ -152,7 +153,8 @@ mod tests {
         let first = standing.place(MX, &to("a.test"), &plan("a.test", How::Offered), 4, 1).unwrap();
         assert_eq!(standing.place(MX, &to("b.test"), &plan("b.test", How::Offered), 4, 2), None);
         assert!(standing.is_parked(&to("b.test")) && !standing.is_parked(&to("a.test")));
-        let others: Vec<_> = standing.others(first).into_iter().map(|(to, plan)| (to.domain, plan.domain)).collect();
+        let others: Vec<_> =
+            standing.others(first).into_iter().map(|(to, plan)| (to.to_string(), plan.domain)).collect();
         assert_eq!(others, [("b.test".to_owned(), "b.test".to_owned())]);
         assert_eq!(standing.at(MX).len(), 2);
         // Another host is another connection.

@@ -40,15 +40,16 @@ pub(super) enum How {
     /// A certificate for the server's name, from whom browsers trust.
     Verified,
     /// The same, or the relay's own root.
-    Relay,
+    Relay { trust: String },
     /// One that the records name.
     Dane { records: Vec<Tlsa>, names: Vec<String> },
 }
 
 impl Plan {
-    pub fn relay(host: &str) -> Plan {
+    /// `trust` as in [`super::Relay::trust`].
+    pub fn relay(host: &str, trust: &str) -> Plan {
         let (domain, policy, wants) = (String::new(), tlsrpt::Policy::none(), String::new());
-        Plan { domain, how: How::Relay, policy, server: host.to_owned(), wants }
+        Plan { domain, how: How::Relay { trust: trust.to_owned() }, policy, server: host.to_owned(), wants }
     }
 
     /// Not without TLS.
@@ -59,7 +60,7 @@ impl Plan {
     /// Whether a connection to the same host by that plan is all that this one wants. The relay's are its own.
     pub fn is_fulfilled_by(&self, that: &Plan) -> bool {
         match (&self.how, &that.how) {
-            (How::Relay, _) | (_, How::Relay) => false,
+            (How::Relay { .. }, _) | (_, How::Relay { .. }) => false,
             (How::Offered, _) => true,
             (How::Encrypted, _) => that.is_strict(),
             (How::Watched, how) => *how == How::Watched,
@@ -87,7 +88,7 @@ impl Plan {
                 }
             },
             How::Verified => (ClientTls::verified(&world.roots()).ok()?, None),
-            How::Relay => (world.verified()?, None),
+            How::Relay { trust } => (world.verified(trust)?, None),
             How::Dane { records, names } => (ClientTls::dane(records.clone(), names).ok()?, None),
         };
         let strict = self.is_strict();
@@ -339,7 +340,7 @@ mod tests {
             ClientTls::opportunistic().ok()
         }
 
-        fn verified(&self) -> Option<ClientTls> {
+        fn verified(&self, _: &str) -> Option<ClientTls> {
             None
         }
 
@@ -352,7 +353,7 @@ mod tests {
 
     #[test]
     fn without_roots_to_watch_with_there_is_encryption_and_no_word_on_the_certificate() {
-        let plan = |how| Plan { how, ..Plan::relay("mx.a.test") };
+        let plan = |how| Plan { how, ..Plan::relay("mx.a.test", "") };
         let watched = plan(How::Watched);
         let (_, seen) = watched.side(&Room).unwrap();
         assert!(seen.is_none());

@@ -16,6 +16,7 @@ mod machine;
 mod problems;
 mod queue;
 mod reach;
+mod relay;
 mod reports;
 mod serve;
 mod setup;
@@ -58,6 +59,7 @@ enum Command {
     Dkim(dkim::Args),
     Cert(cert::Args),
     Queue(queue::Args),
+    Relay(relay::Args),
     Reports(reports::Args),
     Listeners(listeners::Args),
     Problems(problems::Args),
@@ -100,6 +102,7 @@ pub(super) fn main() -> ExitCode {
         Command::Dkim(args) => Ok(args.request()),
         Command::Cert(args) => args.request(),
         Command::Queue(args) => Ok(args.request()),
+        Command::Relay(args) => args.request(),
         Command::Reports(args) => Ok(args.request()),
         Command::Listeners(args) => Ok(args.request()),
         Command::Problems(args) => Ok(args.request()),

@@ -15,6 +15,7 @@ mod init;
 mod listeners;
 mod problems;
 mod queue;
+mod relay;
 mod reports;
 mod salvage;
 mod token;
@@ -196,6 +197,12 @@ pub(super) enum Request {
     QueueDo {
         what: QueueAct,
         id: Option<u64>,
+    },
+    RelayList,
+    /// Without a name, of the one for everything.
+    RelayPassword {
+        name: Option<String>,
+        password: Secret,
     },
     ReportsList,
     ReportsShow {
@@ -445,6 +452,8 @@ pub(super) fn attempt(house: &House, request: &Request) -> Done {
         Request::QueueList => queue::list(house),
         Request::QueueShow { id } => queue::show(house, *id),
         Request::QueueDo { what, id } => queue::act(house, *what, *id),
+        Request::RelayList => relay::list(house),
+        Request::RelayPassword { name, password } => relay::password(house, name.as_deref(), password),
         Request::ReportsList => reports::list(house),
         Request::ReportsShow { id } => reports::show(house, id),
         Request::ReportsSend { today } => reports::send(house, *today),
