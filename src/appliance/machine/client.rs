@@ -8,13 +8,16 @@ use std::time::Duration;
 use crate::base::Time;
 use crate::net::local;
 
-use super::{Error, Machine, Reply, Request, SOCKET, Status};
+use super::{Error, Machine, Reply, Request, SOCKET, Status, Stick};
 
 const REPLY_BYTES: u32 = 256 * 1024;
 /// For a verb to be done.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// A slow stick takes its time to be emptied, and to be closed.
+const STICK_PATIENCE: Duration = Duration::from_secs(300);
 
-/// Asks `homepost machine`, anew each time: it may come, go and come back. It blocks for [`PATIENCE`] at most.
+/// Asks `homepost machine`, anew each time: it may come, go and come back. It blocks for [`PATIENCE`] at most, or
+/// [`STICK_PATIENCE`].
 #[derive(Clone, Debug)]
 pub struct Client {
     socket: PathBuf,
@@ -42,7 +45,11 @@ impl Client {
             _ => Error::Failed(format!("the machine's own service does not answer: {error}")),
         };
         let mut stream = UnixStream::connect(&self.socket).map_err(failed)?;
-        stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
+        let patience = match request {
+            Request::OpenStick {} | Request::CloseStick {} | Request::PrepareStick { .. } => STICK_PATIENCE,
+            _ => PATIENCE,
+        };
+        stream.set_read_timeout(Some(patience)).map_err(failed)?;
         stream.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
         let request = serde_json::to_vec(request).map_err(|error| failed(error.into()))?;
         let reply = local::ask(&mut stream, &request, REPLY_BYTES).map_err(failed)?;
@@ -67,7 +74,7 @@ fn not_done(reply: Reply) -> Error {
     match reply {
         Reply::Refused(words) => Error::Refused(words),
         Reply::Failed(words) => Error::Failed(words),
-        Reply::Done | Reply::Version(_) | Reply::Status(_) => {
+        Reply::Done | Reply::Version(_) | Reply::Status(_) | Reply::Sticks(_) => {
             Error::Failed("the machine's own service is of another version".to_owned())
         }
     }
@@ -108,6 +115,13 @@ impl Machine for Client {
         }
     }
 
+    fn sticks(&self) -> Result<Vec<Stick>, Error> {
+        match self.ask(&Request::Sticks {})? {
+            Reply::Sticks(sticks) => Ok(sticks),
+            other => Err(not_done(other)),
+        }
+    }
+
     fn write_update(&self) -> Result<(), Error> {
         self.have_done(&Request::WriteUpdate {})
     }
@@ -118,5 +132,17 @@ impl Machine for Client {
 
     fn abandon_update(&self) -> Result<(), Error> {
         self.have_done(&Request::AbandonUpdate {})
+    }
+
+    fn open_stick(&self) -> Result<(), Error> {
+        self.have_done(&Request::OpenStick {})
+    }
+
+    fn close_stick(&self) -> Result<(), Error> {
+        self.have_done(&Request::CloseStick {})
+    }
+
+    fn prepare_stick(&self, insertion: u64) -> Result<(), Error> {
+        self.have_done(&Request::PrepareStick { insertion })
     }
 }

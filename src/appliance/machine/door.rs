@@ -45,7 +45,7 @@ pub fn serve(listener: &UnixListener, user: u32, machine: Arc<dyn Machine>) -> !
         let reply = answer(&*machine, &request);
         // What was asked is on the list, or not worth repeating; it holds no secret but what `show` shows.
         match serde_json::from_slice(&request) {
-            Ok(super::Request::Status) => {}
+            Ok(super::Request::Status | super::Request::Sticks {} | super::Request::OpenStick {}) => {}
             Ok(super::Request::Show { .. }) => info!("show: {}", word(&reply)),
             Ok(request) => info!("{request:?}: {}", word(&reply)),
             Err(_) => info!("something that is not on the list: refused"),
@@ -56,7 +56,7 @@ pub fn serve(listener: &UnixListener, user: u32, machine: Arc<dyn Machine>) -> !
 
 fn word(reply: &super::Reply) -> &str {
     match reply {
-        super::Reply::Done | super::Reply::Version(_) | super::Reply::Status(_) => "done",
+        super::Reply::Done | super::Reply::Version(_) | super::Reply::Status(_) | super::Reply::Sticks(_) => "done",
         super::Reply::Refused(words) | super::Reply::Failed(words) => words,
     }
 }

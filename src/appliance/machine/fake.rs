@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::base::Time;
 
-use super::{Error, Machine, Status, Update};
+use super::{Error, Machine, Status, Stick, Update};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
@@ -16,15 +16,22 @@ pub enum Act {
     WriteUpdate,
     ConfirmSlot,
     AbandonUpdate,
+    OpenStick,
+    CloseStick,
+    PrepareStick(u64),
 }
 
 /// Does nothing, and says what [`Fake::set_status`] told it to.
 #[derive(Default)]
-pub struct Fake(Mutex<(Status, Vec<Act>)>);
+pub struct Fake(Mutex<(Status, Vec<Act>)>, Mutex<Vec<Stick>>);
 
 impl Fake {
     pub fn set_status(&self, status: Status) {
         self.held().0 = status;
+    }
+
+    pub fn set_sticks(&self, sticks: Vec<Stick>) {
+        *self.1.lock().unwrap_or_else(PoisonError::into_inner) = sticks;
     }
 
     /// What was asked of it so far.
@@ -84,5 +91,21 @@ impl Machine for Fake {
     fn abandon_update(&self) -> Result<(), Error> {
         self.held().0.update.trial = None;
         self.did(Act::AbandonUpdate)
+    }
+
+    fn sticks(&self) -> Result<Vec<Stick>, Error> {
+        Ok(self.1.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    fn open_stick(&self) -> Result<(), Error> {
+        self.did(Act::OpenStick)
+    }
+
+    fn close_stick(&self) -> Result<(), Error> {
+        self.did(Act::CloseStick)
+    }
+
+    fn prepare_stick(&self, insertion: u64) -> Result<(), Error> {
+        self.did(Act::PrepareStick(insertion))
     }
 }

@@ -13,6 +13,8 @@
 //! - A1: what is not on the list is refused in words. No verb takes a path, a command or a piece of one.
 //! - A2: only root and the user of the mail service are heard.
 //! - A3: the clock is never set before the last time known, nor so far ahead that this would keep the right time out.
+//!
+//! A4 and A5 are about sticks ([`stick`]).
 
 pub mod boot;
 mod client;
@@ -21,6 +23,7 @@ mod facts;
 mod fake;
 mod real;
 mod slots;
+pub mod stick;
 mod updating;
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +34,7 @@ pub use boot::Slot;
 pub use client::Client;
 pub use fake::{Act, Fake};
 pub use real::{Real, leave_network, user};
+pub use stick::Stick;
 pub use updating::{Step, Update};
 
 /// Where the socket is on a box.
@@ -61,6 +65,15 @@ pub trait Machine: Send + Sync {
     fn confirm_slot(&self) -> Result<(), Error>;
     /// Nothing waits for its trial any more, and one that failed is over.
     fn abandon_update(&self) -> Result<(), Error>;
+    /// The USB sticks that are in.
+    fn sticks(&self) -> Result<Vec<Stick>, Error>;
+    /// What is on the stick labelled HOMEPOST is in [`stick::at`] from now on. To be said again every few minutes, as long as
+    /// it is used.
+    fn open_stick(&self) -> Result<(), Error>;
+    /// It can be pulled out.
+    fn close_stick(&self) -> Result<(), Error>;
+    /// Empties the stick of this [`Stick::insertion`] and makes it one for homepost.
+    fn prepare_stick(&self, insertion: u64) -> Result<(), Error>;
 }
 
 /// What the machine says of itself. What it does not know is `None` or empty.
@@ -147,6 +160,10 @@ enum Request {
     WriteUpdate {},
     ConfirmSlot {},
     AbandonUpdate {},
+    Sticks {},
+    OpenStick {},
+    CloseStick {},
+    PrepareStick { insertion: u64 },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,6 +172,7 @@ enum Reply {
     Done,
     Version(String),
     Status(Box<Status>),
+    Sticks(Vec<Stick>),
     Refused(String),
     Failed(String),
 }
@@ -176,6 +194,10 @@ fn answer(machine: &dyn Machine, request: &[u8]) -> Reply {
         Request::WriteUpdate {} => machine.write_update(),
         Request::ConfirmSlot {} => machine.confirm_slot(),
         Request::AbandonUpdate {} => machine.abandon_update(),
+        Request::Sticks {} => return machine.sticks().map_or_else(refused, Reply::Sticks),
+        Request::OpenStick {} => machine.open_stick(),
+        Request::CloseStick {} => machine.close_stick(),
+        Request::PrepareStick { insertion } => machine.prepare_stick(insertion),
     };
     done.map_or_else(refused, |()| Reply::Done)
 }
@@ -199,6 +221,8 @@ mod tests {
             br#"{"verb":"mount","device":"/dev/sda"}"#,
             br#"{"verb":"write-update","from":"/tmp/x"}"#,
             br#"{"verb":"show","lines":["x"],"to":"/etc/passwd"}"#,
+            br#"{"verb":"open-stick","device":"/dev/sda1"}"#,
+            br#"{"verb":"prepare-stick"}"#,
             br#"{"verb":"set-clock"}"#,
             br#"{"verb":"set-clock","seconds":"1"}"#,
             br#"{"verb":7}"#,
@@ -216,7 +240,7 @@ mod tests {
 
     #[test]
     fn each_verb_does_its_own_and_no_other() {
-        let verbs: [(&[u8], Act); 8] = [
+        let verbs: [(&[u8], Act); 11] = [
             (br#"{"verb":"set-clock","seconds":1800000000}"#, Act::SetClock(Time::from_seconds(1_800_000_000))),
             (br#"{"verb":"reboot"}"#, Act::Reboot),
             (br#"{"verb":"power-off"}"#, Act::PowerOff),
@@ -225,6 +249,9 @@ mod tests {
             (br#"{"verb":"write-update"}"#, Act::WriteUpdate),
             (br#"{"verb":"confirm-slot"}"#, Act::ConfirmSlot),
             (br#"{"verb":"abandon-update"}"#, Act::AbandonUpdate),
+            (br#"{"verb":"open-stick"}"#, Act::OpenStick),
+            (br#"{"verb":"close-stick"}"#, Act::CloseStick),
+            (br#"{"verb":"prepare-stick","insertion":7}"#, Act::PrepareStick(7)),
         ];
         for (request, act) in verbs {
             let machine = Fake::default();

@@ -24,6 +24,7 @@ use rustix::time::{ClockId, Timespec};
 
 use crate::base::Time;
 
+use super::stick::{self, Stick, Sticks};
 use super::updating::{self, Mount, Updating};
 use super::{Disk, Error, Machine, SHOWN_CHARACTERS, SHOWN_LINES, Status, facts};
 
@@ -45,6 +46,7 @@ pub struct Real {
     root: PathBuf,
     acts: Acts,
     updating: Arc<Updating>,
+    sticks: Arc<Sticks>,
 }
 
 /// What changes the machine, so that a test is no danger to the one it runs on.
@@ -54,10 +56,12 @@ struct Acts {
 }
 
 impl Real {
-    pub fn new() -> Real {
+    /// `user`: the mail service's.
+    pub fn new(user: u32) -> Real {
         let root = PathBuf::from("/");
         let updating = Arc::new(Updating::new(root.clone(), updating::Acts { mount: mount_at, unmount: unmount_from }));
-        Real { root, acts: Acts { set_time, tell_init }, updating }
+        let sticks = Sticks::new(root.clone(), user, stick::Acts::real());
+        Real { root, acts: Acts { set_time, tell_init }, updating, sticks }
     }
 
     /// Finds out what this start means for an update. A system on trial that is not confirmed in time has failed: a restart
@@ -125,12 +129,6 @@ impl Real {
         let beside = path.with_extension("new");
         let done = fs::write(&beside, text).and_then(|()| fs::rename(&beside, &path));
         done.map_err(|error| failed(&path, &error))
-    }
-}
-
-impl Default for Real {
-    fn default() -> Self {
-        Real::new()
     }
 }
 
@@ -216,6 +214,22 @@ impl Machine for Real {
 
     fn abandon_update(&self) -> Result<(), Error> {
         self.updating.abandon()
+    }
+
+    fn sticks(&self) -> Result<Vec<Stick>, Error> {
+        Ok(self.sticks.all())
+    }
+
+    fn open_stick(&self) -> Result<(), Error> {
+        self.sticks.open()
+    }
+
+    fn close_stick(&self) -> Result<(), Error> {
+        self.sticks.close()
+    }
+
+    fn prepare_stick(&self, insertion: u64) -> Result<(), Error> {
+        self.sticks.prepare(insertion)
     }
 }
 
@@ -313,7 +327,9 @@ mod tests {
             };
             let mounts = updating::Acts { mount: |_, _, _| Ok(()), unmount: |_| Ok(()) };
             let updating = Arc::new(Updating::new(root.path().to_owned(), mounts));
-            let real = Real { root: root.path().to_owned(), acts, updating };
+            let plugs = stick::Acts { mount: |_, _, _, _, _| Ok(()), unmount: |_, _| Ok(()) };
+            let sticks = Sticks::new(root.path().to_owned(), 990, plugs);
+            let real = Real { root: root.path().to_owned(), acts, updating, sticks };
             Stage { root, real }
         }
 

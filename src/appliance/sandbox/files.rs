@@ -61,10 +61,10 @@ pub(super) fn only(data: &Path) -> Result<String, String> {
             Err("this kernel's Landlock is too old: other files are guarded by their modes alone".to_owned())
         }
         Ok(RestrictionStatus { ruleset: RulesetStatus::FullyEnforced, .. }) => {
-            Ok("no files but the data folder's".to_owned())
+            Ok("no files but the data folder's and a stick's".to_owned())
         }
         Ok(RestrictionStatus { landlock: LandlockStatus::Available { effective_abi, .. }, .. }) => Ok(format!(
-            "no files but the data folder's (as far as Landlock {} of this kernel goes)",
+            "no files but the data folder's and a stick's (as far as Landlock {} of this kernel goes)",
             effective_abi as i32
         )),
         Err(error) => Err(format!("Landlock: {error}: other files are guarded by their modes alone")),
@@ -81,6 +81,8 @@ fn restrict(data: &Path) -> Result<RestrictionStatus, Box<dyn std::error::Error>
     let read = READ.iter().map(PathBuf::from).chain(folder_of_link("/etc/resolv.conf"));
     rules = rules.add_rules(path_beneath_rules(read, AccessFs::ReadFile | AccessFs::ReadDir))?;
     rules = rules.add_rules(path_beneath_rules(["/dev/null"], AccessFs::ReadFile | AccessFs::WriteFile))?;
+    // On a box. What is mounted in it later is reached, since the rule stands on the folder above.
+    rules = rules.add_rules(path_beneath_rules([crate::appliance::machine::stick::folder()], write()))?;
     Ok(rules.restrict_self()?)
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | new privileges (setuid programs) | never | never |
 //! | capabilities | ports below 1024 | setting the clock, mounting, reading what the mail service put down |
-//! | files ([`files`]) | the data folder; a few to read | root's; Landlock would forbid the mounts that it is there for |
+//! | files ([`files`]) | the data folder, an open stick; a few to read | root's; Landlock would forbid the mounts that it is there for |
 //! | system calls ([`calls`]) | a list | a shorter list: no sockets but Unix ones |
 //! | memory image on a crash | none: keys and letters would be in it | none |
 //!

@@ -31,7 +31,7 @@ impl Args {
         for missing in report.missing {
             warn!("not given up: {missing}");
         }
-        let machine = Real::new();
+        let machine = Real::new(user);
         machine.begin();
         door::serve(&listener, user, Arc::new(machine))
     }
