@@ -53,7 +53,10 @@ def debugfs(box, *commands):
 
 def put_down(box, file):
     at = "/mail/update"
-    debugfs(box, f"mkdir {at}", f"rm {at}/offered.hpu", f"write {file} {at}/offered.hpu",
+    # A second mkdir leaves a folder that is nowhere.
+    if "/update/" not in debugfs(box, "ls -p /mail"):
+        debugfs(box, f"mkdir {at}")
+    debugfs(box, f"rm {at}/offered.hpu", f"cd {at}", f"write {file} offered.hpu",
             *[f"set_inode_field {path} {name} {value}" for path, mode in ((at, "040700"), (f"{at}/offered.hpu", "0100600"))
               for name, value in (("uid", USER), ("gid", USER), ("mode", mode))])
 

@@ -248,6 +248,7 @@ fn tell_init(what: Signal) -> io::Result<()> {
 fn mount_at(what: Mount, device: &Path, at: &Path) -> io::Result<()> {
     let quiet = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let (kind, flags, options) = match what {
+        Mount::Look => (c"vfat", quiet | MountFlags::RDONLY, c"umask=077"),
         Mount::Boot => (c"vfat", quiet, c"umask=077"),
         Mount::System => (c"squashfs", quiet | MountFlags::RDONLY, c""),
     };

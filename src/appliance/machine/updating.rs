@@ -117,7 +117,9 @@ fn story(record: Option<&Record>, state: State, running: Slot, boot: &str) -> St
 }
 
 pub(super) enum Mount {
-    /// The boot partition, to be written.
+    /// The boot partition, to be looked at: nothing on it changes by that.
+    Look,
+    /// The same, to be written.
     Boot,
     System,
 }
@@ -159,7 +161,7 @@ impl Updating {
     /// What the start means: a trial begins, one has ended, or a cut broke an update off.
     pub fn begin(&self) {
         let Some(running) = self.running_slot() else { return };
-        let state = match self.with_boot(|boot| Ok(boot.state())) {
+        let state = match self.at_boot(Mount::Look, |boot| Ok(boot.state())) {
             Ok(state) => state,
             Err(error) => {
                 warn!("the boot loader's state cannot be read: {error}");
@@ -445,9 +447,13 @@ impl Updating {
     }
 
     fn with_boot<T>(&self, work: impl FnOnce(&dyn BootControl) -> io::Result<T>) -> io::Result<T> {
+        self.at_boot(Mount::Boot, work)
+    }
+
+    fn at_boot<T>(&self, how: Mount, work: impl FnOnce(&dyn BootControl) -> io::Result<T>) -> io::Result<T> {
         let device = slots::partition(&self.root, "homepost-boot")
             .ok_or_else(|| io::Error::other("this disk has no boot partition"))?;
-        self.mounted(Mount::Boot, &device, "run/homepost/bootloader", |at| work(&*boot::control(at)?))
+        self.mounted(how, &device, "run/homepost/bootloader", |at| work(&*boot::control(at)?))
     }
 
     fn with_system<T>(&self, device: &Path, work: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {

@@ -20,7 +20,7 @@ fn mount(what: Mount, device: &Path, at: &Path) -> io::Result<()> {
     if left == 0 {
         return Err(io::Error::other("cut"));
     }
-    if matches!(what, Mount::Boot) {
+    if matches!(what, Mount::Look | Mount::Boot) {
         fs::remove_dir(at)?;
         symlink(device, at)?;
     }
