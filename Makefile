@@ -1,7 +1,7 @@
 # What one does with this tree. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage dns checks strangers sending secure reports autoconf announce trial acme wizard admin firstboot homes fuzz bench bench-sending static image qemu test-image test-aarch64 bench-image test-update powercut test-buildroot check-buildroot clean-run
+.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage backup dns checks strangers sending secure reports autoconf announce trial acme wizard admin firstboot homes fuzz bench bench-sending static image qemu test-image test-aarch64 bench-image test-update powercut test-buildroot check-buildroot clean-run
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +41,7 @@ deny: ## bans, licences and sources (deny.toml)
 
 e2e: ## real mail, stock clients, hardship, kills, salvage, certificates and set-up, all against the static binary (HOMEPOST=file: another)
 	@scripts/need build mail python corpus dns acme browser openapi signed
-	@scripts/test binary mail clients staysup kill salvage dns checks strangers sending secure reports autoconf announce acme acme-dns wizard admin firstboot homes
+	@scripts/test binary mail clients staysup kill salvage backup dns checks strangers sending secure reports autoconf announce acme acme-dns wizard admin firstboot homes
 
 mail: ## thousands of real letters in by SMTP and back by mbsync, byte for byte
 	@scripts/need build mail python corpus
@@ -62,6 +62,10 @@ kill: ## 100 times kill -9 under load (KILLS=n for another number)
 salvage: ## every letter comes back after the index is deleted
 	@scripts/need build python
 	@scripts/test binary salvage
+
+backup: ## a backup made while mail is served, put back elsewhere, and read by stock age, tar and sha256sum
+	@scripts/need build python mail
+	@scripts/test binary backup
 
 autoconf: ## Thunderbird, Outlook, Apple and K-9 set themselves up from recorded requests, and log in with the answer
 	@scripts/need build python

@@ -4,12 +4,13 @@
 //! `machine` is the only door to disks, mounts, slots, power and clock: a process of its own, with a short list of verbs.
 //! `update` is what may be believed of a file that says it is the next version. `sandbox` is what the kernel is told of a
 //! process when it starts: what it will never do from then on. `wizard` is set-up as questions and answers; `linetest` judges
-//! the internet line; `attached` reads which networks are at hand; `words` are what people compare and copy; `writing` is what
-//! pages show of records that are written by themselves.
+//! the internet line; `attached` reads which networks are at hand; `words` are what people compare and copy; `backup` copies
+//! everything into an archive and puts it back; `writing` is what pages show of records that are written by themselves.
 //!
 //! Does not know: HTML, protocols, mail.
 
 pub mod attached;
+pub mod backup;
 pub mod dnsguide;
 pub mod linetest;
 pub mod machine;

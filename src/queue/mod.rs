@@ -9,12 +9,14 @@
 
 mod check;
 mod moves;
+mod restore;
 mod row;
 pub mod schedule;
 mod spool;
 
 pub use check::check;
 pub use moves::{Due, cancel, due, hold, leave, put_off, release, retry};
+pub use restore::{is_total, returned};
 #[doc(hidden)]
 pub use row::reads_back;
 pub use spool::{Entry, Error, Limits, NewLetter, NewRecipient, Notify, Recipient, State, Tls, enqueue, find, list};

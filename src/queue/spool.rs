@@ -175,7 +175,7 @@ pub struct Entry {
 }
 
 /// How much the queue holds: kept beside it, so that the limit costs one look-up.
-const TOTALS: &[u8] = b"queue/totals";
+pub(super) const TOTALS: &[u8] = b"queue/totals";
 
 /// Nothing → waiting, due at once. Errors: [`Error::Full`].
 pub fn enqueue(

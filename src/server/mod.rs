@@ -12,6 +12,7 @@
 //! - V3: `settings.toml` is written last: a folder that has one is set up, whatever was cut off before.
 //! - V4: `ready` is there only while the listeners are.
 
+mod backup;
 mod certificates;
 mod cli;
 mod control;

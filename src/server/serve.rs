@@ -1,6 +1,7 @@
 //! `serve`: from the lock to the last checkpoint.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::base::{OsRandom, SystemClock};
 use crate::net::mdns;
 use crate::settings::Settings;
 
+use super::backup;
 use super::certificates;
 use super::control;
 use super::doors::{Doors, Shift};
@@ -45,7 +47,12 @@ pub(super) enum Told {
 pub(super) type Held = Arc<Mutex<Option<Arc<House>>>>;
 
 /// Serves the folder until SIGTERM, and answers for the name on the local networks. Errors: sentences for the owner.
-pub(super) fn serve(folder: &Folder, shift: Shift, name: Option<mdns::Name>) -> Result<(), String> {
+pub(super) fn serve(
+    folder: &Folder,
+    shift: Shift,
+    name: Option<mdns::Name>,
+    backups: &[PathBuf],
+) -> Result<(), String> {
     folder.make().map_err(|error| format!("{}: {error}", folder.path().display()))?;
     let lock = folder.lock().map_err(|error| format!("{}: {error}", folder.path().display()))?;
     let Some(_lock) = lock else {
@@ -55,7 +62,8 @@ pub(super) fn serve(folder: &Folder, shift: Shift, name: Option<mdns::Name>) -> 
     raise_descriptors();
     // Before anything of this version opens the stores, or a stranger is heard.
     let trial = update::begin(folder)?;
-    give_up(folder);
+    give_up(folder, backups);
+    backup::end_restore(folder)?;
     let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
@@ -285,7 +293,7 @@ fn listen_for_commands(
         let Some(reply) = verbs::run_closed(&own, &request) else {
             return Reply::failed("the server is not set up yet");
         };
-        if reply.error.is_some() || !matches!(request, Request::Init { .. }) {
+        if reply.error.is_some() || !matches!(request, Request::Init { .. } | Request::BackupRestore { .. }) {
             return reply;
         }
         match House::open(&own) {
@@ -323,8 +331,8 @@ fn say(line: &str) {
 }
 
 /// From here on this process can do what a mail server does, and nothing else. Before any thread is started (X1).
-fn give_up(folder: &Folder) {
-    let report = sandbox::serve(folder.path());
+fn give_up(folder: &Folder, backups: &[PathBuf]) {
+    let report = sandbox::serve(folder.path(), backups);
     info!("this process gave up everything else: {}", report.done.join(", "));
     for missing in report.missing {
         warn!("not given up: {missing}");

@@ -84,8 +84,8 @@ class House:
 
     # ---- the server
 
-    def serve(self, files=None, memory=None, seconds=60, under=()):
-        """`files` is how many descriptors it may have, `memory` bytes of address space, `under` what starts it."""
+    def serve(self, files=None, memory=None, seconds=60, under=(), words=()):
+        """`files` is how many descriptors it may have, `memory` bytes of address space, `under` what starts it, `words` more for it."""
         def limits():
             if files:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
@@ -96,7 +96,7 @@ class House:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [*under, *COMMAND, "serve", "--data", str(self.data), "--bind", "127.0.0.1",
-                 "--port-offset", str(self.offset)],
+                 "--port-offset", str(self.offset), *words],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True, preexec_fn=limits)
         ready = threading.Event()
 

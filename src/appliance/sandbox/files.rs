@@ -52,8 +52,8 @@ fn write() -> BitFlags<AccessFs> {
     })
 }
 
-pub(super) fn only(data: &Path) -> Result<String, String> {
-    match restrict(data) {
+pub(super) fn only(data: &Path, backups: &[PathBuf]) -> Result<String, String> {
+    match restrict(data, backups) {
         Ok(RestrictionStatus { landlock: LandlockStatus::NotImplemented | LandlockStatus::NotEnabled, .. }) => {
             Err("this kernel has no Landlock: other files are guarded by their modes alone".to_owned())
         }
@@ -71,13 +71,17 @@ pub(super) fn only(data: &Path) -> Result<String, String> {
     }
 }
 
-fn restrict(data: &Path) -> Result<RestrictionStatus, Box<dyn std::error::Error>> {
+fn restrict(data: &Path, backups: &[PathBuf]) -> Result<RestrictionStatus, Box<dyn std::error::Error>> {
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(LEVEL))?
         .scope(Scope::from_all(LEVEL))?
         .create()?
         .add_rule(PathBeneath::new(PathFd::new(data)?, write()))?;
+    // One that is not there costs no more than itself.
+    for folder in backups.iter().filter_map(|folder| PathFd::new(folder).ok()) {
+        rules = rules.add_rule(PathBeneath::new(folder, write()))?;
+    }
     let read = READ.iter().map(PathBuf::from).chain(folder_of_link("/etc/resolv.conf"));
     rules = rules.add_rules(path_beneath_rules(read, AccessFs::ReadFile | AccessFs::ReadDir))?;
     rules = rules.add_rules(path_beneath_rules(["/dev/null"], AccessFs::ReadFile | AccessFs::WriteFile))?;

@@ -20,7 +20,7 @@ mod calls;
 mod capabilities;
 mod files;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::CapabilitySet;
@@ -41,10 +41,11 @@ impl Report {
     }
 }
 
-/// For the process that talks to strangers. `data` is the folder it may write; it has to be there already.
-pub fn serve(data: &Path) -> Report {
+/// For the process that talks to strangers. `data` is the folder it may write; it has to be there already. So may `backups`, for
+/// archives.
+pub fn serve(data: &Path, backups: &[PathBuf]) -> Report {
     let mut report = before(CapabilitySet::NET_BIND_SERVICE);
-    report.note(files::only(data));
+    report.note(files::only(data, backups));
     report.note(calls::only(&calls::SERVE));
     report
 }

@@ -4,6 +4,7 @@
 mod account;
 mod alias;
 mod appliance;
+mod backup;
 mod cert;
 mod check;
 mod device;
@@ -65,6 +66,7 @@ enum Command {
     Problems(problems::Args),
     Token(token::Args),
     Check(check::Args),
+    Backup(backup::Args),
     Box(appliance::Args),
     Machine(machine::Args),
     Setup(setup::Args),
@@ -108,6 +110,7 @@ pub(super) fn main() -> ExitCode {
         Command::Problems(args) => Ok(args.request()),
         Command::Token(args) => Ok(args.request()),
         Command::Check(args) => Ok(args.request()),
+        Command::Backup(args) => args.request(),
         Command::Box(args) => Ok(args.request()),
         Command::Setup(args) => args.request(),
         Command::Update(args) => {
@@ -123,6 +126,7 @@ pub(super) fn main() -> ExitCode {
         if reply.error.is_none() {
             account::show_link(&folder, &request, &mut reply);
             device::show_secret(&folder, &request, &mut reply);
+            backup::show_words(&request, &mut reply);
         }
         Ok(reply)
     });

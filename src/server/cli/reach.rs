@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::base::{Clock, SystemClock};
 
+use super::super::backup;
 use super::super::control;
 use super::super::folder::Folder;
 use super::super::house::House;
@@ -14,8 +15,11 @@ use super::super::verbs::{self, Reply, Request};
 const PATIENCE_MS: u64 = 15_000;
 
 pub(super) fn reach(folder: &Folder, request: &Request) -> Result<Reply, String> {
+    if let Some(reply) = verbs::run_beside(folder, request) {
+        return Ok(reply);
+    }
     let path = folder.path().display();
-    if matches!(request, Request::Init { .. } | Request::InitFrom { .. }) {
+    if matches!(request, Request::Init { .. } | Request::InitFrom { .. } | Request::BackupRestore { .. }) {
         folder.make().map_err(|error| format!("{path}: {error}"))?;
     } else if !folder.path().is_dir() {
         return Err(format!("{path} does not exist; `homepost init` makes it"));
@@ -39,6 +43,9 @@ pub(super) fn reach(folder: &Folder, request: &Request) -> Result<Reply, String>
 }
 
 fn here(folder: &Folder, request: &Request) -> Reply {
+    if let Err(error) = backup::end_restore(folder) {
+        return Reply::failed(error);
+    }
     if let Some(reply) = verbs::run_closed(folder, request) {
         return reply;
     }

@@ -1,4 +1,5 @@
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use crate::net::mdns;
 
@@ -15,6 +16,9 @@ pub(super) struct Args {
     /// Add this to every port, so that no root is needed: 10000 makes 25 into 10025
     #[arg(long, value_name = "N", default_value_t = 0)]
     port_offset: u16,
+    /// A folder for backups (it has to be there): with this one, `homepost backup create` works while the server runs
+    #[arg(long, value_name = "DIR")]
+    backup: Vec<PathBuf>,
     /// Answer for this name on the networks of the machine, as in homepost.local (multicast DNS)
     #[arg(long, value_name = "NAME", value_parser = announced, hide = true)]
     announce: Option<mdns::Name>,
@@ -26,6 +30,6 @@ fn announced(text: &str) -> Result<mdns::Name, String> {
 
 impl Args {
     pub fn serve(self, folder: &Folder) -> Result<(), String> {
-        serve(folder, Shift { bind: self.bind, offset: self.port_offset }, self.announce)
+        serve(folder, Shift { bind: self.bind, offset: self.port_offset }, self.announce, &self.backup)
     }
 }

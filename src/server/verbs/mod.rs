@@ -5,6 +5,7 @@
 mod account;
 mod alias;
 mod appliance;
+pub(super) mod backup;
 mod cert;
 mod check;
 mod device;
@@ -29,6 +30,7 @@ pub(super) use init::init;
 pub(super) use problems::{Noted, look_at_records};
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -230,6 +232,28 @@ pub(super) enum Request {
     },
     Check,
     CheckSalvage,
+    BackupCreate {
+        to: PathBuf,
+        configuration: bool,
+    },
+    BackupList {
+        from: PathBuf,
+    },
+    BackupVerify {
+        from: PathBuf,
+        box_id: Option<String>,
+        secret: Option<Secret>,
+    },
+    BackupRestore {
+        from: PathBuf,
+        box_id: Option<String>,
+        secret: Secret,
+    },
+    /// Ten words, or a phrase.
+    BackupKey {
+        phrase: bool,
+        secret: Secret,
+    },
     Box {
         what: AboutBox,
     },
@@ -389,9 +413,23 @@ pub(super) fn run_closed(folder: &Folder, request: &Request) -> Option<Reply> {
         Request::InitFrom { text } => return Some(super::setup::file_closed(folder, text)),
         Request::Setup { .. } => Err(Error::Words("no set-up is going on: `homepost serve` begins one".to_owned())),
         Request::CheckSalvage => salvage::salvage(folder),
+        Request::BackupList { .. } | Request::BackupVerify { .. } => return run_beside(folder, request),
+        Request::BackupRestore { from, box_id, secret } => backup::restore(folder, from, box_id.as_deref(), secret),
         _ if !folder.is_set_up() => {
             let path = folder.path().display();
             Err(Error::Words(format!("{path} is not set up yet; `homepost init` does it")))
+        }
+        _ => return None,
+    };
+    Some(done.unwrap_or_else(Reply::from))
+}
+
+/// The verbs that touch nothing, and need no lock; `None` for the others.
+pub(super) fn run_beside(folder: &Folder, request: &Request) -> Option<Reply> {
+    let done = match request {
+        Request::BackupList { from } => backup::list(from),
+        Request::BackupVerify { from, box_id, secret } => {
+            backup::verify(folder, from, box_id.as_deref(), secret.as_ref())
         }
         _ => return None,
     };
@@ -406,7 +444,7 @@ pub(super) fn run(house: &House, request: &Request) -> Reply {
 /// The same for who has to know whose fault it is.
 pub(super) fn attempt(house: &House, request: &Request) -> Done {
     let done = match request {
-        Request::Init { .. } | Request::InitFrom { .. } => {
+        Request::Init { .. } | Request::InitFrom { .. } | Request::BackupRestore { .. } => {
             Err(Error::Words(format!("{} is set up already", house.folder.path().display())))
         }
         Request::AccountAdd { address, name, quota, password } => {
@@ -466,6 +504,11 @@ pub(super) fn attempt(house: &House, request: &Request) -> Done {
         Request::Listeners => listeners::list(house),
         Request::ListenersSwitch { name, on } => listeners::switch(house, name, *on),
         Request::Check => check::check(house),
+        Request::BackupCreate { to, configuration } => backup::create(house, to, *configuration),
+        Request::BackupKey { phrase, secret } => backup::key(&house.folder, *phrase, secret),
+        Request::BackupList { .. } | Request::BackupVerify { .. } => {
+            return run_beside(&house.folder, request).map_or_else(|| Ok(Reply::failed("nothing was done")), Ok);
+        }
         Request::Setup { .. } => Err(Error::Words("no set-up is going on".to_owned())),
         Request::Box { what } => appliance::run(*what),
         Request::CheckSalvage => Err(Error::Words("salvage works on closed stores: stop the server first".to_owned())),

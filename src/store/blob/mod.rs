@@ -91,6 +91,22 @@ impl Blobs {
     }
 }
 
+/// What a row of table Blobs says of a letter, wherever its bytes lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// References.
+    pub refs: u64,
+    /// Bytes.
+    pub len: u64,
+    /// BLAKE3 of them.
+    pub digest: [u8; 32],
+}
+
+/// Reads a row of table Blobs.
+pub fn describe(value: &[u8]) -> Result<Described, Error> {
+    BlobRow::decode(value).map(|row| Described { refs: row.refs, len: row.len, digest: row.digest.into() })
+}
+
 pub(crate) fn row(read: &dyn Read, blob: BlobId) -> Result<Option<BlobRow>, Error> {
     read.get(Table::Blobs, &blob.0.to_be_bytes())?.map(|bytes| BlobRow::decode(&bytes)).transpose()
 }

@@ -219,9 +219,8 @@ impl Txn<'_> {
     /// Makes staged bytes part of this transaction, with one reference; a second time, one more. [`Error::Corrupt`] if it
     /// was named before, let go since, and its bytes are gone.
     pub fn attach(&mut self, staged: &Staged) -> Result<BlobId, Error> {
-        let id = staged.identity();
-        let named = match self.own.attached.get(&id).or_else(|| self.group.writes.attached.get(&id)) {
-            Some((_, blob)) => Some(*blob),
+        let named = match self.attached(staged) {
+            Some(blob) => Some(blob),
             None => match staged.naming() {
                 Naming::Named(blob) => Some(blob),
                 Naming::Free => None,
@@ -239,6 +238,18 @@ impl Txn<'_> {
             }
         }
         let blob = BlobId(self.next("blob")?);
+        self.name(staged, blob, 1);
+        Ok(blob)
+    }
+
+    /// The letter that this group has made of the staged bytes.
+    fn attached(&self, staged: &Staged) -> Option<BlobId> {
+        let id = staged.identity();
+        let found = self.own.attached.get(&id).or_else(|| self.group.writes.attached.get(&id));
+        found.map(|(_, blob)| *blob)
+    }
+
+    fn name(&mut self, staged: &Staged, blob: BlobId, refs: u64) {
         let place = match staged.body() {
             Body::Memory { header, stored, frames, .. } => {
                 self.own.letters.push(NewLetter {
@@ -256,10 +267,22 @@ impl Txn<'_> {
                 Place::File { number: *number }
             }
         };
-        let row = BlobRow { refs: 1, len: staged.len(), digest: staged.digest().into(), place };
+        let row = BlobRow { refs, len: staged.len(), digest: staged.digest().into(), place };
         self.put(Table::Blobs, &blob.0.to_be_bytes(), row.encode());
-        self.own.attached.insert(id, (staged.clone(), blob));
-        Ok(blob)
+        self.own.attached.insert(staged.identity(), (staged.clone(), blob));
+    }
+
+    /// Makes staged bytes a letter with a given id and number of references: how a restore puts back what rows name already. Does
+    /// nothing if that id is taken. [`Error::Corrupt`] if the bytes belong to a letter by now.
+    pub fn put_back(&mut self, staged: &Staged, blob: BlobId, refs: u64) -> Result<(), Error> {
+        if blob::row(self, blob)?.is_some() {
+            return Ok(());
+        }
+        if !matches!(staged.naming(), Naming::Free) || self.attached(staged).is_some() {
+            return Err(Error::Corrupt("a staged letter is put back twice".into()));
+        }
+        self.name(staged, blob, refs);
+        Ok(())
     }
 
     /// One more reference. [`Error::Corrupt`] if there is no such blob.

@@ -36,6 +36,8 @@ pub enum Site {
     LetterName,
     /// The rows' own file, synced by redb.
     Rows,
+    /// A file of a backup, or its name.
+    Archive,
     /// Anything whose loss is harmless.
     Other,
 }

@@ -13,6 +13,8 @@ use super::{Disk, DiskFile, Site};
 pub struct RealDisk {
     folder: PathBuf,
     handle: File,
+    /// Files are opened for writing as well.
+    writes: bool,
 }
 
 impl RealDisk {
@@ -25,7 +27,16 @@ impl RealDisk {
                 File::open(parent)?.sync_all()?;
             }
         }
-        Ok(RealDisk { folder: folder.to_path_buf(), handle: File::open(folder)? })
+        Ok(RealDisk { folder: folder.to_path_buf(), handle: File::open(folder)?, writes: true })
+    }
+
+    /// Opens a folder that is there, of which nothing is changed: everything that would is an error.
+    pub fn read_only(folder: &Path) -> io::Result<RealDisk> {
+        Ok(RealDisk { folder: folder.to_path_buf(), handle: File::open(folder)?, writes: false })
+    }
+
+    fn may_write(&self) -> io::Result<()> {
+        if self.writes { Ok(()) } else { Err(io::ErrorKind::ReadOnlyFilesystem.into()) }
     }
 
     fn path(&self, name: &str) -> io::Result<PathBuf> {
@@ -38,19 +49,22 @@ impl RealDisk {
 
 impl Disk for RealDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.may_write()?;
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(self.path(name)?)?;
         Ok(Arc::new(RealFile(file)))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(RealFile(OpenOptions::new().read(true).write(true).open(self.path(name)?)?)))
+        Ok(Arc::new(RealFile(OpenOptions::new().read(true).write(self.writes).open(self.path(name)?)?)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.may_write()?;
         fs::rename(self.path(from)?, self.path(to)?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.may_write()?;
         fs::remove_file(self.path(name)?)
     }
 
@@ -134,5 +148,18 @@ mod tests {
         assert_eq!(disk.list().unwrap(), ["letter"]);
         assert!(disk.create("letter").is_err());
         assert!(disk.create("../out").is_err());
+    }
+
+    #[test]
+    fn a_folder_that_is_only_read_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        RealDisk::open(folder.path()).unwrap().create("letter").unwrap().write_at(0, b"x").unwrap();
+        let disk = RealDisk::read_only(folder.path()).unwrap();
+        let mut byte = [0];
+        disk.open("letter").unwrap().read_at(0, &mut byte).unwrap();
+        assert_eq!(&byte, b"x");
+        assert!(disk.open("letter").unwrap().write_at(0, b"y").is_err());
+        assert!(disk.create("other").is_err() && disk.remove("letter").is_err() && disk.rename("letter", "b").is_err());
+        assert!(RealDisk::read_only(&folder.path().join("none")).is_err());
     }
 }

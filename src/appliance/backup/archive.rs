@@ -1,0 +1,262 @@
+//! The folder of an archive: names, and which backups in it are whole.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `README.txt` | how to get everything back with stock tools |
+//! | `key-words-N.age`, `key-phrase-N.age` | the key of all others, sealed by the words of the recovery sheet, by a pass phrase |
+//! | `keys-N.sha256` | the sums of these; the highest number counts |
+//! | `letters-N-M.tar.gz.age` | letters, each named by its BLAKE3 |
+//! | `letters-N-M.list.age` | what is in there: digest, length, time of arrival, accounts |
+//! | `rows-N.tar.gz.age` | chunks of rows and settings, each named by its BLAKE3 |
+//! | `head-N.age` | the head (`head.rs`) |
+//! | `head-N.sha256` | the sums of all files that the head needs; written last, so a backup is there when this is |
+//!
+//! N and M are hexadecimal. A file is written once, under a name that was never used, and synced before another names it (K1,
+//! K2 of the disk); FAT has nothing better to offer. Sums end with a line that has the sum of all lines before.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use super::file::{self, Part};
+use super::head::{self, Head};
+use super::{Error, age};
+use crate::base::Time;
+use crate::store::disk::{Disk, Site};
+
+pub const README: &str = "README.txt";
+
+/// Sums longer than this are not ours.
+const SUMS_MOST: u64 = 16 << 20;
+/// Heads, before they are opened and after.
+const HEAD_MOST: u64 = 64 << 20;
+const KEY_MOST: u64 = 4096;
+
+/// What can be said of a backup without its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sums {
+    pub number: u32,
+    pub time: Time,
+    pub everything: bool,
+    pub letters: u64,
+    /// Names and SHA-256.
+    pub files: Vec<(String, String)>,
+}
+
+pub(super) fn head_name(number: u32) -> String {
+    format!("head-{number:08x}.age")
+}
+
+pub(super) fn sums_name(number: u32) -> String {
+    format!("head-{number:08x}.sha256")
+}
+
+pub(super) fn rows_name(number: u32) -> String {
+    format!("rows-{number:08x}.tar.gz.age")
+}
+
+pub(super) fn letters_name(number: u32, pack: u32) -> String {
+    format!("letters-{number:08x}-{pack:04x}.tar.gz.age")
+}
+
+pub(super) fn list_name(letters: &str) -> String {
+    letters.replace(".tar.gz.age", ".list.age")
+}
+
+pub(super) fn key_name(kind: &str, number: u32) -> String {
+    format!("key-{kind}-{number:08x}.age")
+}
+
+pub(super) fn key_sums_name(number: u32) -> String {
+    format!("keys-{number:08x}.sha256")
+}
+
+/// The number in a name of ours.
+pub(super) fn number(name: &str) -> Option<u32> {
+    let kinds = ["head-", "rows-", "letters-", "keys-", "key-words-", "key-phrase-"];
+    let rest = kinds.iter().find_map(|kind| name.strip_prefix(kind))?;
+    u32::from_str_radix(rest.get(..8)?, 16).ok()
+}
+
+/// Names that tell of a backup: its sums are there, whole or not. Ascending.
+pub(super) fn head_numbers(names: &[String]) -> BTreeSet<u32> {
+    let of = |name: &String| name.starts_with("head-") && name.ends_with(".sha256");
+    names.iter().filter(|name| of(name)).filter_map(|name| number(name)).collect()
+}
+
+impl Sums {
+    pub fn encode(&self) -> String {
+        let mut text = format!(
+            "# homepost backup {}, number {}, {}, {}, {} letters\n",
+            head::VERSION,
+            self.number,
+            head::date(self.time),
+            if self.everything { "everything" } else { "configuration" },
+            self.letters
+        );
+        for (name, sha256) in &self.files {
+            text.push_str(&format!("{sha256}  {name}\n"));
+        }
+        with_end(text)
+    }
+
+    /// `None` if it is not whole.
+    pub fn decode(bytes: &[u8]) -> Option<Sums> {
+        let text = without_end(std::str::from_utf8(bytes).ok()?)?;
+        let (first, rest) = text.split_once('\n')?;
+        let fields: Vec<&str> = first.strip_prefix("# homepost backup ")?.split(", ").collect();
+        let [_, number, time, holds, letters] = fields.as_slice() else { return None };
+        let time = time.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second).or_else(|_| time.parse()).ok()?;
+        Some(Sums {
+            number: number.strip_prefix("number ")?.parse().ok()?,
+            time: Time::from_seconds(time),
+            everything: *holds == "everything",
+            letters: letters.strip_suffix(" letters")?.parse().ok()?,
+            files: lines(rest)?,
+        })
+    }
+}
+
+/// Names and sums of `keys-N.sha256`.
+pub(super) fn key_sums(bytes: &[u8]) -> Option<Vec<(String, String)>> {
+    lines(without_end(std::str::from_utf8(bytes).ok()?)?)
+}
+
+pub(super) fn lines(text: &str) -> Option<Vec<(String, String)>> {
+    let of = |line: &str| line.split_once("  ").map(|(sum, name)| (name.to_owned(), sum.to_owned()));
+    text.lines().map(of).collect()
+}
+
+pub(super) fn with_end(mut text: String) -> String {
+    let sum = file::sha256(text.as_bytes());
+    text.push_str(&format!("# end {sum}\n"));
+    text
+}
+
+fn without_end(text: &str) -> Option<&str> {
+    let at = text.strip_suffix('\n')?.rfind('\n')? + 1;
+    let (lines, last) = (text.get(..at)?, text.get(at..)?);
+    (last == format!("# end {}\n", file::sha256(lines.as_bytes()))).then_some(lines)
+}
+
+/// The sums of a backup; `None` if they are not whole, or a file is missing.
+pub(super) fn sums(disk: &dyn Disk, names: &[String], number: u32) -> Result<Option<Sums>, Error> {
+    let bytes = match file::read(disk, &sums_name(number), SUMS_MOST) {
+        Ok(bytes) => bytes,
+        Err(error) if is_damage(&error) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let sums = Sums::decode(&bytes).filter(|sums| sums.number == number);
+    let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+    Ok(sums.filter(|sums| sums.files.iter().all(|(name, _)| names.contains(name.as_str()))))
+}
+
+/// Whole backups, the newest first.
+pub fn list(disk: &dyn Disk) -> Result<Vec<Sums>, Error> {
+    let names = disk.list()?;
+    let mut found = Vec::new();
+    for number in head_numbers(&names).into_iter().rev() {
+        found.extend(sums(disk, &names, number)?);
+    }
+    Ok(found)
+}
+
+/// The head of a backup whose sums are whole.
+pub(super) fn head(disk: &dyn Disk, number: u32, identity: &age::Identity) -> Result<Head, Error> {
+    let name = head_name(number);
+    let bytes = file::read(disk, &name, HEAD_MOST).map_err(|error| in_file(&name, error))?;
+    let text = age::open(&bytes, &age::Key::Identity(identity)).map_err(|error| in_file(&name, error))?;
+    let head = Head::decode(&text, identity)?;
+    if head.number != number {
+        return Err(Error::Damaged(name));
+    }
+    Ok(head)
+}
+
+/// The newest backup that is whole, as far as can be seen without reading it all.
+pub fn newest(disk: &dyn Disk, identity: &age::Identity) -> Result<Option<Head>, Error> {
+    let mut first = None;
+    for sums in list(disk)? {
+        match head(disk, sums.number, identity) {
+            Ok(head) => return Ok(Some(head)),
+            Err(error @ (Error::Damaged(_) | Error::OtherKey | Error::Newer)) => first = first.or(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    first.map_or(Ok(None), Err)
+}
+
+/// The key's sealed copies that count, by kind (`words`, `phrase`).
+pub(super) fn keys(disk: &dyn Disk) -> Result<Vec<(&'static str, Vec<u8>)>, Error> {
+    let names = disk.list()?;
+    let mut found = Vec::new();
+    for kind in ["words", "phrase"] {
+        let prefix = format!("key-{kind}-");
+        let mut of: Vec<&String> = names.iter().filter(|name| name.starts_with(&prefix)).collect();
+        of.sort_unstable();
+        // The newest first; an older one is there only where a cut came between writing that and removing this.
+        for name in of.into_iter().rev() {
+            match file::read(disk, name, KEY_MOST) {
+                Ok(bytes) => found.push((kind, bytes)),
+                Err(error) if is_damage(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Writes what must be there before its name is used elsewhere.
+pub(super) fn put(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<Part, Error> {
+    let part = file::write(disk, name, bytes)?;
+    disk.sync_dir(Site::Archive)?;
+    Ok(part)
+}
+
+/// Bytes that are not as they were written, not a disk that fails.
+pub(super) fn is_damage(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, NotFound, UnexpectedEof};
+    matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof | NotFound)
+}
+
+/// What an error in a file means.
+pub(super) fn in_file(name: &str, error: io::Error) -> Error {
+    let closed = error.get_ref().and_then(|inner| inner.downcast_ref::<age::Closed>());
+    match closed {
+        Some(age::Closed::OtherKey) => Error::OtherKey,
+        _ if is_damage(&error) => Error::Damaged(name.to_owned()),
+        _ => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_whole_or_nothing() {
+        let sums = Sums {
+            number: 31,
+            time: Time(1_700_000_000_000),
+            everything: true,
+            letters: 5,
+            files: vec![("head-0000001f.age".to_owned(), "ab".repeat(32))],
+        };
+        let text = sums.encode();
+        assert_eq!(Sums::decode(text.as_bytes()), Some(sums));
+        for at in 0..text.len() {
+            assert_eq!(Sums::decode(&text.as_bytes()[..at]), None);
+            let mut flipped = text.clone().into_bytes();
+            flipped[at] ^= 4;
+            assert_eq!(Sums::decode(&flipped), None, "{at}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_in_the_names() {
+        for name in [head_name(31), sums_name(31), rows_name(31), letters_name(31, 2), key_name("phrase", 31)] {
+            assert_eq!(number(&name), Some(31), "{name}");
+        }
+        assert_eq!(number(README), None);
+        assert_eq!(number("head-xyz"), None);
+    }
+}
