@@ -11,7 +11,7 @@ use homepost::directory::manage::{self, account::NewAccount};
 use homepost::directory::{Credential, dkim};
 use homepost::queue;
 use homepost::store::blob::LetterHeader;
-use homepost::store::disk::{Disk, DiskFile, Fault, SimDisk, SimOptions, Site};
+use homepost::store::disk::{Disk, Fault, RealDisk, SimDisk, SimOptions, Site};
 use homepost::store::{Data, Read, Table};
 use household::*;
 
@@ -59,7 +59,7 @@ fn create(disk: &SimDisk, data: &Data, keys: &Keys) -> Result<Made, Error> {
 }
 
 /// What is put back of the newest backup.
-fn restored(disk: &SimDisk, keys: &Keys) -> Result<(Data, backup::Restored), Error> {
+fn restored(disk: &dyn Disk, keys: &Keys) -> Result<(Data, backup::Restored), Error> {
     let head = backup::newest(disk, &keys.identity)?.ok_or(Error::Nothing)?;
     let into = open(&SimDisk::sound()).expect("an empty disk opens");
     let done = backup::fill(disk, &head, &keys.identity, &into, &mut |_, _, _| {})?;
@@ -354,4 +354,29 @@ fn a_restore_that_stopped_half_way_goes_on() {
     };
     assert!(stopped > 1, "{stopped}");
     assert_same(&data, &into);
+}
+
+/// Whatever the format becomes, this is read: 3 letters, made by version 1 of it.
+#[test]
+fn an_archive_of_version_1_can_be_restored() {
+    const BOX: &str = "4d016be808ca51ae";
+    let folder =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/backup/version-1/homepost-backup");
+    let disk = RealDisk::read_only(&folder.join(BOX)).unwrap();
+    let words = "blossom orchard bucket winter pencil brick lilac turtle marble lagoon";
+    let keys = backup::unlock(&disk, BOX, &Secret(words.to_owned())).unwrap();
+    let report = backup::verify(&disk, Some(&keys.identity)).unwrap();
+    assert_eq!((report.findings, report.sound), (vec![], vec![1]));
+    let (after, done) = restored(&disk, &keys).unwrap();
+    assert_eq!((done.accounts, done.letters), (2, 3));
+    assert!(done.files.iter().any(|(path, bytes)| path == "settings.toml" && !bytes.is_empty()));
+    let (boxes, _) = look(&after);
+    let inbox = &boxes["INBOX"].messages;
+    assert_eq!(inbox.keys().collect::<Vec<_>>(), [&1, &2]);
+    assert_eq!(
+        (inbox[&2].system, inbox[&2].keywords.as_slice()),
+        (Flags::SEEN | Flags::FLAGGED, ["$Label1".to_owned()].as_slice())
+    );
+    assert_eq!(boxes["Club/2026"].messages.len(), 1);
+    assert_sound(&after);
 }

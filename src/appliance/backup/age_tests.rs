@@ -15,6 +15,10 @@ const BY_PHRASE: &str = "YWdlLWVuY3J5cHRpb24ub3JnL3YxCi0+IHNjcnlwdCBoZzFZaStvRU9
      SmpHVXg0TitqTVE4MmptNjJ1Q0NJUTBtWWcKLS0tIDdhYUJENzNpM0s5VDJSKzZLWi9GM2Q2QXNQcGEvL0ZIVEVOL0k2VWZzSjAK \
      m2rg08WLsLvnLGGyrNl8gwDdFXWeWcSbGRhzxLd5/hSFTXlB82d61bX3pTMtHA==";
 
+fn decoded(text: &str) -> Vec<u8> {
+    STANDARD.decode(text.replace(' ', "")).unwrap()
+}
+
 fn opened_as(bytes: &[u8], key: &Key<'_>) -> Result<Vec<u8>, Closed> {
     open(bytes, key).map_err(|error| *error.get_ref().and_then(|inner| inner.downcast_ref::<Closed>()).unwrap())
 }
@@ -24,8 +28,8 @@ fn what_age_wrote_is_read() {
     let identity = Identity::read(KEY_FILE).unwrap();
     assert!(KEY_FILE.contains(&identity.text()));
     assert!(KEY_FILE.contains(&super::bech32::encode("age", &identity.public)));
-    assert_eq!(open(&STANDARD.decode(FOR_KEY).unwrap(), &Key::Identity(&identity)).unwrap(), b"river oak lamp");
-    let sealed = STANDARD.decode(BY_PHRASE).unwrap();
+    assert_eq!(open(&decoded(FOR_KEY), &Key::Identity(&identity)).unwrap(), b"river oak lamp");
+    let sealed = decoded(BY_PHRASE);
     assert_eq!(open(&sealed, &Key::Phrase("apple river lamp")).unwrap(), b"river oak lamp");
     assert_eq!(opened_as(&sealed, &Key::Phrase("apple river lamb")), Err(Closed::OtherKey));
     assert_eq!(opened_as(&sealed, &Key::Identity(&identity)), Err(Closed::OtherKey));
