@@ -372,7 +372,7 @@ fn shared(own: &Identity, other: &[u8; 32], share: &[u8; 32], recipient: &[u8; 3
     let key = PrivateKey::from_private_key(&X25519, &own.secret).map_err(failed)?;
     let salt = [share.as_slice(), recipient].concat();
     let other = UnparsedPublicKey::new(&X25519, other);
-    agreement::agree(&key, &other, io::Error::from(Closed::Damaged), |secret| {
+    agreement::agree(&key, other, io::Error::from(Closed::Damaged), |secret| {
         derive(secret, &salt, format!("{VERSION}/X25519").as_bytes())
     })
 }

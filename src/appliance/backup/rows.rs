@@ -103,9 +103,15 @@ impl<'a> Rows<'a> {
                 Table::Blobs => cutter.row(key, &letter_row(value)?),
                 _ => cutter.row(key, value),
             };
-            full.map_or(Ok(()), |(bytes, rows)| Ok(tell(self.chunk(&bytes)?, rows)))
+            full.map_or(Ok(()), |(bytes, rows)| {
+                tell(self.chunk(&bytes)?, rows);
+                Ok(())
+            })
         })?;
-        cutter.end().map_or(Ok(()), |(bytes, rows)| Ok(tell(self.chunk(&bytes)?, rows)))
+        cutter.end().map_or(Ok(()), |(bytes, rows)| {
+            tell(self.chunk(&bytes)?, rows);
+            Ok(())
+        })
     }
 
     /// The readable list: account, mailbox, UID, flags as Maildir has them, flags as IMAP has them, date, digest; a tab between two.
@@ -115,9 +121,15 @@ impl<'a> Rows<'a> {
             let Some(row) = snapshot.get(Table::Blobs, Key::new().u64(one.blob.0).as_ref())? else { return Ok(()) };
             let digest = hex(&describe(&row)?.digest);
             let full = cutter.line(one.key, &mail_line(one, &digest));
-            full.map_or(Ok(()), |(bytes, lines)| Ok(tell(self.chunk(&bytes)?, lines)))
+            full.map_or(Ok(()), |(bytes, lines)| {
+                tell(self.chunk(&bytes)?, lines);
+                Ok(())
+            })
         })?;
-        cutter.end().map_or(Ok(()), |(bytes, lines)| Ok(tell(self.chunk(&bytes)?, lines)))
+        cutter.end().map_or(Ok(()), |(bytes, lines)| {
+            tell(self.chunk(&bytes)?, lines);
+            Ok(())
+        })
     }
 
     /// All files that chunks may be in, and how many bytes are new.
