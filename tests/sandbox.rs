@@ -45,7 +45,7 @@ fn act() {
         }
     });
     let report = match within.as_str() {
-        "serve" => sandbox::serve(&folder.join("data")),
+        "serve" => sandbox::serve(&folder.join("data"), &[]),
         "machine" => sandbox::machine(),
         _ => sandbox::Report::default(),
     };
