@@ -22,6 +22,7 @@ use homepost::store::schema::Key;
 use homepost::store::{Data, Order, Read, Table};
 
 const NOW: Time = Time(1_800_000_000_000);
+const CAME: Time = Time(NOW.0 - 3_600_000);
 const PERSON: AccountId = AccountId(1);
 /// Calls of the disk that fail one after another.
 const FAILING: u64 = 12;
@@ -134,10 +135,10 @@ fn open(disk: &SimDisk) -> Data {
 }
 
 fn queue_letter(data: &Data, recipients: &[&str]) {
-    queue_text(data, recipients, "Subject: x\r\n\r\n.\r\nx\r\n");
+    queue_text(data, recipients, "Subject: x\r\n\r\n.\r\nx\r\n", None);
 }
 
-fn queue_text(data: &Data, recipients: &[&str], text: &str) {
+fn queue_text(data: &Data, recipients: &[&str], text: &str, release: Option<Time>) {
     data.write_blocking(|txn| account::open(txn, PERSON)).map_err(|error: account::Error| error).unwrap();
     let letter = NewLetter {
         staged: data.blobs().stage(LetterHeader::default(), text.as_bytes()).unwrap(),
@@ -149,10 +150,11 @@ fn queue_text(data: &Data, recipients: &[&str], text: &str) {
         envid: None,
         tls: homepost::queue::Tls::Usual,
         proven: false,
+        release,
     };
     let to = |local: &&str| NewRecipient { address: format!("{local}@[127.0.0.1]"), notify: None, orcpt: None };
     let recipients: Vec<NewRecipient> = recipients.iter().map(to).collect();
-    data.write_blocking(move |txn| enqueue(txn, &letter, &recipients, NOW, Limits::default())).unwrap();
+    data.write_blocking(move |txn| enqueue(txn, &letter, &recipients, CAME, Limits::default())).unwrap();
 }
 
 fn rows(data: &Data, table: Table) -> Option<usize> {
@@ -210,11 +212,24 @@ async fn a_disk_that_fails_when_the_word_comes_means_no_second_copy() {
 /// where the first one's word was not on the disk yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cut_at_any_call_loses_nothing_and_tells_once() {
+    cut_at_any_call(None).await;
+}
+
+/// The same of one whose sender named the time (RFC 4865), which has come.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_at_any_call_loses_nothing_of_what_was_to_leave_later() {
+    cut_at_any_call(Some(Time(NOW.0 - 1))).await;
+}
+
+async fn cut_at_any_call(release: Option<Time>) {
     let mut twice = 0;
     for call in 1..200 {
         let disk = SimDisk::new(SimOptions { seed: call, ..SimOptions::default() });
         let data = open(&disk);
-        queue_letter(&data, &["anna", "nobody"]);
+        queue_text(&data, &["anna", "nobody"], "Subject: x\r\n\r\n.\r\nx\r\n", release);
+        let state = if release.is_some() { queue::State::Later } else { queue::State::Waiting };
+        let entries = queue::list(&data.read().unwrap(), homepost::base::QueueId(0), 2).unwrap();
+        assert!(entries[0].recipients.iter().all(|one| one.state == state));
         disk.plan(&[(call, Fault::Cut)]);
         let far = Far::begin(|| ());
         let whole = send(&data, &disk, &far).await;
@@ -248,7 +263,7 @@ async fn what_needs_eight_bits_is_converted_for_who_takes_seven_or_comes_back() 
     ] {
         let disk = SimDisk::new(SimOptions::default());
         let data = open(&disk);
-        queue_text(&data, &["anna"], &text);
+        queue_text(&data, &["anna"], &text, None);
         let far = Far::begin(|| ());
         assert!(send(&data, &disk, &far).await);
         let lines = far.lines.lock().unwrap().clone();

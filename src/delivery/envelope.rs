@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::base::AccountId;
+use crate::base::{AccountId, Time};
 use crate::directory::LocalRecipient;
 use crate::queue::Notify;
 
@@ -36,6 +36,8 @@ pub struct Envelope {
     pub envid: Option<String>,
     /// RFC 8689: it leaves only for servers that promise to keep it under TLS.
     pub require_tls: bool,
+    /// RFC 4865: it is to leave then. Only of what goes elsewhere.
+    pub release: Option<Time>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

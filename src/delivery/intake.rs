@@ -739,6 +739,7 @@ fn outgoing(envelope: &Envelope, staged: Staged, tls: Tls, proven: bool) -> Opti
         envid: envelope.envid.clone(),
         tls,
         proven,
+        release: envelope.release,
     };
     (!recipients.is_empty()).then_some((letter, recipients))
 }

@@ -69,6 +69,7 @@ pub(super) fn stage(
             envid: None,
             tls: queue::Tls::Usual,
             proven: false,
+            release: None,
         };
         let to = NewRecipient { address: notice.to.to_owned(), notify: Some(Notify::default()), orcpt: None };
         parcels.push(Parcel::Out(Box::new(letter), to));

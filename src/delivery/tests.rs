@@ -75,6 +75,7 @@ fn envelope(recipients: Vec<Recipient>) -> Envelope {
         ret_full: None,
         envid: None,
         require_tls: false,
+        release: None,
     }
 }
 

@@ -211,6 +211,28 @@ pub fn rfc3339(date: Date) -> String {
     format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", month + 1)
 }
 
+/// The same read back (RFC 3339 5.6), in UTC alone; fractions of a second are dropped.
+pub fn parse_rfc3339(text: &str) -> Option<Time> {
+    let text = text.strip_suffix(['Z', 'z'])?;
+    let (text, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let bytes = text.as_bytes();
+    let marks: [(usize, &str); 5] = [(4, "-"), (7, "-"), (10, "Tt"), (13, ":"), (16, ":")];
+    let is_mark = |(at, those): &(usize, &str)| bytes.get(*at).is_some_and(|b| those.as_bytes().contains(b));
+    let marked = marks.iter().all(is_mark);
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if bytes.len() != 19 || !marked || !digits(fraction) {
+        return None;
+    }
+    let number = |range: std::ops::Range<usize>| text.get(range).filter(|text| digits(text))?.parse::<u32>().ok();
+    let day = Day::new(i64::from(number(0..4)?), number(5..7)?, number(8..10)?)?;
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    // A leap second is as good as the one before it.
+    if hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    Some(Time::from_seconds(day.0 * 86_400 + i64::from(hour * 3600 + minute * 60 + second.min(59))))
+}
+
 fn zone(minutes: i16) -> String {
     let sign = if minutes < 0 { '-' } else { '+' };
     let minutes = minutes.unsigned_abs();
@@ -325,5 +347,16 @@ mod tests {
         let date = Date { time: Time::from_seconds(1_795_000_000), zone: 120 };
         assert_eq!(iso_minute(date), "2026-11-18 11:06 UTC");
         assert_eq!(rfc3339(date), "2026-11-18T11:06:40Z");
+        assert_eq!(parse_rfc3339("2026-11-18t11:06:40.25z"), Some(date.time));
+        for wrong in [
+            "2026-11-18T11:06:40",
+            "2026-11-31T11:06:40Z",
+            "2026-11-18T24:06:40Z",
+            "2026-11-18 11:06:40Z",
+            "2026-11-18T11:06:4\u{fc}Z",
+            "+026-11-18T11:06:40Z",
+        ] {
+            assert_eq!(parse_rfc3339(wrong), None, "{wrong}");
+        }
     }
 }

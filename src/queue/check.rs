@@ -1,9 +1,9 @@
 //! Whether the queue's rows agree with each other (Q1, Q2, Q3).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use super::row::{LetterRow, RecipientRow, WAITING};
+use super::row::{ANY, APPOINTED, HELD, LATER, LetterRow, RecipientRow};
 use super::spool::{Error, decode, due_key, number, totals};
 use crate::base::{QueueId, Time};
 use crate::store::schema::Key;
@@ -43,14 +43,15 @@ pub fn check(read: &dyn Read) -> Result<Vec<String>, Error> {
             wrong.push(format!("the bytes of letter {id} of the queue are gone"));
         }
     }
-    let mut waiting: BTreeSet<Vec<u8>> = BTreeSet::new();
+    let mut waiting: BTreeMap<Vec<u8>, &[u8]> = BTreeMap::new();
     scan(read, Table::QueueRecipients, |key, value| {
         let id = number(key);
         let n = key.get(8..12).and_then(|n| n.try_into().ok()).map(u32::from_be_bytes);
         match (decode::<RecipientRow>(value), n) {
             (Ok(row), Some(n)) => {
-                if row.state == WAITING {
-                    waiting.insert(due_key(Time(row.due), QueueId(id), n).build());
+                if row.state != HELD {
+                    let mark = if row.state == LATER { APPOINTED } else { ANY };
+                    waiting.insert(due_key(Time(row.due), QueueId(id), n).build(), mark);
                 }
                 *expected.entry(id).or_default() -= 1;
             }
@@ -61,8 +62,8 @@ pub fn check(read: &dyn Read) -> Result<Vec<String>, Error> {
     for (id, left) in expected.iter().filter(|(_, left)| **left != 0) {
         wrong.push(format!("letter {id} of the queue has {} recipients more or less than it says", left.abs()));
     }
-    scan(read, Table::QueueDue, |key, _| {
-        if !waiting.remove(key) {
+    scan(read, Table::QueueDue, |key, mark| {
+        if waiting.remove(key) != Some(mark) {
             wrong.push("something is due in the queue that does not wait".to_owned());
         }
     })?;
@@ -116,6 +117,7 @@ mod tests {
             envid: None,
             tls: crate::queue::Tls::Usual,
             proven: false,
+            release: None,
         };
         let to = |address: &str| NewRecipient { address: address.into(), notify: None, orcpt: None };
         let recipients = [to("a@out.test"), to("b@out.test")];

@@ -7,7 +7,7 @@ use crate::base::{BlobId, QueueId, Time};
 use crate::store::schema::Key;
 use crate::store::{Order, Read, Table, Txn};
 
-use super::row::{HELD, LetterRow, RecipientRow, WAITING};
+use super::row::{ANY, HELD, LetterRow, RecipientRow, WAITING};
 use super::schedule;
 use super::spool::{Error, Tls, decode, due_key, encode, number, put_totals, totals};
 
@@ -22,7 +22,7 @@ pub struct Due {
     pub tls: Tls,
 }
 
-/// Recipients who wait and whose time has come, longest ago first, without those that `skip` names; at most `most`. And when
+/// Recipients who wait, or were to be sent later, and whose time has come, longest ago first, without those that `skip` names; at most `most`. And when
 /// the next one's time comes, if all of these are named.
 pub fn due(
     read: &dyn Read,
@@ -32,25 +32,27 @@ pub fn due(
 ) -> Result<(Vec<Due>, Option<Time>), Error> {
     let mut found: Vec<(QueueId, u32)> = Vec::new();
     let mut next = None;
-    let mut look = |key: &[u8], until_first: bool| {
+    let mut look = |key: &[u8], mark: &[u8], until_first: bool| {
         if found.len() >= most {
             return ControlFlow::Break(());
         }
         let Some((due, id, n)) = split(key) else { return ControlFlow::Continue(()) };
-        if !schedule::is_due(due, now) {
+        let appointed = mark != ANY;
+        if !schedule::is_due(due, appointed, now) {
             if until_first {
                 next = Some(due);
             }
-            return ControlFlow::Break(());
+            // One that is meant to be far away says nothing of the others there.
+            return if appointed && !until_first { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
         }
         if !skip(id, n) && !found.contains(&(id, n)) {
             found.push((id, n));
         }
         ControlFlow::Continue(())
     };
-    read.scan(Table::QueueDue, &[], &[0xff; 24], Order::Forward, &mut |key, _| look(key, true))?;
+    read.scan(Table::QueueDue, &[], &[0xff; 24], Order::Forward, &mut |key, mark| look(key, mark, true))?;
     // Times that no clock of ours can have meant lie at the end.
-    read.scan(Table::QueueDue, &[], &[0xff; 24], Order::Backward, &mut |key, _| look(key, false))?;
+    read.scan(Table::QueueDue, &[], &[0xff; 24], Order::Backward, &mut |key, mark| look(key, mark, false))?;
     let mut out = Vec::new();
     // Those of one letter mostly stand together.
     let mut known: Option<(QueueId, Tls)> = None;
@@ -73,7 +75,7 @@ fn letter_tls(read: &dyn Read, id: QueueId) -> Result<Tls, Error> {
     Ok(Tls::from_number(row.and_then(|row| row.tls)))
 }
 
-/// Waiting, or held while it was being sent → nothing: delivered, or given up and bounced in the same transaction.
+/// Waiting, later, or held while it was being sent → nothing: delivered, or given up and bounced in the same transaction.
 pub fn leave(txn: &mut Txn<'_>, id: QueueId, n: u32) -> Result<bool, Error> {
     match recipient(txn, id, n)? {
         Some(row) => remove(txn, id, n, &row).map(|()| true),
@@ -81,15 +83,16 @@ pub fn leave(txn: &mut Txn<'_>, id: QueueId, n: u32) -> Result<bool, Error> {
     }
 }
 
-/// Waiting or held → nothing, since nobody wants it sent any more.
+/// Waiting, later or held → nothing, since nobody wants it sent any more.
 pub fn cancel(txn: &mut Txn<'_>, id: QueueId) -> Result<u32, Error> {
     each(txn, id, |txn, n, row| remove(txn, id, n, &row).map(|()| true))
 }
 
-/// Waiting → waiting, after an attempt that failed for now. `told`: the sender hears of the delay in the same transaction.
+/// Waiting or later → waiting, after an attempt that failed for now. `told`: the sender hears of the delay in the same transaction.
 pub fn put_off(txn: &mut Txn<'_>, id: QueueId, n: u32, due: Time, last: &str, told: bool) -> Result<bool, Error> {
-    let Some(mut row) = recipient(txn, id, n)?.filter(|row| row.state == WAITING) else { return Ok(false) };
+    let Some(mut row) = recipient(txn, id, n)?.filter(|row| row.state != HELD) else { return Ok(false) };
     txn.delete(Table::QueueDue, due_key(Time(row.due), id, n).as_ref());
+    row.state = WAITING;
     row.attempts = row.attempts.saturating_add(1);
     row.due = due.0;
     row.last = Some(last.to_owned());
@@ -111,10 +114,10 @@ pub fn retry(txn: &mut Txn<'_>, id: QueueId, now: Time) -> Result<u32, Error> {
     })
 }
 
-/// Waiting → held: nothing becomes of it until it is released.
+/// Waiting or later → held: nothing becomes of it until it is released.
 pub fn hold(txn: &mut Txn<'_>, id: QueueId) -> Result<u32, Error> {
     each(txn, id, |txn, n, mut row| {
-        if row.state != WAITING {
+        if row.state == HELD {
             return Ok(false);
         }
         txn.delete(Table::QueueDue, due_key(Time(row.due), id, n).as_ref());
@@ -123,12 +126,13 @@ pub fn hold(txn: &mut Txn<'_>, id: QueueId) -> Result<u32, Error> {
     })
 }
 
-/// Held → waiting, due at once.
+/// Held or later → waiting, due at once.
 pub fn release(txn: &mut Txn<'_>, id: QueueId, now: Time) -> Result<u32, Error> {
     each(txn, id, |txn, n, mut row| {
-        if row.state != HELD {
+        if row.state == WAITING {
             return Ok(false);
         }
+        txn.delete(Table::QueueDue, due_key(Time(row.due), id, n).as_ref());
         row.state = WAITING;
         row.due = now.0;
         txn.put(Table::QueueDue, due_key(now, id, n).as_ref(), Vec::new());
@@ -211,6 +215,10 @@ mod tests {
     }
 
     fn add(data: &Data, addresses: &[&str], now: Time) -> QueueId {
+        add_for(data, addresses, now, None)
+    }
+
+    fn add_for(data: &Data, addresses: &[&str], now: Time, release: Option<Time>) -> QueueId {
         let letter = NewLetter {
             staged: data.blobs().stage(LetterHeader::default(), b"Subject: x\r\n\r\nx\r\n").unwrap(),
             from: None,
@@ -221,6 +229,7 @@ mod tests {
             envid: None,
             tls: crate::queue::Tls::Usual,
             proven: false,
+            release,
         };
         let to = |address: &&str| NewRecipient { address: (*address).into(), notify: None, orcpt: None };
         let recipients: Vec<NewRecipient> = addresses.iter().map(to).collect();
@@ -272,6 +281,41 @@ mod tests {
         assert_eq!(does(&data, move |txn| cancel(txn, id)), 1);
         assert_eq!(find(&data.read().unwrap(), id).unwrap(), None);
         assert!(data.blobs().read(blob, 0..1).is_err(), "Q2");
+    }
+
+    /// RFC 4865: not before its time, however far away that is, and then like any other.
+    #[test]
+    fn what_is_to_leave_later_leaves_then_or_when_somebody_says_so() {
+        let (data, _) = queued(&["first@x.test"]);
+        let christmas = Time(NOW.0 + 200 * 24 * 3_600_000);
+        let id = add_for(&data, &["a@x.test", "b@x.test"], NOW, Some(christmas));
+        add_for(&data, &["past@x.test"], NOW, Some(Time(NOW.0 - 1)));
+        // Written while the clock was wrong by years, and behind what is meant to be there.
+        add(&data, &["odd@x.test"], Time(NOW.0 - 1 + 190 * 24 * 3_600_000));
+        let states = || -> Vec<State> {
+            find(&data.read().unwrap(), id).unwrap().unwrap().recipients.iter().map(|one| one.state).collect()
+        };
+        assert_eq!(waiting(&data, NOW), ["first@x.test", "past@x.test", "odd@x.test"]);
+        assert_eq!((states(), does(&data, move |txn| retry(txn, id, NOW))), (vec![State::Later; 2], 0));
+        let (_, next) = due(&data.read().unwrap(), NOW, 100, &|other, _| other != id).unwrap();
+        assert_eq!(next, Some(christmas));
+        assert!(waiting(&data, Time(christmas.0 - 1)).iter().all(|address| !address.starts_with("a@")));
+        assert!(waiting(&data, christmas).contains(&"a@x.test".to_owned()));
+        let again = Time(christmas.0 + 120_000);
+        assert!(does(&data, move |txn| put_off(txn, id, 0, again, "451 busy", false)));
+        assert_eq!(states(), [State::Waiting, State::Later]);
+        assert_eq!(find(&data.read().unwrap(), id).unwrap().unwrap().since(), christmas);
+        assert_eq!(does(&data, move |txn| hold(txn, id)), 2);
+        assert_eq!(does(&data, move |txn| release(txn, id, NOW)), 2);
+        assert!(waiting(&data, NOW).contains(&"b@x.test".to_owned()));
+        let other = add_for(&data, &["c@x.test"], NOW, Some(christmas));
+        assert_eq!(does(&data, move |txn| release(txn, other, NOW)), 1);
+        let third = add_for(&data, &["d@x.test"], NOW, Some(christmas));
+        assert_eq!(does(&data, move |txn| cancel(txn, third)), 1);
+        assert!(
+            waiting(&data, NOW).contains(&"c@x.test".to_owned())
+                && !waiting(&data, christmas).contains(&"d@x.test".to_owned())
+        );
     }
 
     #[test]

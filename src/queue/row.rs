@@ -40,11 +40,19 @@ pub(super) struct LetterRow {
     /// Whoever sent it from outside was proved to be who the reverse path names.
     #[n(11)]
     pub proven: Option<bool>,
+    /// RFC 4865: when it was to leave, milliseconds since 1970.
+    #[n(12)]
+    pub release: Option<i64>,
 }
 
 /// Values of [`RecipientRow::state`].
 pub(super) const WAITING: u8 = 0;
 pub(super) const HELD: u8 = 1;
+pub(super) const LATER: u8 = 2;
+
+/// Values of table QueueDue: what waits for its next attempt, and what waits for the time that its sender named.
+pub(super) const ANY: &[u8] = b"";
+pub(super) const APPOINTED: &[u8] = b"a";
 
 /// Table QueueRecipients.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -57,7 +65,7 @@ pub(super) struct RecipientRow {
     /// RFC 3461 4.2: kind and address, decoded.
     #[n(2)]
     pub orcpt: Option<(String, String)>,
-    /// [`WAITING`] or [`HELD`].
+    /// [`WAITING`], [`HELD`] or [`LATER`].
     #[n(3)]
     pub state: u8,
     /// When it is due next, milliseconds since 1970.
@@ -108,6 +116,7 @@ mod tests {
             recipients: 2,
             tls: None,
             proven: None,
+            release: None,
         };
         let bytes = hex("8a071904d21b0000018bcfe5680068614062 2e7465737401f4f5f462653102");
         assert_eq!(minicbor::to_vec(&letter).unwrap(), bytes);

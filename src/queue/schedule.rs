@@ -38,9 +38,10 @@ fn pause(attempts: u32) -> i64 {
     PAUSES.get(n).copied().unwrap_or(4 * HOUR)
 }
 
-/// Whether what is due then is due now. A time farther away than any pause was written by a clock that was wrong.
-pub fn is_due(due: Time, now: Time) -> bool {
-    due <= now || due.0.saturating_sub(now.0) > 2 * PAUSES[PAUSES.len() - 1]
+/// Whether what is due then is due now. A time farther away than any pause was written by a clock that was wrong, unless the
+/// sender has `appointed` it.
+pub fn is_due(due: Time, appointed: bool, now: Time) -> bool {
+    due <= now || !appointed && due.0.saturating_sub(now.0) > 2 * PAUSES[PAUSES.len() - 1]
 }
 
 /// Whether the sender is to hear now that it takes long.
@@ -63,7 +64,7 @@ mod tests {
             }
             match after_failure(queued, attempts, now) {
                 Next::Again(due) => {
-                    assert!(!is_due(due, now) && is_due(due, due));
+                    assert!(!is_due(due, false, now) && is_due(due, false, due));
                     now = due;
                 }
                 Next::GiveUp => return (at, late),
@@ -87,8 +88,9 @@ mod tests {
         assert_eq!(after_failure(came, 1, now), Next::Again(Time(now.0 + 2 * MINUTE)));
         assert!(matches!(after_failure(came, FEWEST, now), Next::GiveUp));
         // Written in the future, before the clock was put right.
-        assert!(is_due(Time(now.0 + 365 * 24 * HOUR), now));
-        assert!(!is_due(Time(now.0 + 4 * HOUR), now));
+        let in_a_year = Time(now.0 + 365 * 24 * HOUR);
+        assert!(is_due(in_a_year, false, now) && !is_due(in_a_year, true, now) && is_due(in_a_year, true, in_a_year));
+        assert!(!is_due(Time(now.0 + 4 * HOUR), false, now));
         assert_eq!(after_failure(now, u32::MAX, came), Next::Again(Time(4 * HOUR)));
     }
 }

@@ -2,9 +2,13 @@
 //!
 //! | state | on disk | leaves by |
 //! |---|---|---|
-//! | nothing | - | [`enqueue`] → waiting |
+//! | nothing | - | [`enqueue`] → waiting, or later |
 //! | waiting | rows in Queue, QueueRecipients and QueueDue | [`leave`](super::leave) → nothing (delivered, or bounced in the same transaction); [`put_off`](super::put_off) → waiting, due later; [`retry`](super::retry) → waiting, due now; [`hold`](super::hold) → held; [`cancel`](super::cancel) → nothing |
+//! | later | rows in Queue, QueueRecipients and QueueDue, marked there | [`leave`](super::leave) → nothing; [`put_off`](super::put_off) → waiting, due later; [`hold`](super::hold) → held; [`release`](super::release) → waiting, due now; [`cancel`](super::cancel) → nothing |
 //! | held | rows in Queue and QueueRecipients | [`release`](super::release) → waiting, due now; [`cancel`](super::cancel) → nothing; [`leave`](super::leave) → nothing, where it was held while it was being sent |
+//!
+//! Who is later is tried at the time that the sender named, and not before; from then on they wait like all others. A time far away
+//! is meant here, and elsewhere is the mistake of a clock.
 //!
 //! That a recipient is being sent to is no state: a cut in the middle leaves it waiting, and the letter is sent again. So it
 //! may arrive twice where the far end's word was not written down here before the cut, and nowhere else.
@@ -15,7 +19,7 @@ use crate::base::{AccountId, BlobId, Family, Fault, QueueId, Time};
 use crate::store::schema::Key;
 use crate::store::{self, Order, Read, Staged, Table, Txn};
 
-use super::row::{HELD, LetterRow, RecipientRow, WAITING};
+use super::row::{ANY, APPOINTED, HELD, LATER, LetterRow, RecipientRow, WAITING};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
@@ -120,6 +124,8 @@ pub struct NewLetter {
     pub tls: Tls,
     /// Whoever sent it from outside was proved to be who the reverse path names: notices that they asked for may go there.
     pub proven: bool,
+    /// RFC 4865: not to leave before.
+    pub release: Option<Time>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,6 +143,8 @@ pub enum State {
     Waiting,
     /// For somebody to release it.
     Held,
+    /// For the time that its sender named (RFC 4865).
+    Later,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,13 +179,22 @@ pub struct Entry {
     pub tls: Tls,
     /// As in [`NewLetter`].
     pub proven: bool,
+    /// RFC 4865: when it was to leave.
+    pub release: Option<Time>,
     pub recipients: Vec<Recipient>,
+}
+
+impl Entry {
+    /// Since when it is tried to be sent: no patience is used up before.
+    pub fn since(&self) -> Time {
+        self.release.map_or(self.queued, |release| release.max(self.queued))
+    }
 }
 
 /// How much the queue holds: kept beside it, so that the limit costs one look-up.
 pub(super) const TOTALS: &[u8] = b"queue/totals";
 
-/// Nothing → waiting, due at once. Errors: [`Error::Full`].
+/// Nothing → waiting, due at once; or later. Errors: [`Error::Full`].
 pub fn enqueue(
     txn: &mut Txn<'_>,
     letter: &NewLetter,
@@ -207,21 +224,24 @@ pub fn enqueue(
         recipients: count,
         tls: letter.tls.number(),
         proven: letter.proven.then_some(true),
+        release: letter.release.map(|release| release.0),
     };
     txn.put(Table::Queue, Key::new().u64(id.0).as_ref(), encode(&row)?);
+    let later = letter.release.filter(|release| *release > now);
+    let (state, due, mark) = later.map_or((WAITING, now, ANY), |release| (LATER, release, APPOINTED));
     for (n, recipient) in (0u32..).zip(recipients) {
         let row = RecipientRow {
             address: recipient.address.clone(),
             notify: recipient.notify.map(notify_bits),
             orcpt: recipient.orcpt.clone(),
-            state: WAITING,
-            due: now.0,
+            state,
+            due: due.0,
             attempts: 0,
             last: None,
             told: None,
         };
         txn.put(Table::QueueRecipients, Key::new().u64(id.0).u32(n).as_ref(), encode(&row)?);
-        txn.put(Table::QueueDue, due_key(now, id, n).as_ref(), Vec::new());
+        txn.put(Table::QueueDue, due_key(due, id, n).as_ref(), mark.to_vec());
     }
     Ok(id)
 }
@@ -259,6 +279,7 @@ fn entry(read: &dyn Read, id: QueueId, value: &[u8]) -> Result<Entry, Error> {
             let state = match row.state {
                 WAITING => State::Waiting,
                 HELD => State::Held,
+                LATER => State::Later,
                 other => return Err(Error::Corrupt(format!("a recipient in state {other}"))),
             };
             Ok(Recipient {
@@ -287,6 +308,7 @@ fn entry(read: &dyn Read, id: QueueId, value: &[u8]) -> Result<Entry, Error> {
         envid: row.envid,
         tls: Tls::from_number(row.tls),
         proven: row.proven == Some(true),
+        release: row.release.map(Time),
         recipients,
     })
 }
@@ -350,6 +372,7 @@ mod tests {
             envid: Some("x".into()),
             tls: Tls::Required,
             proven: true,
+            release: None,
         }
     }
 

@@ -51,7 +51,7 @@ pub fn smtp(settings: &Settings, port: Port) -> SmtpConfig {
         data_block_ms: ours.data_block_ms,
         message_ms: ours.message_ms,
     };
-    SmtpConfig { port, hostname: settings.hostname.as_str().into(), starttls: true, limits }
+    SmtpConfig { port, hostname: settings.hostname.as_str().into(), starttls: true, hold_until: None, limits }
 }
 
 /// Of a letter, by whichever door it comes.

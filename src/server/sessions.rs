@@ -13,7 +13,7 @@ use crate::mailauth::Names;
 use crate::net::dns::{self, Resolver};
 use crate::net::{Handler, Https, drive};
 use crate::proto::imap::{Config as ImapConfig, Imap, Tls};
-use crate::proto::smtp::{Config as SmtpConfig, Machine as Smtp, Port};
+use crate::proto::smtp::{Config as SmtpConfig, HOLD_SECONDS, Machine as Smtp, Port};
 use crate::settings::{Name, Settings};
 use crate::smtp;
 
@@ -73,6 +73,8 @@ impl Sessions {
             let mut config = config.clone();
             config.port = port;
             config.starttls = incoming.context.tls.is_some();
+            let clock = &incoming.context.clock;
+            config.hold_until = clock.trusted().then(|| clock.now().plus_ms(i64::from(HOLD_SECONDS) * 1000));
             let machine = Smtp::new(config, incoming.context.clock.mono());
             let host = smtp::Host::new(shared.clone(), incoming.peer.ip());
             let host = if port == Port::Smtp { host.from_outside() } else { host };

@@ -37,6 +37,7 @@ impl<D: Directory> Host<D> {
             ret_full: mail.ret.map(|ret| ret == Ret::Full),
             envid: mail.envid,
             require_tls: mail.require_tls,
+            release: self.release.take(),
         };
         let shared = &self.shared;
         match shared.intake.take(envelope, sink, &shared.hostname, &shared.limits).await {

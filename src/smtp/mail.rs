@@ -2,7 +2,7 @@
 
 use super::{Host, try_later};
 use crate::directory::Directory;
-use crate::proto::smtp::{Mail, Reply};
+use crate::proto::smtp::{HOLD_SECONDS, Hold, Mail, Reply};
 
 impl<D: Directory> Host<D> {
     pub(super) async fn mail(&mut self, mail: Mail) -> Reply {
@@ -21,6 +21,19 @@ impl<D: Directory> Host<D> {
                 }
                 Err(error) => return try_later(&error),
             }
+        }
+        if let Some(hold) = mail.hold {
+            let now = self.shared.clock.now();
+            let release = match hold {
+                Hold::For(seconds) => now.plus_ms(i64::from(seconds) * 1000),
+                Hold::Until(time) => time,
+            };
+            if release > now.plus_ms(i64::from(HOLD_SECONDS) * 1000) {
+                let days = HOLD_SECONDS / (24 * 60 * 60);
+                return Reply::new(501, (5, 5, 4), format!("Letters are held for {days} days at the longest"));
+            }
+            // One that lies in the past asks for nothing.
+            self.release = Some(release).filter(|release| *release > now);
         }
         self.mail = Some(mail);
         Reply::new(250, (2, 1, 0), "Sender noted")

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use crate::base::{BlobId, Clock, Random};
+use crate::base::{BlobId, Clock, Random, Time};
 use crate::delivery::{self, Count, Intake, Recipient, Ticket};
 use crate::directory::{self, Directory, Throttle, login};
 use crate::filter::{Guard, Hit};
@@ -53,6 +53,8 @@ pub struct Host<D> {
     who: Option<directory::Account>,
     /// The envelope being built: what MAIL said, and each recipient that was accepted.
     mail: Option<Mail>,
+    /// When the letter may leave, if its sender has said so.
+    release: Option<Time>,
     recipients: Vec<Recipient>,
     /// Of these, people elsewhere.
     leaving: Count,
@@ -76,6 +78,7 @@ impl<D: Directory> Host<D> {
             secured: None,
             who: None,
             mail: None,
+            release: None,
             recipients: Vec::new(),
             leaving: Count::default(),
             body: Arriving::default(),
@@ -143,6 +146,7 @@ impl<D: Directory> Host<D> {
 
     fn forget_envelope(&mut self) {
         self.mail = None;
+        self.release = None;
         self.recipients.clear();
         self.leaving = Count::default();
         self.body.abort();

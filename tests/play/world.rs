@@ -97,7 +97,9 @@ impl World {
 
 impl World {
     fn smtp(&self, port: Port) -> (Machine, Timer) {
-        let session = proto::smtp::Machine::new(limits::smtp(&self.settings, port), self.clock.mono());
+        let mut config = limits::smtp(&self.settings, port);
+        config.hold_until = Some(self.clock.now().plus_ms(i64::from(proto::smtp::HOLD_SECONDS) * 1000));
+        let session = proto::smtp::Machine::new(config, self.clock.mono());
         let host = smtp::Host::new(self.smtp.clone(), [127, 0, 0, 1].into());
         let implicit = port == Port::Submissions;
         Machine::start(self.runtime.handle(), session, host, self.clock.clone(), implicit, self.piece)

@@ -512,7 +512,7 @@ impl<W: World> Host<'_, W> {
 
 /// Those of a letter's recipients that a job is for, and that still wait.
 fn still_waiting<'a>(entry: &'a Entry, job: &Job) -> Vec<&'a queue::Recipient> {
-    let waits = |one: &&queue::Recipient| one.state == State::Waiting && job.recipients.contains(&one.n);
+    let waits = |one: &&queue::Recipient| one.state != State::Held && job.recipients.contains(&one.n);
     entry.recipients.iter().filter(waits).collect()
 }
 

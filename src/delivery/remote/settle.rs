@@ -74,7 +74,7 @@ pub(super) async fn write<W: World>(sender: &Arc<Sender<W>>, way: &Way, entry: &
     let mut moves = Vec::new();
     let mut told: Vec<Told> = Vec::new();
     for outcome in outcomes {
-        let waits = |one: &&Recipient| one.n == outcome.n && one.state == State::Waiting;
+        let waits = |one: &&Recipient| one.n == outcome.n && one.state != State::Held;
         let Some(recipient) = entry.recipients.iter().find(waits) else { continue };
         judge(entry, recipient, &outcome, now, &mut moves, &mut told);
         if let Some(fate) = fate(entry, recipient, outcome) {
@@ -152,7 +152,7 @@ fn judge(
         }
         Verdict::Later(said) => {
             let attempts = recipient.attempts.saturating_add(1);
-            match schedule::after_failure(entry.queued, attempts, now) {
+            match schedule::after_failure(entry.since(), attempts, now) {
                 Next::GiveUp => {
                     moves.push(Move::Leave(n));
                     if failure {
@@ -163,9 +163,9 @@ fn judge(
                     }
                 }
                 Next::Again(due) => {
-                    let late = !recipient.told && schedule::is_late(entry.queued, attempts, now);
+                    let late = !recipient.told && schedule::is_late(entry.since(), attempts, now);
                     if late && delay {
-                        let until = Time(entry.queued.0.saturating_add(GIVE_UP));
+                        let until = Time(entry.since().0.saturating_add(GIVE_UP));
                         tell(Kind::Delayed, about(recipient, outcome, said, Some(until)));
                     }
                     moves.push(Move::PutOff { n, due, last: words(&said.reply), told: late });

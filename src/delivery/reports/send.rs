@@ -199,6 +199,7 @@ impl Reports {
             envid: None,
             tls,
             proven: false,
+            release: None,
         };
         let recipient = NewRecipient { address: to.to_owned(), notify: Some(Notify::default()), orcpt: None };
         let written = office.data.write(move |txn| {

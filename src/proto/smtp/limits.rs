@@ -2,6 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::base::Time;
+
+/// How long a letter may be held before it leaves (RFC 4865), in seconds.
+pub const HOLD_SECONDS: u32 = 366 * 24 * 60 * 60;
+
 /// Which of the three doors. It decides who may come in and what is offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
@@ -76,5 +81,7 @@ pub struct Config {
     pub hostname: Arc<str>,
     /// Whether STARTTLS can be offered (there is a certificate).
     pub starttls: bool,
+    /// RFC 4865: until when letters may be held. `None`: not offered, since nobody here knows the date.
+    pub hold_until: Option<Time>,
     pub limits: Limits,
 }

@@ -27,7 +27,7 @@ mod machine;
 mod reply;
 
 pub use ask::{Answer, Ask, Notice};
-pub use grammar::{Address, BodyType, Forward, Mail, Notify, Orcpt, Rcpt, Ret};
-pub use limits::{Config, Limits, Port};
+pub use grammar::{Address, BodyType, Forward, Hold, Mail, Notify, Orcpt, Rcpt, Ret};
+pub use limits::{Config, HOLD_SECONDS, Limits, Port};
 pub use machine::Machine;
 pub use reply::Reply;

@@ -453,6 +453,7 @@ impl Home {
             envid: None,
             tls: queue::Tls::Usual,
             proven: false,
+            release: None,
         };
         let to = queue::NewRecipient { address: "<aunt>@far.test".into(), notify: None, orcpt: None };
         let now = self.house.clock.now();

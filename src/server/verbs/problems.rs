@@ -274,7 +274,7 @@ fn queued(house: &House, found: &mut Found) -> Result<(), Error> {
         return Ok(());
     }
     let before = house.clock.now().plus_ms(-STUCK_MS);
-    let stuck = all.iter().filter(|entry| entry.queued < before).count();
+    let stuck = all.iter().filter(|entry| entry.since() < before).count();
     if stuck > 0 {
         let words = if stuck == 1 { "A letter has".to_owned() } else { format!("{stuck} letters have") };
         found.add(

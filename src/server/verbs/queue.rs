@@ -89,6 +89,7 @@ fn as_text(entry: &Entry) -> String {
         let next = match recipient.state {
             State::Waiting => format!(", next try {}", when(recipient.due)),
             State::Held => String::new(),
+            State::Later => format!(", leaves {}", when(recipient.due)),
         };
         text.push_str(&format!("    to {}  {}{next}{last}\n", recipient.address, word(recipient.state)));
     }
@@ -123,6 +124,7 @@ fn word(state: State) -> &'static str {
     match state {
         State::Waiting => "waiting",
         State::Held => "held",
+        State::Later => "later",
     }
 }
 

@@ -48,7 +48,8 @@ pub(super) struct Shown {
 
 impl Waiting {
     fn of(letter: Letter, most: usize, now: i64, times: &Times) -> Waiting {
-        let is_held = |one: &Recipient| one.state == "held";
+        // Either may be released.
+        let is_held = |one: &Recipient| one.state == "held" || one.state == "later";
         let late = Times::seconds(&letter.queued).is_some_and(|since| now.saturating_sub(since) > STUCK_SECONDS);
         Waiting {
             id: letter.id,
@@ -68,6 +69,7 @@ impl Shown {
         let due = times.minute(&one.due);
         let (class, state) = match (one.state.as_str(), one.attempts) {
             ("held", _) => ("need", "→ held until somebody releases it".to_owned()),
+            ("later", _) => ("wait", format!("… leaves {due}, as its sender wants it")),
             (_, 0) => ("wait", "… not tried yet".to_owned()),
             (_, _) if late => ("bad", format!("✕ not taken for hours; next try {due}")),
             (_, _) => ("wait", format!("… not taken yet; next try {due}")),
@@ -152,17 +154,19 @@ mod tests {
             recipient("waiting", 0, None),
             recipient("waiting", 1, Some("451 4.4.1 mx.far.test (192.0.2.7) does not answer")),
             recipient("held", 3, Some("452 4.2.2 full")),
+            recipient("later", 0, None),
         ];
         let letter = Letter { id: 7, from: None, size: 2048, queued, recipients };
         let shown = |now| Waiting::of(letter.clone(), 2, now, &times);
         let now = shown(since + STUCK_SECONDS);
-        assert_eq!((now.waits, now.held, now.to.len(), now.more, now.size.as_str()), (true, true, 2, 1, "2.0 KiB"));
+        assert_eq!((now.waits, now.held, now.to.len(), now.more, now.size.as_str()), (true, true, 2, 2, "2.0 KiB"));
         assert_eq!((now.to[0].class, now.to[0].state.as_str()), ("wait", "… not tried yet"));
         assert_eq!(now.to[1].state, "… not taken yet; next try 26 November 2026, 23:10 CET");
         assert!(now.to[1].meaning.contains("cannot be reached"));
         let later = Waiting::of(letter.clone(), 9, since + STUCK_SECONDS + 1, &times);
         let classes: Vec<&str> = later.to.iter().map(|one| one.class).collect();
-        assert_eq!(classes, ["wait", "bad", "need"]);
+        assert_eq!(classes, ["wait", "bad", "need", "wait"]);
+        assert_eq!(later.to[3].state, "… leaves 26 November 2026, 23:10 CET, as its sender wants it");
         assert!(later.to[2].meaning.contains("full"));
     }
 }

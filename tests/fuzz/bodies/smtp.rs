@@ -29,7 +29,7 @@ fn talk(port: Port, input: &[u8], piece: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
         auth_delay_ms: 0,
         ..Limits::default()
     };
-    let config = Config { port, hostname: "mail.example.test".into(), starttls: true, limits };
+    let config = Config { port, hostname: "mail.example.test".into(), starttls: true, hold_until: None, limits };
     let mut machine = Machine::new(config, Mono(0));
     let mut talk = Talk::default();
     if port == Port::Submissions {

@@ -5,7 +5,7 @@ mod address;
 mod params;
 
 pub use address::{Address, Forward};
-pub use params::{BodyType, Mail, Notify, Orcpt, Rcpt, Ret};
+pub use params::{BodyType, Hold, Mail, Notify, Orcpt, Rcpt, Ret};
 
 use super::reply::Reply;
 

@@ -1,9 +1,12 @@
 //! MAIL and RCPT with their parameters: SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), RET, ENVID, NOTIFY, ORCPT
-//! (RFC 3461), AUTH (RFC 4954), REQUIRETLS (RFC 8689).
+//! (RFC 3461), AUTH (RFC 4954), REQUIRETLS (RFC 8689), HOLDFOR, HOLDUNTIL
+//! (RFC 4865).
 
 use super::super::reply::Reply;
 use super::address::{Address, Forward, forward_path, reverse_path};
 use super::number;
+use crate::base::Time;
+use crate::message::date::parse_rfc3339;
 
 /// RFC 3461 4.4 and 4.2, in characters of what was sent.
 const MAX_ENVID: usize = 100;
@@ -23,6 +26,7 @@ pub struct Mail {
     pub envid: Option<String>,
     /// RFC 8689.
     pub require_tls: bool,
+    pub hold: Option<Hold>,
     /// Whether any parameter was there (RFC 5321 4.1.1.11: only after EHLO).
     pub extended: bool,
 }
@@ -31,6 +35,14 @@ pub struct Mail {
 pub enum BodyType {
     SevenBit,
     EightBitMime,
+}
+
+/// RFC 4865 4: when it may leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// In so many seconds.
+    For(u32),
+    Until(Time),
 }
 
 /// What a bounce is to give back (RFC 3461 4.3).
@@ -98,9 +110,14 @@ pub(super) fn mail(argument: &str) -> Result<Mail, Reply> {
                 once(&mut mail.envid, envid.filter(|text| text.bytes().all(|b| matches!(b, b' '..=b'~'))))?;
             }
             ("REQUIRETLS", None) if !mail.require_tls => mail.require_tls = true,
+            // RFC 4865 4: the one or the other.
+            ("HOLDFOR", Some(value)) => once(&mut mail.hold, hold_for(value))?,
+            ("HOLDUNTIL", Some(value)) => once(&mut mail.hold, parse_rfc3339(value).map(Hold::Until))?,
             // RFC 4954 5: who submitted it first, in the word of a peer whom we do not trust that far: read, not kept.
             ("AUTH", Some(value)) if !auth && xtext(value).is_some() => auth = true,
-            ("SIZE" | "BODY" | "SMTPUTF8" | "RET" | "ENVID" | "REQUIRETLS" | "AUTH", _) => return Err(malformed()),
+            ("SIZE" | "BODY" | "SMTPUTF8" | "RET" | "ENVID" | "REQUIRETLS" | "AUTH" | "HOLDFOR" | "HOLDUNTIL", _) => {
+                return Err(malformed());
+            }
             _ => return Err(unknown()),
         }
     }
@@ -171,6 +188,12 @@ fn malformed() -> Reply {
 /// RFC 5321 4.1.1.11.
 fn unknown() -> Reply {
     Reply::new(555, (5, 5, 4), "A parameter is not known here")
+}
+
+/// RFC 4865 4: one to nine digits, the first of which is no zero.
+fn hold_for(value: &str) -> Option<Hold> {
+    let digits = value.len() <= 9 && value.bytes().all(|b| b.is_ascii_digit()) && !value.starts_with('0');
+    if digits { value.parse().ok().map(Hold::For) } else { None }
 }
 
 /// RFC 3461 4.1: NEVER alone, or a list of the others.
@@ -264,6 +287,13 @@ mod tests {
             ("FROM:<a@b.c> SMTPUTF8=1", 501),
             ("FROM:<a@b.c> REQUIRETLS=1", 501),
             ("FROM:<a@b.c> REQUIRETLS REQUIRETLS", 501),
+            ("FROM:<a@b.c> HOLDFOR", 501),
+            ("FROM:<a@b.c> HOLDFOR=0", 501),
+            ("FROM:<a@b.c> HOLDFOR=-5", 501),
+            ("FROM:<a@b.c> HOLDFOR=1234567890", 501),
+            ("FROM:<a@b.c> HOLDUNTIL=tomorrow", 501),
+            ("FROM:<a@b.c> HOLDFOR=5 HOLDFOR=5", 501),
+            ("FROM:<a@b.c> HOLDFOR=5 HOLDUNTIL=2026-11-18T11:06:40Z", 501),
             ("FROM:<a@b.c> ENVID=a+2", 501),
             ("FROM:<a@b.c> ENVID=a+0A", 501),
             ("FROM:<a@b.c> RET=SOME", 501),

@@ -1,9 +1,11 @@
 //! Command lines, one after another (RFC 5321 4.1, 4.3).
 
+use crate::message::date::{Date, rfc3339};
 use crate::proto::Output;
 use crate::proto::sasl::Mechanism;
 use crate::proto::smtp::ask::Ask;
 use crate::proto::smtp::grammar::{Command, Forward, Mail, Rcpt, command};
+use crate::proto::smtp::limits::HOLD_SECONDS;
 use crate::proto::smtp::reply::Reply;
 
 use super::{Asking, Hello, Machine, Stage};
@@ -99,6 +101,10 @@ impl Machine {
         if self.secured.is_some() {
             offers.push("REQUIRETLS".into());
         }
+        // RFC 4865 3: of the submission service alone.
+        if let Some(until) = self.config.hold_until.filter(|_| self.config.port.is_submission()) {
+            offers.push(format!("FUTURERELEASE {HOLD_SECONDS} {}", rfc3339(Date::utc(until))));
+        }
         let mechanisms = self.mechanisms();
         if !mechanisms.is_empty() {
             let names: Vec<&str> = mechanisms.iter().map(|mechanism| mechanism.name()).collect();
@@ -162,6 +168,9 @@ impl Machine {
         // RFC 8689 2: what is not offered is not known.
         if mail.require_tls && self.secured.is_none() {
             return self.error(Reply::new(555, (5, 5, 4), "REQUIRETLS needs TLS: say STARTTLS first"));
+        }
+        if mail.hold.is_some() && !(self.config.hold_until.is_some() && self.config.port.is_submission()) {
+            return self.error(Reply::new(555, (5, 5, 4), "Letters are not held here"));
         }
         // RFC 1870 6.1: refused before it is sent.
         if mail.size.is_some_and(|size| size > self.limits().message_bytes) {

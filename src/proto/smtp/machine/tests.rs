@@ -20,7 +20,7 @@ struct Bench {
 }
 
 fn config(port: Port) -> Config {
-    Config { port, hostname: "mail.example.test".into(), starttls: true, limits: Limits::default() }
+    Config { port, hostname: "mail.example.test".into(), starttls: true, hold_until: None, limits: Limits::default() }
 }
 
 impl Bench {
