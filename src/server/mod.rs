@@ -31,6 +31,7 @@ mod serve;
 mod sessions;
 mod setup;
 mod steward;
+mod stick;
 mod tasks;
 mod theatre;
 mod time;

@@ -24,6 +24,7 @@ use super::house::House;
 use super::outgoing;
 use super::reporting;
 use super::setup::Setup;
+use super::stick;
 use super::tasks;
 use super::update::{self, Trial};
 use super::verbs::{self, Reply, Request};
@@ -174,6 +175,7 @@ async fn run(folder: &Folder, shift: Shift, trial: Option<Trial>) -> Result<(), 
     let updates = tokio::spawn(update::run(house.clone()));
     let chores = tokio::spawn(tasks::run(house.clone()));
     let watch = tokio::spawn(tasks::watch(house.clone()));
+    let backups = tokio::spawn(stick::run(house.clone()));
     let (no_more, ending) = watch::channel(false);
     let reporting = tokio::spawn(reporting::run(house.clone(), shift, ending.clone()));
     let sending = tokio::spawn(outgoing::run(house.clone(), shift, ending));
@@ -226,6 +228,8 @@ async fn run(folder: &Folder, shift: Shift, trial: Option<Trial>) -> Result<(), 
     let _ = reporting.await;
     watch.abort();
     let _ = watch.await;
+    backups.abort();
+    let _ = backups.await;
     chores.abort();
     let _ = chores.await;
     let closed = tokio::task::spawn_blocking(move || house.close()).await;
@@ -268,6 +272,7 @@ fn listen_for_commands(
     setup: Option<Arc<Setup>>,
 ) -> Result<(), String> {
     let own = folder.clone();
+    let house = held.clone();
     let run = move |request: Request| {
         if let (Request::Setup { answer }, Some(setup)) = (&request, &setup) {
             return setup.command(answer.as_ref());
@@ -303,7 +308,16 @@ fn listen_for_commands(
         drop(guard);
         after(reply, &tell, Told::Opened)
     };
-    control::listen(&folder.socket(), run)
+    let run = Arc::new(run);
+    if current(&house).is_none() {
+        let run = run.clone();
+        let over = move || current(&house).is_some();
+        let waiting = std::thread::Builder::new().name("restore".to_owned());
+        if let Err(error) = waiting.spawn(move || stick::wait_for_restore(over, &*run)) {
+            warn!(%error, "no stick can restore this box");
+        }
+    }
+    control::listen(&folder.socket(), move |request| run(request))
         .map_err(|error| format!("the control socket {} cannot be opened: {error}", folder.socket().display()))
 }
 

@@ -39,6 +39,16 @@ enum What {
         #[command(flatten)]
         opened: Opened,
     },
+    /// Back up to the stick in the box now; with a stick in, that goes on by itself every hour
+    Now,
+    /// When the last backup to a stick was made and read back, and whether the stick can be pulled out
+    Status,
+    /// Empty the stick in the box, and make it one for backups
+    Prepare {
+        /// Everything on the stick may go
+        #[arg(long, required = true)]
+        empty: bool,
+    },
     /// Make a new recovery sheet: ten words that open the backups, shown once
     Key {
         /// Have a pass phrase open them as well: read it from standard input, one line
@@ -67,6 +77,9 @@ impl Args {
     pub fn request(self) -> Result<Request, String> {
         Ok(match self.what {
             What::Create { folder, configuration } => Request::BackupCreate { to: absolute(&folder)?, configuration },
+            What::Now => Request::BackupNow,
+            What::Status => Request::BackupStatus,
+            What::Prepare { .. } => Request::BackupPrepare,
             What::List { folder } => Request::BackupList { from: absolute(&folder)? },
             What::Verify { folder, opened } => {
                 let secret = opened.secret()?;

@@ -15,7 +15,8 @@ use crate::store::disk::RealDisk;
 use super::super::backup;
 use super::super::folder::Folder;
 use super::super::house::{House, open_data, store_failed};
-use super::{Done, Error, Reply, Secret};
+use super::super::stick;
+use super::{Done, Error, Reply, Secret, nag};
 
 /// Held letters that are named.
 const NAMED: usize = 100;
@@ -154,6 +155,47 @@ fn held(folder: &Folder) -> Result<Vec<queue::Entry>, Error> {
     let listed = queue::list(&data.read()?, QueueId(0), NAMED).map_err(|error| Error::Words(error.to_string()));
     data.close().map_err(|error| store_failed(&error))?;
     listed
+}
+
+/// To the stick.
+pub(super) fn now(house: &House) -> Done {
+    stick::back_up_now(house)?;
+    status(house)
+}
+
+/// What is known of backups to sticks, and what is in.
+pub(super) fn status(house: &House) -> Done {
+    let state = stick::State::load(&house.folder);
+    let at = |time: Option<i64>| time.map_or("never".to_owned(), |time| date(Time::from_seconds(time)));
+    let mut text = format!(
+        "Last backup to a stick: {}.\nLast read back and found whole: {}.\n",
+        at(state.made),
+        at(state.verified)
+    );
+    let nagging = nag::nag(&state, stick::is_in() == Some(true), house.clock.now().seconds());
+    if let Some((words, next)) = &nagging {
+        let _ = writeln!(text, "{words} {next}");
+    }
+    let words = stick::stick_words();
+    if let Some(words) = &words {
+        let _ = writeln!(text, "{words}");
+    }
+    let json = json!({
+        "made": state.made,
+        "messages": state.messages,
+        "verified": state.verified,
+        "problem": state.problem,
+        "wrong": nagging.map(|(words, _)| words),
+        "stick": words,
+    });
+    Ok(Reply::done(text, json))
+}
+
+/// Whatever was on the stick is gone.
+pub(super) fn prepare() -> Done {
+    let name = stick::prepare()?;
+    let text = format!("The stick {name} is prepared: the first backup begins by itself.\n");
+    Ok(Reply::done(text, json!({ "stick": name })))
 }
 
 /// What opens this box's backups from the next one on.

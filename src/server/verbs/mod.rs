@@ -14,6 +14,7 @@ mod dns;
 mod domain;
 mod init;
 mod listeners;
+mod nag;
 mod problems;
 mod queue;
 mod relay;
@@ -249,6 +250,12 @@ pub(super) enum Request {
         box_id: Option<String>,
         secret: Secret,
     },
+    /// To the stick, now.
+    BackupNow,
+    /// What is known of backups to sticks.
+    BackupStatus,
+    /// Empties the stick that is in.
+    BackupPrepare,
     /// Ten words, or a phrase.
     BackupKey {
         phrase: bool,
@@ -505,6 +512,9 @@ pub(super) fn attempt(house: &House, request: &Request) -> Done {
         Request::ListenersSwitch { name, on } => listeners::switch(house, name, *on),
         Request::Check => check::check(house),
         Request::BackupCreate { to, configuration } => backup::create(house, to, *configuration),
+        Request::BackupNow => backup::now(house),
+        Request::BackupStatus => backup::status(house),
+        Request::BackupPrepare => backup::prepare(),
         Request::BackupKey { phrase, secret } => backup::key(&house.folder, *phrase, secret),
         Request::BackupList { .. } | Request::BackupVerify { .. } => {
             return run_beside(&house.folder, request).map_or_else(|| Ok(Reply::failed("nothing was done")), Ok);

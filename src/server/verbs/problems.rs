@@ -19,6 +19,8 @@ use crate::message::date::{Date, iso_minute};
 use crate::queue;
 
 use super::super::house::House;
+use super::super::stick;
+use super::nag::nag;
 use super::{Done, Error, Reply, Request};
 
 /// Of the disk: less than this is little.
@@ -90,7 +92,7 @@ enum State {
 
 #[derive(Serialize)]
 struct Problem {
-    /// `certificate`, `records`, `disk`, `clock`, `queue`, `sending`, `keys`, `ports`, `box`.
+    /// `certificate`, `records`, `disk`, `clock`, `queue`, `sending`, `keys`, `ports`, `backup`, `box`.
     about: &'static str,
     /// Which domain, if it is about one.
     subject: Option<String>,
@@ -119,6 +121,7 @@ pub(super) fn list(house: &House) -> Done {
     queued(house, &mut found)?;
     stopped(house, &mut found)?;
     keys(house, &mut found)?;
+    backups(house, &mut found);
     the_box(&mut found);
     let Found(mut all) = found;
     all.sort_by_key(|problem| problem.state);
@@ -340,6 +343,15 @@ fn stopped(house: &House, found: &mut Found) -> Result<(), Error> {
 }
 
 /// Off the box there is nobody to ask.
+/// On a box; elsewhere its owner sees to that with `homepost backup create`.
+fn backups(house: &House, found: &mut Found) {
+    let Some(stick) = stick::is_in() else { return };
+    let state = stick::State::load(&house.folder);
+    if let Some((words, next)) = nag(&state, stick, house.clock.now().seconds()) {
+        found.add("backup", State::NeedsYou, words, next);
+    }
+}
+
 fn the_box(found: &mut Found) {
     let Ok(status) = Client::new().status() else { return };
     if let Some(problem) = status.problem {

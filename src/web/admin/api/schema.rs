@@ -62,7 +62,7 @@ fn household() -> Value {
         }), &[]),
         "Problem": object(json!({
             "subject": or_null("string"),
-            "about": { "enum": ["certificate", "records", "disk", "clock", "queue", "sending", "keys", "ports", "box"] },
+            "about": { "enum": ["certificate", "records", "disk", "clock", "queue", "sending", "keys", "ports", "backup", "box"] },
             "state": { "enum": ["bad", "needs-you", "waiting"] },
             "words": text(),
             "next": text(),

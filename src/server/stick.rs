@@ -1,0 +1,395 @@
+//! The stick in a box: a backup every hour by itself while one is in, and on a box that nobody has set up, a restore by itself.
+//!
+//! The stick is mounted only while it is read or written, so it can be pulled out at any other time; a pull in the middle
+//! costs that backup, never one before (U1). What came of it lies in `backup/stick.json` of the data folder: when the last
+//! one was made, when one was last read back and found whole, and what is wrong, in words.
+//!
+//! A restore begins only when the owner has put `homepost.toml` with `restore = "words, or pass phrase"` on the stick. What
+//! came of it is in `homepost.txt` beside it. When it worked, `homepost.toml` is emptied and taken away, for the secret in it.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+
+use crate::appliance::backup::Report;
+use crate::appliance::machine::stick::{self, at, chosen};
+use crate::appliance::machine::{Client, Machine, Stick};
+use crate::base::Time;
+
+use super::backup;
+use super::folder::{Folder, write};
+use super::house::House;
+use super::verbs::{Reply, Request, Secret};
+
+/// Between two looks whether a stick came or went.
+const LOOK: Duration = Duration::from_secs(3);
+/// The same where there is no such machine.
+const NO_BOX: Duration = Duration::from_secs(600);
+/// Between two times of telling the machine that the stick is still used.
+const STILL: Duration = Duration::from_secs(30);
+
+const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
+/// An archive up to this size is read back after each backup, a larger one once a day.
+const SMALL_BYTES: u64 = 256 << 20;
+
+const STATE: &str = "backup/stick.json";
+const TOLD: &str = "homepost.txt";
+const ASKED: &str = "homepost.toml";
+const ASKED_MOST: u64 = 64 * 1024;
+
+/// What is known of backups to a stick. Times are seconds since 1970.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct State {
+    /// Since when there could have been one.
+    pub began: i64,
+    /// The last try, and the stick's insertion then.
+    pub tried: Option<i64>,
+    pub insertion: Option<u64>,
+    /// The last that was made, and how many messages are in it.
+    pub made: Option<i64>,
+    pub messages: u64,
+    /// The last that was read back from end to end and found whole, and how many bytes that were.
+    pub verified: Option<i64>,
+    pub bytes: u64,
+    /// Why the last try came to nothing: a sentence.
+    pub problem: Option<String>,
+}
+
+impl State {
+    pub fn load(folder: &Folder) -> State {
+        fs::read(folder.path().join(STATE))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default()
+    }
+
+    fn keep(&self, folder: &Folder) {
+        let path = folder.path().join(STATE);
+        let made =
+            path.parent().map_or(Ok(()), |folder| fs::DirBuilder::new().mode(0o700).recursive(true).create(folder));
+        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        if let Err(error) = made.and_then(|()| write(&path, &bytes)) {
+            warn!(%error, "what is known of backups cannot be kept");
+        }
+    }
+}
+
+/// Whether it is time: at once when a stick was plugged in, then every hour. A clock that went back costs no backup.
+fn due(state: &State, insertion: u64, now: i64) -> bool {
+    state.insertion != Some(insertion) || state.tried.is_none_or(|tried| !(0..HOUR).contains(&(now - tried)))
+}
+
+/// Whether all of the archive should be read, after a backup.
+fn to_verify(state: &State, now: i64) -> bool {
+    state.bytes <= SMALL_BYTES || state.verified.is_none_or(|verified| !(0..DAY).contains(&(now - verified)))
+}
+
+/// Runs until it is dropped.
+pub(super) async fn run(house: Arc<House>) {
+    let mut state = State::load(&house.folder);
+    if state.began == 0 && house.clock.trusted() {
+        state.began = house.clock.now().seconds();
+        state.keep(&house.folder);
+    }
+    loop {
+        let own = house.clone();
+        let pause = tokio::task::spawn_blocking(move || look(&own)).await.unwrap_or(NO_BOX);
+        tokio::time::sleep(pause).await;
+    }
+}
+
+fn look(house: &House) -> Duration {
+    let sticks = match Client::new().sticks() {
+        Ok(sticks) => sticks,
+        Err(_) => return NO_BOX,
+    };
+    let Ok(one) = chosen(&sticks) else { return LOOK };
+    if !due(&State::load(&house.folder), one.insertion, house.clock.now().seconds()) {
+        return LOOK;
+    }
+    match back_up(house, one) {
+        Ok(state) => info!(messages = state.messages, "backed up to the stick; it can be pulled out"),
+        Err(words) => warn!("no backup to the stick: {words}"),
+    }
+    LOOK
+}
+
+/// One at a time.
+static BUSY: Mutex<()> = Mutex::new(());
+
+/// Now, whenever the last one was. Blocks, and for long.
+pub(super) fn back_up_now(house: &House) -> Result<State, String> {
+    let sticks = Client::new().sticks().map_err(|error| error.to_string())?;
+    back_up(house, chosen(&sticks)?)
+}
+
+fn back_up(house: &House, one: &Stick) -> Result<State, String> {
+    let Ok(_busy) = BUSY.try_lock() else { return Err("a backup is being made right now".to_owned()) };
+    let now = house.clock.now();
+    let mut state = State::load(&house.folder);
+    (state.tried, state.insertion) = (Some(now.seconds()), Some(one.insertion));
+    let done = with_stick(|| made(house, &mut state, now)).and_then(|done| done);
+    state.problem = done.as_ref().err().cloned();
+    state.keep(&house.folder);
+    done.map(|()| state)
+}
+
+fn made(house: &House, state: &mut State, now: Time) -> Result<(), String> {
+    let keys = backup::keys(&house.folder)?;
+    let Some(keys) = keys else {
+        return Err(
+            "A stick is in, but nothing would open its backups: make a recovery sheet first (homepost backup key)."
+                .to_owned(),
+        );
+    };
+    let made = backup::back_up(house, &at(), true)?;
+    if to_verify(state, now.seconds()) {
+        let (report, _) = backup::verify(&house.folder, &at(), Some(&keys.box_id), None)?;
+        whole(&report, made.number)?;
+        (state.verified, state.bytes) = (Some(now.seconds()), report.bytes);
+    }
+    (state.made, state.messages) = (Some(now.seconds()), made.messages);
+    Ok(())
+}
+
+/// What was read back is what was written.
+fn whole(report: &Report, number: u32) -> Result<(), String> {
+    match report.findings.first() {
+        None if report.sound.first() == Some(&number) => Ok(()),
+        None => Err("The backup was written, but cannot be read back. The stick is probably broken: try another one."
+            .to_owned()),
+        Some(finding) => Err(format!("The stick does not give back what was written to it: {finding}.")),
+    }
+}
+
+/// Does something with the stick mounted, and has it unmounted again. Errors: sentences.
+fn with_stick<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    let machine = Client::new();
+    machine.open_stick().map_err(|error| error.to_string())?;
+    let used = Arc::new(AtomicBool::new(true));
+    let still = used.clone();
+    let telling = std::thread::Builder::new().name("stick".to_owned()).spawn(move || {
+        let machine = Client::new();
+        while still.load(Ordering::Relaxed) {
+            std::thread::park_timeout(STILL);
+            if still.load(Ordering::Relaxed) && machine.open_stick().is_err() {
+                // Pulled out: whoever writes to it finds out.
+                return;
+            }
+        }
+    });
+    let done = work();
+    used.store(false, Ordering::Relaxed);
+    if let Ok(telling) = telling {
+        telling.thread().unpark();
+        // So that it does not open the stick after it was closed.
+        let _ = telling.join();
+    }
+    machine.close_stick().map_err(|error| error.to_string())?;
+    Ok(done)
+}
+
+// ---- on a box that nobody has set up
+
+/// Looks for a stick that asks for a restore, and has it done by `run`, until `over`. For a thread of its own.
+pub(super) fn wait_for_restore(over: impl Fn() -> bool, run: impl Fn(Request) -> Reply) {
+    let mut seen = None;
+    while !over() {
+        let sticks = match Client::new().sticks() {
+            Ok(sticks) => sticks,
+            // On a box that has just started the other process may come later.
+            Err(_) => {
+                std::thread::sleep(LOOK);
+                continue;
+            }
+        };
+        match chosen(&sticks) {
+            // Tried once; another try begins with pulling it out.
+            Ok(one) if seen != Some(one.insertion) => {
+                seen = Some(one.insertion);
+                if let Err(words) = with_stick(|| restore(&at(), &run)) {
+                    warn!("the stick cannot be used: {words}");
+                }
+            }
+            Ok(_) => {}
+            Err(_) => seen = None,
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    restore: Option<String>,
+    /// Which box's backup, where there are several.
+    #[serde(rename = "box")]
+    box_id: Option<String>,
+}
+
+fn restore(from: &Path, run: &impl Fn(Request) -> Reply) {
+    let asked = match asked(from) {
+        Ok(Some(asked)) => asked,
+        Ok(None) => return,
+        Err(words) => return tell(from, &words),
+    };
+    let Some(secret) = asked.restore else {
+        return tell(
+            from,
+            "homepost.toml was read, but it does not say restore = \"the words of the recovery sheet, or the pass phrase\". Nothing was changed.",
+        );
+    };
+    info!("a stick asks for its backup to be put back");
+    let request = Request::BackupRestore { from: from.to_owned(), box_id: asked.box_id, secret: Secret(secret) };
+    let reply = run(request);
+    match &reply.error {
+        Some(words) => {
+            warn!("the backup was not put back: {words}");
+            let words = words.trim_end_matches('.');
+            tell(
+                from,
+                &format!(
+                    "The backup was not put back: {words}. Nothing was changed. Correct that, and plug the stick in again."
+                ),
+            );
+        }
+        None => {
+            info!("the backup on the stick was put back");
+            tell(
+                from,
+                &format!("{}homepost.toml was removed, since a secret was in it.", reply.text.replace('\n', "\r\n")),
+            );
+            if let Err(error) = remove_asked(&from.join(ASKED)) {
+                warn!(%error, "homepost.toml stays on the stick");
+            }
+        }
+    }
+}
+
+fn asked(from: &Path) -> Result<Option<Asked>, String> {
+    let path = from.join(ASKED);
+    match fs::metadata(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("homepost.toml cannot be read: {error}.")),
+        Ok(about) if about.len() > ASKED_MOST => return Err("homepost.toml is too long.".to_owned()),
+        Ok(_) => {}
+    }
+    let text = fs::read_to_string(&path).map_err(|error| format!("homepost.toml cannot be read: {error}."))?;
+    // Where it is wrong is not repeated: a secret stands there.
+    toml::from_str(text.trim_start_matches('\u{feff}'))
+        .map(Some)
+        .map_err(|_| "homepost.toml cannot be understood. Nothing was changed.".to_owned())
+}
+
+/// Over the bytes first: removing a file of a FAT leaves them where they are.
+fn remove_asked(path: &Path) -> std::io::Result<()> {
+    let file = fs::OpenOptions::new().write(true).open(path)?;
+    let len = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+    file.write_all_at(&vec![0; len], 0)?;
+    file.sync_all()?;
+    fs::remove_file(path)
+}
+
+fn tell(from: &Path, words: &str) {
+    let path = from.join(TOLD);
+    let told = fs::File::create(&path).and_then(|mut file| {
+        std::io::Write::write_all(&mut file, format!("{words}\r\n").as_bytes())?;
+        file.sync_all()
+    });
+    if let Err(error) = told {
+        warn!(%error, "the stick does not take homepost.txt");
+    }
+}
+
+/// Empties the one stick that is in, and makes it one for us.
+pub(super) fn prepare() -> Result<String, String> {
+    let machine = Client::new();
+    let sticks = machine.sticks().map_err(|error| error.to_string())?;
+    let [one] = sticks.as_slice() else {
+        return Err(match sticks.len() {
+            0 => "There is no USB stick.".to_owned(),
+            _ => "There are several sticks. Please leave only that one in which is to be prepared.".to_owned(),
+        });
+    };
+    machine.prepare_stick(one.insertion).map_err(|error| error.to_string())?;
+    Ok(one.name.clone())
+}
+
+/// For `homepost backup status`: what is in, in words.
+pub(super) fn stick_words() -> Option<String> {
+    let sticks = Client::new().sticks().ok()?;
+    Some(match chosen(&sticks) {
+        Ok(one) if one.state == stick::State::Open => format!("The stick {} is in use: please leave it in.", one.name),
+        Ok(one) => format!("The stick {} is in. It can be pulled out now.", one.name),
+        Err(words) => words,
+    })
+}
+
+/// Whether one for us is in; `None` where there is no such machine.
+pub(super) fn is_in() -> Option<bool> {
+    Client::new().sticks().ok().map(|sticks| chosen(&sticks).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000;
+
+    #[test]
+    fn a_backup_is_due_when_a_stick_comes_and_every_hour() {
+        let mut state = State::default();
+        assert!(due(&state, 7, NOW));
+        (state.tried, state.insertion) = (Some(NOW), Some(7));
+        assert!(!due(&state, 7, NOW));
+        assert!(!due(&state, 7, NOW + HOUR - 1));
+        assert!(due(&state, 7, NOW + HOUR));
+        assert!(due(&state, 8, NOW), "another one was plugged in");
+        assert!(due(&state, 7, NOW - DAY), "the clock was wrong");
+    }
+
+    #[test]
+    fn small_archives_are_read_back_each_time_and_large_ones_once_a_day() {
+        let mut state = State { bytes: SMALL_BYTES, verified: Some(NOW), ..State::default() };
+        assert!(to_verify(&state, NOW));
+        state.bytes += 1;
+        assert!(!to_verify(&state, NOW + DAY - 1));
+        assert!(to_verify(&state, NOW + DAY));
+        assert!(to_verify(&state, NOW - 1));
+    }
+
+    #[test]
+    fn what_a_stick_asks_for_is_done_once_and_told_in_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = |name: &str| folder.path().join(name);
+        let told = || fs::read_to_string(here(TOLD)).unwrap();
+        let no = |_: Request| -> Reply { panic!("nothing was asked for") };
+        restore(folder.path(), &no);
+        assert!(!here(TOLD).exists());
+        for (text, words) in [("secret word =", "cannot be understood"), ("hostname = \"x\"", "does not say restore")] {
+            fs::write(here(ASKED), text).unwrap();
+            restore(folder.path(), &no);
+            assert!(told().contains(words) && told().contains("Nothing was changed"), "{}", told());
+            assert!(!told().contains("secret word"), "{}", told());
+        }
+        fs::write(here(ASKED), "\u{feff}restore = \"a b c\"\r\n").unwrap();
+        let asked = Mutex::new(Vec::new());
+        restore(folder.path(), &|request| {
+            let Request::BackupRestore { secret, .. } = request else { panic!("another verb") };
+            asked.lock().unwrap().push(secret.0);
+            Reply::failed("these are not the words.")
+        });
+        assert!(told().contains("these are not the words. Nothing was changed."), "{}", told());
+        assert!(here(ASKED).exists());
+        restore(folder.path(), &|_| Reply::done("Backup 3 is put back.\n".to_owned(), serde_json::Value::Null));
+        assert!(told().starts_with("Backup 3 is put back.\r\n"), "{}", told());
+        assert!(!here(ASKED).exists());
+        assert_eq!(asked.into_inner().unwrap(), ["a b c"]);
+    }
+}

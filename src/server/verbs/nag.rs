@@ -1,0 +1,49 @@
+//! What the owner should hear of backups, and when. Pure: what is known and what time it is in, two sentences out.
+
+use super::super::stick::State;
+
+const DAY: i64 = 24 * 3600;
+/// Without any backup for so long: the owner hears of it.
+const NONE_SECONDS: i64 = DAY;
+/// And when the last one is so old.
+const STALE_SECONDS: i64 = 3 * DAY;
+
+/// What is wrong, and what to do. `stick`: one for us is in.
+pub(in super::super) fn nag(state: &State, stick: bool, now: i64) -> Option<(String, &'static str)> {
+    let plug = "Plug in a USB stick labelled HOMEPOST.";
+    if let Some(problem) = &state.problem {
+        return Some((format!("The last backup did not work: {problem}"), "Put that right, or try another stick."));
+    }
+    let Some(made) = state.made else {
+        let long = now - state.began >= NONE_SECONDS && state.began > 0;
+        return long.then(|| ("There is no backup of this box yet.".to_owned(), plug));
+    };
+    if now - made < STALE_SECONDS {
+        return None;
+    }
+    let next = if stick { "Look whether the stick still works, and try another one." } else { plug };
+    Some((format!("The last backup is {} days old.", (now - made) / DAY), next))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000;
+
+    #[test]
+    fn the_owner_hears_of_no_backup_after_a_day_and_of_an_old_one_after_three() {
+        let words = |state: &State, stick, now| nag(state, stick, now).map(|(words, _)| words);
+        let mut state = State { began: NOW, ..State::default() };
+        assert_eq!(words(&State::default(), false, NOW), None, "nobody knows since when");
+        assert_eq!(words(&state, false, NOW + DAY - 1), None);
+        assert_eq!(words(&state, false, NOW + DAY).unwrap(), "There is no backup of this box yet.");
+        state.made = Some(NOW);
+        assert_eq!(words(&state, false, NOW + STALE_SECONDS - 1), None, "a stick in a drawer is a good place for it");
+        assert_eq!(words(&state, false, NOW + STALE_SECONDS).unwrap(), "The last backup is 3 days old.");
+        let next = |stick| nag(&state, stick, NOW + STALE_SECONDS).unwrap().1;
+        assert!(next(false).contains("Plug in") && next(true).contains("still works"));
+        state.problem = Some("The stick is full.".to_owned());
+        assert_eq!(words(&state, true, NOW).unwrap(), "The last backup did not work: The stick is full.");
+    }
+}

@@ -1,0 +1,167 @@
+"""A stick in the box: a backup by itself, read back; pulled, full and other people's; and an empty box that is restored by one.
+
+The root process of the box is played here, since a stick cannot be plugged into this machine: what it says is in `Machine`.
+"""
+
+import json
+import os
+import shutil
+import socket
+import struct
+import threading
+import time
+
+from house import ALICE, Checks, House
+
+LETTER = f"From: bob@example.net\r\nTo: {ALICE}\r\nSubject: kept\r\nMessage-ID: <kept@example.net>\r\n\r\nA letter.\r\n".encode()
+
+
+class Machine:
+    """What `homepost machine` says about sticks. What is on the stick shows in `at` only while it is open."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.inside = folder / "inside"
+        self.stick = None
+        self.acts = []
+        self.inside.mkdir(parents=True)
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(folder / "machine.sock"))
+        self.listener.listen(8)
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def plug(self, insertion, **more):
+        self.stick = {"insertion": insertion, "name": "Acme Stick", "label": "HOMEPOST", "bytes": 1 << 30, "writable": True,
+                      "state": "ready", **more}
+
+    def pull(self):
+        self.close()
+        self.stick = None
+
+    def close(self):
+        at = self.folder / "at"
+        if at.is_symlink():
+            at.unlink()
+
+    def serve(self):
+        while True:
+            peer, _ = self.listener.accept()
+            with peer:
+                try:
+                    length = struct.unpack(">I", peer.recv(4, socket.MSG_WAITALL))[0]
+                    reply = json.dumps(self.answer(json.loads(peer.recv(length, socket.MSG_WAITALL)))).encode()
+                    peer.sendall(struct.pack(">I", len(reply)) + reply)
+                except (OSError, struct.error):
+                    pass
+
+    def answer(self, request):
+        verb = request["verb"]
+        if verb == "sticks":
+            return {"sticks": [self.stick] if self.stick else []}
+        if verb == "open-stick":
+            if not self.stick:
+                return {"refused": "There is no USB stick."}
+            if not (self.folder / "at").is_symlink():
+                (self.folder / "at").symlink_to(self.inside)
+            self.acts.append(verb)
+            return "done"
+        if verb == "close-stick":
+            self.close()
+            self.acts.append(verb)
+            return "done"
+        return {"refused": f"the machine does not do that: {verb}"}
+
+
+def until(what, seconds=120):
+    end = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.3)
+    return found
+
+
+def main():
+    checks = Checks()
+    house, other = House("stick"), House("stick-other")
+    machine = Machine(house.folder / "box")
+    os.environ["HOMEPOST_MACHINE"] = str(machine.folder / "machine.sock")
+    os.environ["HOMEPOST_STICK"] = str(machine.folder)
+
+    def status():
+        return house.json("backup", "status")
+
+    try:
+        house.init()
+        house.serve()
+        client = house.smtp()
+        client.sendmail("bob@example.net", [ALICE], LETTER)
+        client.quit()
+        before = house.letters()
+        with checks("a stick without a recovery sheet is not written to, and the owner hears why"):
+            machine.plug(1)
+            problem = until(lambda: status()["problem"])
+            assert "recovery sheet" in problem, problem
+            assert not list(machine.inside.iterdir()), list(machine.inside.iterdir())
+            problems = house.json("problems")
+            assert any(one["about"] == "backup" and "recovery sheet" in one["words"] for one in problems), problems
+        words = house.json("backup", "key")["words"]
+        with checks("plugged in again it is backed up to by itself, read back, and let go"):
+            machine.pull()
+            machine.plug(2)
+            made = until(lambda: (now := status())["made"] and now)
+            assert made["verified"] == made["made"] and made["messages"] == 1 and not made["problem"], made
+            assert "can be pulled out now" in made["stick"], made
+            assert machine.acts[-1] == "close-stick" and not (machine.folder / "at").exists(), machine.acts
+            assert house.json("backup", "list", str(machine.inside)), "no backup on the stick"
+            assert not [one for one in house.json("problems") if one["about"] == "backup"]
+        with checks("without being asked nothing more is written within the hour; asked, at once"):
+            count = len(machine.acts)
+            time.sleep(8)
+            assert len(machine.acts) == count, machine.acts
+            house.run("backup", "now")
+            assert len(house.json("backup", "list", str(machine.inside))) == 2
+        with checks("a stick that is gone, or not ours, is told in words and nothing is written"):
+            machine.pull()
+            done = house.run("backup", "now", ok=False)
+            assert done.returncode == 1 and "There is no USB stick" in done.stderr, done
+            machine.plug(3, state="foreign", label="PICTURES")
+            done = house.run("backup", "now", ok=False)
+            assert done.returncode == 1 and "not labelled HOMEPOST" in done.stderr, done
+            machine.pull()
+        house.stop()
+
+        toml = machine.inside / "homepost.toml"
+        told = machine.inside / "homepost.txt"
+        with checks("an empty box with that stick and wrong words says so on the stick, and nothing is changed"):
+            toml.write_text('restore = "these are not the words at all"\n')
+            machine.plug(4)
+            started = threading.Thread(target=other.serve, kwargs={"seconds": 300}, daemon=True)
+            started.start()
+            until(told.exists)
+            until(lambda: machine.acts[-1] == "close-stick" and told.read_text())
+            assert "not the words" in told.read_text() and "Nothing was changed" in told.read_text(), told.read_text()
+            assert not (other.data / "settings.toml").exists() and toml.exists()
+        with checks("with the right ones it is restored by itself, and the secret is gone from the stick"):
+            machine.pull()
+            machine.acts.append("pulled")
+            toml.write_text(f'restore = "{words}"\n')
+            machine.plug(5)
+            started.join(300)
+            until(lambda: machine.acts[-1] == "close-stick")
+            assert "is put back: 1 accounts, 1 letters" in told.read_text(), told.read_text()
+            assert not toml.exists()
+            after = other.letters()
+            assert list(after.values()) == list(before.values()), (before, after)
+            assert other.check() == "", other.check()
+        other.stop()
+    finally:
+        house.stop()
+        other.stop()
+        machine.listener.close()
+        for one in (house, other):
+            shutil.rmtree(one.folder, ignore_errors=True)
+    checks.end()
+
+
+if __name__ == "__main__":
+    main()
