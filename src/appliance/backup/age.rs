@@ -413,5 +413,4 @@ pub fn open(bytes: &[u8], key: &Key<'_>) -> io::Result<Vec<u8>> {
 }
 
 #[cfg(test)]
-#[path = "age_tests.rs"]
 mod tests;
