@@ -3,14 +3,14 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use homepost::account;
-use homepost::base::{AccountId, ManualClock, OsRandom, Time};
+use homepost::base::{AccountId, Clock, ManualClock, OsRandom, QueueId, Time};
 use homepost::delivery::remote::{Bell, Sender, Way, World};
 use homepost::net::ClientTls;
 use homepost::net::dns::Asker;
@@ -26,8 +26,9 @@ const CAME: Time = Time(NOW.0 - 3_600_000);
 const PERSON: AccountId = AccountId(1);
 /// Calls of the disk that fail one after another.
 const FAILING: u64 = 12;
+const TAKEN: &str = "250 taken";
 
-/// Takes every letter, knows nobody whose address begins with `no`, and does something before it says so.
+/// Knows nobody whose address begins with `no`, and says of each letter what it is told to say.
 struct Far {
     address: SocketAddr,
     letters: Arc<AtomicUsize>,
@@ -36,14 +37,14 @@ struct Far {
 }
 
 impl Far {
-    fn begin(before: impl Fn() + Send + Sync + 'static) -> Far {
+    fn begin(word: impl Fn() -> &'static str + Send + Sync + 'static) -> Far {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let far = Far { address: listener.local_addr().unwrap(), letters: Arc::default(), lines: Arc::default() };
-        let (letters, heard, before) = (far.letters.clone(), far.lines.clone(), Arc::new(before));
+        let (letters, heard, word) = (far.letters.clone(), far.lines.clone(), Arc::new(word));
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (letters, heard, before) = (letters.clone(), heard.clone(), before.clone());
-                std::thread::spawn(move || talk(stream, &letters, &heard, before.as_ref()));
+                let (letters, heard, word) = (letters.clone(), heard.clone(), word.clone());
+                std::thread::spawn(move || talk(stream, &letters, &heard, word.as_ref()));
             }
         });
         far
@@ -54,7 +55,12 @@ impl Far {
     }
 }
 
-fn talk(mut stream: TcpStream, letters: &AtomicUsize, heard: &Mutex<Vec<String>>, before: &impl Fn()) -> Option<()> {
+fn talk(
+    mut stream: TcpStream,
+    letters: &AtomicUsize,
+    heard: &Mutex<Vec<String>>,
+    word: &impl Fn() -> &'static str,
+) -> Option<()> {
     let lines = BufReader::new(stream.try_clone().ok()?).lines();
     stream.write_all(b"220 far.test\r\n").ok()?;
     let mut body = false;
@@ -64,9 +70,9 @@ fn talk(mut stream: TcpStream, letters: &AtomicUsize, heard: &Mutex<Vec<String>>
         let reply = match line.get(..4).unwrap_or(&line) {
             "." if body => {
                 body = false;
-                letters.fetch_add(1, Ordering::SeqCst);
-                before();
-                "250 taken"
+                let word = word();
+                letters.fetch_add(usize::from(word == TAKEN), Ordering::SeqCst);
+                word
             }
             _ if body => continue,
             "DATA" => {
@@ -200,6 +206,7 @@ async fn a_disk_that_fails_when_the_word_comes_means_no_second_copy() {
     let far = Far::begin(move || {
         began.store(failing.calls(), Ordering::SeqCst);
         failing.plan(&(1..=FAILING).map(|call| (call, Fault::Eio)).collect::<Vec<_>>());
+        TAKEN
     });
     assert!(send(&data, &disk, &far).await);
     assert!(disk.calls() > at.load(Ordering::SeqCst) + FAILING, "the disk has not failed");
@@ -231,7 +238,7 @@ async fn cut_at_any_call(release: Option<Time>) {
         let entries = queue::list(&data.read().unwrap(), homepost::base::QueueId(0), 2).unwrap();
         assert!(entries[0].recipients.iter().all(|one| one.state == state));
         disk.plan(&[(call, Fault::Cut)]);
-        let far = Far::begin(|| ());
+        let far = Far::begin(|| TAKEN);
         let whole = send(&data, &disk, &far).await;
         let before = far.letters();
         drop(data);
@@ -264,7 +271,7 @@ async fn what_needs_eight_bits_is_converted_for_who_takes_seven_or_comes_back() 
         let disk = SimDisk::new(SimOptions::default());
         let data = open(&disk);
         queue_text(&data, &["anna"], &text, None);
-        let far = Far::begin(|| ());
+        let far = Far::begin(|| TAKEN);
         assert!(send(&data, &disk, &far).await);
         let lines = far.lines.lock().unwrap().clone();
         assert_eq!(
@@ -275,4 +282,59 @@ async fn what_needs_eight_bits_is_converted_for_who_takes_seven_or_comes_back() 
         assert!(lines.iter().all(|line| line.is_ascii() && !line.contains("BODY=")), "{lines:?}");
         assert_eq!(lines.iter().any(|line| line == "sch=C3=B6n"), goes, "{lines:?}");
     }
+}
+
+/// A host that says 4xx for a day, with the clock moved: it is asked when the schedule says and not between, the sender is told once
+/// that it takes long, and then the letter is there once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_busy_for_a_day_is_asked_now_and_then_and_gets_the_letter_once() {
+    const MINUTE: i64 = 60_000;
+    let disk = SimDisk::new(SimOptions::default());
+    let data = open(&disk);
+    queue_letter(&data, &["anna"]);
+    let busy = Arc::new(AtomicBool::new(true));
+    let says = busy.clone();
+    let far = Far::begin(move || if says.load(Ordering::SeqCst) { "451 4.3.2 not today" } else { TAKEN });
+    let (clock, bell) = (Arc::new(ManualClock::at(NOW)), Bell::default());
+    let world = Room { port: far.address.port() };
+    let sender = Sender::new(data.clone(), clock.clone(), Arc::new(OsRandom), world, bell.clone());
+    let (stop, stopped) = watch::channel(false);
+    let task = tokio::spawn(sender.run(stopped));
+    let waiting =
+        || queue::list(&data.read().unwrap(), QueueId(0), 1).unwrap().pop().map(|mut one| one.recipients.remove(0));
+    let (mut asked_at, mut told_at) = (Vec::new(), None);
+    for attempt in 1.. {
+        let mut looks = 0;
+        let recipient = loop {
+            match waiting() {
+                Some(recipient) if recipient.attempts < attempt => {}
+                other => break other,
+            }
+            looks += 1;
+            assert!(looks < 6_000, "not asked again after a minute");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        let minutes = (clock.now().0 - NOW.0) / MINUTE;
+        asked_at.push(minutes);
+        if rows(&data, Table::Messages) == Some(1) && told_at.is_none() {
+            told_at = Some(minutes);
+        }
+        let Some(recipient) = recipient else { break };
+        assert_eq!(recipient.last.as_deref(), Some("451 4.3.2 not today"));
+        assert_eq!(far.letters(), 0);
+        busy.store(minutes < 24 * 60, Ordering::SeqCst);
+        // A moment before its time it is not asked.
+        clock.advance_ms(u64::try_from(recipient.due.0 - clock.now().0 - 1).unwrap());
+        bell.ring();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(waiting().map(|one| one.attempts), Some(attempt));
+        clock.advance_ms(1);
+        bell.ring();
+    }
+    let day = [0, 2, 7, 17, 32, 62, 122, 242, 482, 722, 962, 1202, 1442, 1682];
+    assert_eq!(asked_at, day);
+    assert_eq!(told_at, Some(242), "after four hours");
+    assert_eq!((far.letters(), rows(&data, Table::Messages)), (1, Some(1)));
+    stop.send(true).unwrap();
+    task.await.unwrap();
 }

@@ -20,6 +20,8 @@ pub struct Checks {
     pub names: Arc<dyn Fn() -> Option<Arc<dyn Names>> + Send + Sync>,
     pub wait: Duration,
     pub rules: Rules,
+    /// Whether domains that ask for it are told of each letter that failed.
+    pub failures: bool,
 }
 
 /// A letter that was checked.
@@ -46,6 +48,7 @@ impl Checks {
         &self,
         envelope: &Envelope,
         letter: &Letter,
+        head: &[u8],
         hostname: &str,
         clock: &dyn Clock,
         reports: Option<&Reports>,
@@ -61,6 +64,10 @@ impl Checks {
         let action = mailauth::judge(&evidence, &self.rules);
         if let Some(reports) = reports {
             reports.count(&evidence, &action, clock.now());
+            // A letter from nobody tells of another one; a report about it would be an answer to a report.
+            if let (true, Some(from)) = (self.failures, envelope.from.as_deref()) {
+                reports.note_failure(&evidence, &action, hostname, from, head, clock.now());
+            }
         }
         let junk = match action {
             Action::Deliver => None,

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use crate::account::{self, Letter};
 use crate::base::{AccountId, Clock, Family, Fault, Random, Time};
 use crate::directory::{self, LocalRecipient, manage};
-use crate::mailauth::report::claims;
+use crate::mailauth::report::{HEAD_BYTES, claims};
 use crate::mailauth::{self, Letter as Examined};
 use crate::message::{self, header};
 use crate::queue::{self, NewLetter, NewRecipient, Tls};
@@ -367,15 +367,16 @@ impl Intake {
             let _one_at_a_time = self.while_large(&sink).await?;
             let envelope = envelope.clone();
             let examined = tokio::task::spawn_blocking(move || {
-                let read =
-                    sink.bytes().map(|bytes| (Examined::read(&bytes), seen::digest(&envelope, &bytes), claims(&bytes)));
+                let read = sink.bytes().map(|bytes| {
+                    (Examined::read(&bytes), seen::digest(&envelope, &bytes), claims(&bytes), head(&bytes))
+                });
                 (sink, read)
             });
             examined.await.map_err(unread)?
         };
-        let (letter, digest, is_report) = read.map_err(failed)?;
+        let (letter, digest, is_report, head) = read.map_err(failed)?;
         let reports = self.reports.as_ref().filter(|_| !is_report);
-        match checks.check(envelope, &letter, hostname, &*self.clock, reports).await {
+        match checks.check(envelope, &letter, &head, hostname, &*self.clock, reports).await {
             Ok(checked) => {
                 if let Some(checked) = &checked {
                     let (dmarc, junk) = (checked.evidence.dmarc.outcome.word(), checked.junk);
@@ -742,4 +743,10 @@ fn outgoing(envelope: &Envelope, staged: Staged, tls: Tls, proven: bool) -> Opti
         release: envelope.release,
     };
     (!recipients.is_empty()).then_some((letter, recipients))
+}
+
+/// The header of a letter, as far as a failure report needs it.
+fn head(bytes: &[u8]) -> Vec<u8> {
+    let head = bytes.get(..header::end(bytes)).unwrap_or_default();
+    head.get(..2 * HEAD_BYTES).unwrap_or(head).to_vec()
 }

@@ -295,7 +295,8 @@ impl Names for Policy {
 fn checked_by(house: House, policy: &'static str) -> House {
     let names: Arc<dyn Names> = Arc::new(Policy(policy));
     let rules = Rules { obey: true, forwarders: Vec::new() };
-    let checks = Checks { names: Arc::new(move || Some(names.clone())), wait: Duration::from_secs(20), rules };
+    let checks =
+        Checks { names: Arc::new(move || Some(names.clone())), wait: Duration::from_secs(20), rules, failures: false };
     House { intake: house.intake.with_checks(Some(checks)), ..house }
 }
 
@@ -499,7 +500,8 @@ async fn who_has_logged_in_is_told_of_what_was_delivered_as_it_was_asked() {
 async fn a_sender_from_outside_is_told_only_where_spf_proves_them() {
     let names: Arc<dyn Names> = Arc::new(Texts::of("out.test", "v=spf1 ip4:192.0.2.9 -all"));
     let rules = Rules { obey: true, forwarders: Vec::new() };
-    let checks = Checks { names: Arc::new(move || Some(names.clone())), wait: Duration::from_secs(20), rules };
+    let checks =
+        Checks { names: Arc::new(move || Some(names.clone())), wait: Duration::from_secs(20), rules, failures: false };
     let house = house();
     let house = House { intake: house.intake.with_checks(Some(checks)), ..house };
     let queued = |house: &House| queue::list(&house.data.read().unwrap(), QueueId(0), 10).unwrap();

@@ -54,6 +54,8 @@ pub struct Record {
     /// Where reports go, as written.
     pub rua: Vec<String>,
     pub ruf: Vec<String>,
+    /// RFC 9991 3: of which letters failure reports are wanted.
+    pub fo: Vec<char>,
 }
 
 impl Record {
@@ -76,6 +78,19 @@ impl Record {
             None => return None,
         };
         let sp = policy("sp").unwrap_or(p);
+        let options: Vec<char> = tags
+            .get("fo")
+            .unwrap_or_default()
+            .split(':')
+            .filter_map(|option| match option.trim() {
+                "0" => Some('0'),
+                "1" => Some('1'),
+                "d" | "D" => Some('d'),
+                "s" | "S" => Some('s'),
+                _ => None,
+            })
+            .take(8)
+            .collect();
         let is = |name: &str, value: &str| tags.get(name).is_some_and(|said| said.eq_ignore_ascii_case(value));
         Some(Record {
             p,
@@ -87,6 +102,7 @@ impl Record {
             testing: is("t", "y"),
             rua,
             ruf,
+            fo: if options.is_empty() { vec!['0'] } else { options },
         })
     }
 }

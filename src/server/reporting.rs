@@ -14,6 +14,7 @@ use crate::mailauth::Names;
 use crate::net::dns::{Resolver, address};
 use crate::net::{HttpClient, Roots};
 
+use super::certificates::roots;
 use super::dns::resolvers;
 use super::doors::Shift;
 use super::house::House;
@@ -41,6 +42,17 @@ pub(super) async fn run(house: Arc<House>, shift: Shift, mut stop: watch::Receiv
             let _ = tokio::task::spawn_blocking(move || house.facts().flush()).await;
         }
         let now = house.clock.now();
+        if house.settings.load().reports.failures {
+            let made = {
+                let house = house.clone();
+                tokio::task::spawn_blocking(move || (office(&house), Reports::new(house.facts().clone()))).await
+            };
+            if let Ok((Some(office), reports)) = made
+                && reports.send_failures(&office).await > 0
+            {
+                house.bell.ring();
+            }
+        }
         if !house.settings.load().reports.send
             || !house.clock.trusted()
             || !is_time_for_reports(now, own_number(&house))
@@ -71,7 +83,7 @@ pub(super) fn office(house: &House) -> Option<Office> {
         data: house.data.clone(),
         clock: house.clock.clone(),
         random: house.random.clone(),
-        poster: poster(),
+        poster: poster(house),
         names,
         hostname: settings.hostname.clone(),
         domains,
@@ -85,8 +97,13 @@ fn own_number(house: &House) -> u64 {
 }
 
 /// RFC 8460 5.4. A stranger names the address: nothing within the household's own network is asked for.
-fn poster() -> Option<Poster> {
-    let client = HttpClient::new(&Roots::Public);
+fn poster(house: &House) -> Option<Poster> {
+    let settings = house.settings.load();
+    // As for the policies of domains.
+    let roots = roots(house, "sending.trust", &settings.sending.trust)
+        .inspect_err(|error| warn!(error, "those that browsers trust count instead"))
+        .unwrap_or(Roots::Public);
+    let client = HttpClient::new(&roots);
     let client = client.inspect_err(|error| warn!(%error, "no report leaves over HTTPS")).ok()?.outward();
     Some(Arc::new(move |address: String, packed: Vec<u8>| {
         let client = client.clone();

@@ -142,7 +142,12 @@ fn smtp_parts(
     stop: &watch::Receiver<bool>,
 ) -> (SmtpConfig, Arc<smtp::Shared<Internal>>) {
     let names = names(house, settings);
-    let checks = limits::checks(settings).map(|(rules, wait)| Checks { names: names.clone(), wait, rules });
+    let checks = limits::checks(settings).map(|(rules, wait)| Checks {
+        names: names.clone(),
+        wait,
+        rules,
+        failures: settings.reports.failures,
+    });
     let shared = smtp::Shared {
         data: house.data.clone(),
         directory: house.directory.clone(),

@@ -533,19 +533,30 @@ const REPORTS: Section = Section {
     path: "reports",
     about: "Reports to other domains.",
     shown: true,
-    settings: &[Def {
-        key: "reports.send",
-        kind: Kind::Switch { default: true },
-        help: "Once a day, to each domain that asks for it: how many letters in its name came from where and whether they were \
-               proven to be its own (DMARC), and whether letters to it left encrypted (TLS-RPT). No letter's text, subject or \
-               address is in them.",
-    }],
+    settings: &[
+        Def {
+            key: "reports.send",
+            kind: Kind::Switch { default: true },
+            help: "Once a day, to each domain that asks for it: how many letters in its name came from where and whether they were \
+                   proven to be its own (DMARC), and whether letters to it left encrypted (TLS-RPT). No letter's text, subject or \
+                   address is in them.",
+        },
+        Def {
+            key: "reports.failures",
+            kind: Kind::Switch { default: false },
+            help: "Of letters in a domain's name that failed its checks, to that domain if it asks for it: where each came from, and \
+                   its header, with subject and addresses, but no text (DMARC failure reports). A few a day for each domain. \
+                   Off, since they tell of other people's letters.",
+        },
+    ],
 };
 
 /// What is reported to others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReportsSent {
     pub send: bool,
+    /// Letters that failed, each.
+    pub failures: bool,
 }
 
 /// How letters leave.
@@ -903,7 +914,10 @@ impl Values {
                 trust: self.text("relay.trust"),
             },
             relays: self.relays.iter().map(|(name, values)| domain_relay(name, values)).collect(),
-            reports: ReportsSent { send: self.value("reports.send") == Some(Value::Switch(true)) },
+            reports: ReportsSent {
+                send: self.value("reports.send") == Some(Value::Switch(true)),
+                failures: self.value("reports.failures") == Some(Value::Switch(true)),
+            },
             sending: Sending {
                 on: self.value("sending.on") == Some(Value::Switch(true)),
                 source: self.text("sending.source"),

@@ -7,30 +7,60 @@ import gzip
 import io
 import json
 import re
+import shutil
 import smtplib
+import threading
 import time
 import xml.etree.ElementTree as tree
 import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import dkim
 import world
 from bind import Bind
 from house import ALICE, TARGET, Checks, same
-from sending import Box, wait_for, zone
+from sending import Box, certificate, wait_for, zone
 from world import BOX, FAR, OFFICE
 
-STRANGER = FAR[0]
-ASKS = "v=DMARC1; p=none; rua=mailto:aunt@elsewhere.test!10m,mailto:victim@plain.test"
+STRANGER, COLLECTS = FAR[:2]
+ASKS = "v=DMARC1; p=none; rua=mailto:aunt@elsewhere.test!10m,mailto:victim@plain.test; " \
+       "ruf=mailto:aunt@elsewhere.test,mailto:victim@plain.test"
 ZONES = {
     "example.test": zone("@ MX 10 mail", f"mail A {BOX}"),
     "elsewhere.test": zone("@ MX 10 mail", f"mail A {OFFICE}", f'@ TXT "v=spf1 ip4:{OFFICE} -all"', f'_dmarc TXT "{ASKS}"',
-                           '_smtp._tls TXT "v=TLSRPTv1; rua=mailto:aunt@elsewhere.test"'),
+                           f"reports A {COLLECTS}",
+                           '_smtp._tls TXT "v=TLSRPTv1; rua=mailto:aunt@elsewhere.test,https://reports.elsewhere.test/tls?a=1"'),
     # Names a place that has not said that it wants such reports, and one that is too small.
     "floods.test": zone('_dmarc TXT "v=DMARC1; p=none; rua=mailto:aunt@elsewhere.test,mailto:a@floods.test!1"'),
     "test": zone(),
     "plain.test": zone("@ MX 10 mx", f"mx A {STRANGER}"),
 }
 SPACE = "{urn:ietf:params:xml:ns:dmarc-2.0}"
+
+
+class Collector:
+    """Takes reports over HTTPS (RFC 8460 5.4)."""
+
+    def __init__(self, context):
+        self.taken = taken = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                taken.append((self.path, {name.lower(): value for name, value in self.headers.items()},
+                              self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(201)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+        self.server = ThreadingHTTPServer((COLLECTS, 443), Handler)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def end(self):
+        self.server.shutdown()
+        self.server.server_close()
 
 
 def letter(sender, subject, to=ALICE):
@@ -77,28 +107,32 @@ def signature(box, message):
     return all(verifier.verify(idx=index, dnsfunc=ask) for index in (0, 1))
 
 
-def ours(check, box, office):
+def ours(check, box, office, collector):
     with check("letters of a domain that asks for reports are counted, and reported to whom it names and who wants it"):
         for n in range(3):
             office.send("aunt@elsewhere.test", ALICE, letter("aunt@elsewhere.test", f"good {n}"))
         directly(STRANGER, "a@spam.test", letter("boss@elsewhere.test", "forged"))
+        # From nobody: it may be a notice about another one.
+        directly(STRANGER, "", letter("boss@elsewhere.test", "forged by nobody"))
         directly(STRANGER, "a@floods.test", letter("a@floods.test", "floods"))
-        wait_for(lambda: len(box.inbox()) == 5, 120, box.tail)
-        # Two sessions, of which the one report that is made first cannot be all.
-        for n in range(2):
+        wait_for(lambda: len(box.inbox()) == 6, 120, box.tail)
+        # Three sessions, of which the two reports that are made first cannot be all.
+        for n in range(3):
             box.submit(["aunt@elsewhere.test"], f"a letter that leaves {n}")
             box.empty()
-        same(len(office.letters()), 2)
+        same(len(office.letters()), 3)
         said = box.json("reports", "send", "--today")
-        same(said, {"reports": 2, "unwanted": 1}, box.tail())
+        same(said, {"reports": 4, "unwanted": 1}, box.tail())
         box.empty()
-        wait_for(lambda: len(office.letters()) == 4, 60, box.tail)
+        wait_for(lambda: len(office.letters()) == 6, 60, box.tail)
     reports = {}
     for bytes_ in office.letters():
         message = email.message_from_bytes(bytes_, policy=email.policy.default)
         if message["Subject"].startswith("Report Domain:"):
             [part] = [part for part in message.walk() if part.get_filename()]
             reports[part.get_content_type()] = (bytes_, message, part, gzip.decompress(part.get_content()))
+        elif message.get_content_type() == "multipart/report":
+            failure = (bytes_, message)
     with check("the DMARC report is what RFC 9990 describes, and counts what was sent"):
         _, message, part, text = reports["application/gzip"]
         assert re.fullmatch(r"Report Domain: elsewhere\.test Submitter: example\.test\s+Report-ID: <\S+>", message["Subject"]), message["Subject"]
@@ -116,6 +150,7 @@ def ours(check, box, office):
                        find("row/policy_evaluated/dkim", r), find("row/policy_evaluated/spf", r), find("identifiers/header_from", r),
                        find("auth_results/spf/result", r)) for r in root.findall(SPACE + "record"))
         same(rows, [(OFFICE, "3", "pass", "fail", "pass", "elsewhere.test", "pass"),
+                    (STRANGER, "1", "none", "fail", "fail", "elsewhere.test", "none"),
                     (STRANGER, "1", "none", "fail", "fail", "elsewhere.test", "none")])
     with check("the TLS report is what RFC 8460 describes, and counts the session"):
         _, message, part, text = reports["application/tlsrpt+gzip"]
@@ -125,15 +160,31 @@ def ours(check, box, office):
         same(report["organization-name"], "example.test")
         [policy] = report["policies"]
         same(policy["policy"]["policy-domain"], "elsewhere.test")
-        same(policy["summary"], {"total-successful-session-count": 2, "total-failure-session-count": 0})
+        same(policy["summary"], {"total-successful-session-count": 3, "total-failure-session-count": 0})
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", report["date-range"]["start-datetime"]), report
+    with check("the same report is taken over HTTPS"):
+        [(path, fields, body)] = collector.taken
+        same((path, fields["content-type"]), ("/tls?a=1", "application/tlsrpt+gzip"))
+        same(json.loads(gzip.decompress(body)), report)
+    with check("the letter that failed is told of by its header, to whom its domain names for that and who wants it"):
+        bytes_, message = failure
+        same((message.get_param("report-type"), message["Auto-Submitted"]), ("feedback-report", "auto-generated"))
+        _, told, head = message.get_payload()
+        told = told.get_payload(0)
+        same([told[name] for name in ("Feedback-Type", "Auth-Failure", "Identity-Alignment", "Source-IP", "Reported-Domain",
+                                      "Delivery-Result", "Original-Mail-From")],
+             ["auth-failure", "dmarc", "none", STRANGER, "elsewhere.test", "delivered", "<a@spam.test>"])
+        assert "dmarc=fail" in told["Authentication-Results"], told
+        same(head.get_content_type(), "text/rfc822-headers")
+        assert "Subject: forged" in head.get_payload() and b"hello" not in bytes_, bytes_
+        assert signature(box, bytes_), bytes_.decode()
     with check("both are signed, as dkimpy sees it"):
         same(len(reports), 2)
         for bytes_, *_ in reports.values():
             assert signature(box, bytes_), bytes_.decode()
     with check("what was reported is not reported again, nor the letters that were reports"):
         same(box.json("reports", "send", "--today")["reports"], 0)
-        same(len(office.letters()), 4)
+        same(len(office.letters()), 6)
 
 
 def theirs(check, box, office):
@@ -179,8 +230,14 @@ def main():
         bind = Bind(box.folder / "bind", ZONES, port=53, at=world.NAMES)
         office = world.Office(box.folder / "office", receives="elsewhere.test")
         box.init()
+        collector = Collector(certificate(box.folder, "reports.elsewhere.test"))
+        shutil.copy(box.folder / "reports.elsewhere.test-root.pem", box.data / "roots.pem")
+        text = (box.data / "settings.toml").read_text().replace("failures = false", "failures = true")
+        text = re.sub(r'(\n\[sending\]\n.*?\ntrust = )""', r'\1"roots.pem"', text, count=1, flags=re.DOTALL)
+        (box.data / "settings.toml").write_text(text)
         box.serve()
-        ours(check, box, office)
+        ours(check, box, office, collector)
+        collector.end()
         theirs(check, box, office)
         with check("the stores are sound"):
             box.stop()

@@ -93,10 +93,10 @@ class Box(House):
     def queue(self):
         return self.json("queue", "list")
 
-    def inbox(self):
+    def inbox(self, address=BOX, user=ALICE):
         from imapclient import IMAPClient
-        client = IMAPClient(BOX, 993, ssl_context=anyone(), timeout=60)
-        client.login(ALICE, PASSWORD)
+        client = IMAPClient(address, 993, ssl_context=anyone(), timeout=60)
+        client.login(user, PASSWORD)
         client.select_folder("INBOX", readonly=True)
         rows = client.fetch(client.search("ALL"), ["BODY.PEEK[]"]) if client.search("ALL") else {}
         client.logout()
@@ -320,6 +320,57 @@ def play(check, box, office):
         far.end()
 
 
+class Neighbour(House):
+    """A second homepost, outside the house, at an address of its own."""
+
+    address = "5.5.5.40"
+
+    def init(self):
+        self.run("init", "--hostname", "mail.next.test", "--domain", "next.test", "--admin", "bob@next.test", "--password-stdin",
+                 input=PASSWORD + "\n")
+        text = (self.data / "settings.toml").read_text()
+        (self.data / "settings.toml").write_text(text.replace('source = ""', f'source = "{self.address}"'))
+
+    def serve(self):
+        run("ip", "addr", "add", f"{self.address}/24", "dev", "world")
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen([BINARY, "serve", "--data", str(self.data), "--bind", self.address], stdin=subprocess.DEVNULL,
+                                            stdout=log, stderr=log, preexec_fn=os.setpgrp)
+        wait_for(lambda: world.answers(self.address, 465), 60, self.tail)
+
+
+def vouched(house, domain, address):
+    """Lines of a domain's zone: who may send in its name, and its keys as the house would have them published."""
+    def quoted(value):
+        return " ".join(f'"{value[at:at + 250]}"' for at in range(0, len(value), 250))
+    keys = [r for r in house.json("dns", "records", domain, "--address", address) if r["type"] == "TXT" and "_domainkey" in r["name"]]
+    return ['@ TXT "v=spf1 mx -all"', '_dmarc TXT "v=DMARC1; p=reject"', *(f'{r["name"]}. TXT ( {quoted(r["value"])} )' for r in keys)]
+
+
+def neighbours(check, box, neighbour):
+    def arrived(inbox, subject, words):
+        found = wait_for(lambda: [letter for letter in inbox() if letter["Subject"] == subject], 60, words)
+        same(len(found), 1)
+        results = " ".join(found[0]["Authentication-Results"].split())
+        assert "spf=pass smtp.mailfrom" in results and results.count("dkim=pass") == 2 and "dmarc=pass" in results, results
+        assert "ESMTPS" in found[0].get_all("Received")[0], found[0]
+        return found[0]
+
+    with check("two homeposts exchange letters both ways, under TLS, and each finds the other's proven"):
+        neighbour.serve()
+        box.submit(["bob@next.test"], "to the neighbour")
+        got = arrived(lambda: box.inbox(neighbour.address, "bob@next.test"), "to the neighbour", neighbour.tail)
+        with smtplib.SMTP_SSL(neighbour.address, 465, context=anyone(), timeout=60) as client:
+            client.login("bob@next.test", PASSWORD)
+            client.sendmail("bob@next.test", [ALICE], f"From: bob@next.test\r\nTo: {ALICE}\r\nSubject: from the neighbour\r\n"
+                            f"In-Reply-To: {got['Message-ID']}\r\n\r\nThank you.\r\n".encode())
+        same(arrived(box.inbox, "from the neighbour", box.tail)["In-Reply-To"], got["Message-ID"])
+        box.empty()
+        same(neighbour.json("queue", "list"), [])
+        neighbour.stop()
+        same(neighbour.check(), "")
+
+
 def families(check, box, place):
     """The box gets a second address, and an IPv6 one, as the world does."""
     check = ends(check, box)
@@ -430,13 +481,19 @@ def main():
     world.enter()
     (TARGET / "e2e").mkdir(parents=True, exist_ok=True)
     place = world.World(TARGET / "e2e")
-    check, box, office, bind = Checks(), Box(place), None, None
+    check, box, neighbour, office, bind = Checks(), Box(place), Neighbour("neighbour"), None, None
     try:
-        bind = Bind(box.folder / "bind", ZONES, port=53, at=NAMES)
-        office = world.Office(box.folder / "office", receives="elsewhere.test")
         box.init()
+        neighbour.init()
+        zones = ZONES | {
+            "example.test": ZONES["example.test"] + zone(*vouched(box, "example.test", BOX)).removeprefix(HEAD),
+            "next.test": zone("@ MX 10 mail", f"mail A {Neighbour.address}", *vouched(neighbour, "next.test", Neighbour.address)),
+        }
+        bind = Bind(box.folder / "bind", zones, port=53, at=NAMES)
+        office = world.Office(box.folder / "office", receives="elsewhere.test")
         box.serve()
         play(check, box, office)
+        neighbours(check, box, neighbour)
         families(check, box, place)
         relayed(check, box)
         with check("the stores are sound"):
@@ -447,6 +504,7 @@ def main():
         if office:
             office.end()
         box.end(keep=check.failed > 0)
+        neighbour.end(keep=check.failed > 0)
         if bind:
             bind.end()
         place.end()

@@ -6,6 +6,8 @@
 //! | `report/tls/DAY/DOMAIN` 0 row | sessions with its servers that went so |
 //! | `report/policy/DAY/DOMAIN` 0 kind | the text of the policy that was kept to |
 //! | `report/rows/KIND/DAY/DOMAIN`, `report/rows/KIND/DAY` | how many rows there are (N2) |
+//! | `report/failure/DAY/PLACE` 0 number | a letter that failed, to be told of |
+//! | `report/failures/DAY/PLACE`, `report/failures/DAY` | how many there were |
 //! | `report/own/DAY/DOMAIN` | reports of ours to somebody there |
 
 use std::collections::BTreeMap;
@@ -14,8 +16,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::base::Time;
-use crate::mailauth::report::{Counted, PolicyText, Session};
+use crate::mailauth::report::{Counted, Failed, PolicyText, Session};
 use crate::mailauth::{Action, Evidence, tlsrpt};
+use crate::message::header;
 use crate::store::lookup::{KEY_BYTES, Lookup};
 
 use super::Reports;
@@ -27,6 +30,9 @@ const KEPT_MS: i64 = 3 * DAY_MS;
 pub(super) const ROWS_OF_ONE: i64 = 300;
 const ROWS: i64 = 5000;
 /// Lines of a policy that are kept, and of each.
+/// Letters that failed and are told of each, of one domain in one day, and of all.
+pub(super) const FAILURES_OF_ONE: i64 = 5;
+const FAILURES: i64 = 50;
 const LINES: usize = 40;
 const LINE: usize = 255;
 
@@ -53,6 +59,49 @@ impl Reports {
             // A key has an end; what was signed how is what can be done without.
             while !add(lookup, "dmarc", &place, &row, now) && row.signatures.pop().is_some() {}
         });
+    }
+
+    /// A letter of whose failure its domain asks to be told (RFC 9991), while there are not too many of them.
+    pub(in super::super) fn note_failure(
+        &self,
+        evidence: &Evidence,
+        action: &Action,
+        hostname: &str,
+        from: &str,
+        head: &[u8],
+        now: Time,
+    ) {
+        let Some((place, _)) = &evidence.dmarc.record else { return };
+        if is_automatic(head) {
+            return;
+        }
+        let Some(failed) = Failed::of(evidence, action, hostname, from, head, now) else { return };
+        let place = place.clone();
+        self.beside(move |lookup| {
+            let (day, until) = (day(now), Time(now.0.saturating_add(DAY_MS)));
+            let of_domain = lookup.add(format!("report/failures/{day:08}/{place}").as_bytes(), 1, until, now);
+            let fits = of_domain <= FAILURES_OF_ONE
+                && lookup.add(format!("report/failures/{day:08}").as_bytes(), 1, until, now) <= FAILURES;
+            if let (true, Ok(value)) = (fits, serde_json::to_vec(&failed)) {
+                let key = format!("report/failure/{day:08}/{place}\0{of_domain:04}");
+                lookup.put(key.as_bytes(), &value, until, now);
+            }
+        });
+    }
+
+    /// Letters that failed and have not been told of, by the domain that asks for it, each with what [`Reports::told`] wants.
+    pub(super) fn failures(&self, now: Time) -> Vec<(String, Failed, Vec<u8>)> {
+        let prefix = "report/failure/";
+        let all = self.lookup.scan(prefix.as_bytes(), &[], 500, now).into_iter();
+        all.filter_map(|(key, value)| {
+            let (_, place, _) = parts(&key, prefix)?;
+            Some((place.to_owned(), serde_json::from_slice(&value).ok()?, key.clone()))
+        })
+        .collect()
+    }
+
+    pub(super) fn told(&self, key: &[u8]) {
+        self.lookup.delete(key);
     }
 
     /// A session of ours with somebody's server.
@@ -134,6 +183,13 @@ impl Reports {
         let value = self.lookup.get(format!("report/own/{day:08}/{domain}").as_bytes(), now).unwrap_or_default();
         <[u8; 8]>::try_from(value.as_slice()).map_or(0, |count| u64::try_from(i64::from_be_bytes(count)).unwrap_or(0))
     }
+}
+
+/// Written by a program: a report, a notice, an answer (RFC 3834 5); nothing is told of those, or two servers would never end.
+fn is_automatic(head: &[u8]) -> bool {
+    let says = |name: &str| header::find(head, name).map(|field| field.value().to_ascii_lowercase());
+    says("Auto-Submitted").is_some_and(|value| !value.trim_ascii().starts_with(b"no"))
+        || says("Content-Type").is_some_and(|value| value.trim_ascii().starts_with(b"multipart/report"))
 }
 
 /// False: the row is too long.

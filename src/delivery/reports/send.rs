@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::base::{Clock, Random, Time};
 use crate::mailauth::Names;
 use crate::mailauth::report::{
-    Carries, Counted, DAY, Heading, Place, Session, aggregate, gzip, letter, places, record, tls, tls_places, wants,
+    Carries, Counted, DAY, Failed, Heading, Place, Session, Writer, aggregate, failure_letter, gzip, letter, places,
+    record, tls, tls_places, wants,
 };
 use crate::message::date::Date;
 use crate::message::header;
@@ -81,6 +82,48 @@ impl Reports {
         sent
     }
 
+    /// Tells of letters that failed, to whom their domains name for that and who wants it (RFC 9991). Those that cannot be queued
+    /// now are tried again until they are a day old.
+    pub async fn send_failures(&self, office: &Office) -> u64 {
+        let mut sent = 0;
+        let Some(own) = own_domain(office) else { return sent };
+        let (all, now) = (self.clone(), office.clock.now());
+        for (domain, failed, key) in tokio::task::spawn_blocking(move || all.failures(now)).await.unwrap_or_default() {
+            match self.send_failure(office, &own, &domain, &failed).await {
+                Ok(count) => {
+                    sent += count;
+                    let reports = self.clone();
+                    let _ = tokio::task::spawn_blocking(move || reports.told(&key)).await;
+                }
+                Err(why) => tracing::warn!(domain, why, "a failure report has to wait"),
+            }
+        }
+        sent
+    }
+
+    async fn send_failure(&self, office: &Office, own: &str, domain: &str, failed: &Failed) -> Result<u64, String> {
+        if is_ours(office, domain) {
+            return Ok(0);
+        }
+        let names = &*office.names;
+        let asked = record(names, domain).await.map_err(|()| "its record cannot be looked up".to_owned())?;
+        let mut count = 0;
+        for place in places(asked.iter().flat_map(|record| &record.ruf).map(String::as_str)) {
+            let Place::Mail { address, domain: at, limit } = place else { continue };
+            if is_ours(office, &at) || !wants(names, domain, &at).await {
+                continue;
+            }
+            let (now, chance) = (Date::utc(office.clock.now()), [office.random.u64(), office.random.u64()]);
+            let writer = Writer { reporter: own, hostname: &office.hostname, to: &address, domain, now, chance };
+            let bytes = failure_letter(&writer, failed);
+            if limit.is_none_or(|limit| bytes.len() as u64 <= limit) {
+                self.queue(office, bytes, &address, &at, queue::Tls::default()).await?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
     async fn read_beside<T>(&self, kind: &'static str, before: i64, now: Time) -> Vec<Gathered<T>>
     where
         T: serde::de::DeserializeOwned + Send + 'static,
@@ -127,7 +170,7 @@ impl Reports {
             let Place::Mail { address, domain, limit } = place else { continue };
             let fits = limit.is_none_or(|limit| ready.packed.len() as u64 <= limit);
             if fits && !is_ours(office, &domain) && wants(names, &one.domain, &domain).await {
-                self.queue(office, &ready, &address, &domain).await?;
+                self.queue_ready(office, &ready, &address, &domain).await?;
                 count += 1;
             }
         }
@@ -152,7 +195,7 @@ impl Reports {
                 Place::Mail { domain, .. } if is_ours(office, &domain) => {}
                 Place::Mail { address, domain, limit } => {
                     if limit.is_none_or(|limit| ready.packed.len() as u64 <= limit) {
-                        self.queue(office, &ready, &address, &domain).await?;
+                        self.queue_ready(office, &ready, &address, &domain).await?;
                         count += 1;
                     }
                 }
@@ -172,11 +215,25 @@ impl Reports {
         !failed && sessions <= self.own(one.day, &one.domain, now)
     }
 
-    async fn queue(&self, office: &Office, ready: &Ready, to: &str, domain: &str) -> Result<(), String> {
-        let now = office.clock.now();
+    async fn queue_ready(&self, office: &Office, ready: &Ready, to: &str, domain: &str) -> Result<(), String> {
         let chance = [office.random.u64(), office.random.u64()];
         let Ready { carries, heading, packed } = ready;
-        let bytes = letter(*carries, heading, to, packed, Date::utc(now), chance);
+        let bytes = letter(*carries, heading, to, packed, Date::utc(office.clock.now()), chance);
+        // RFC 8460 5.3: what is wrong with its TLS must not keep the news of that from a domain.
+        let tls = if *carries == Carries::Tls { queue::Tls::NotRequired } else { queue::Tls::default() };
+        self.queue(office, bytes, to, domain, tls).await
+    }
+
+    async fn queue(
+        &self,
+        office: &Office,
+        bytes: Vec<u8>,
+        to: &str,
+        domain: &str,
+        tls: queue::Tls,
+    ) -> Result<(), String> {
+        let now = office.clock.now();
+        let eight_bit = !bytes.is_ascii();
         let when = office.clock.trusted().then_some(now);
         let data = office.data.clone();
         let staged = tokio::task::spawn_blocking(move || {
@@ -186,15 +243,13 @@ impl Reports {
             data.blobs().stage(LetterHeader { accounts: Vec::new(), received: now }, &signed)
         });
         let staged = staged.await.map_err(|_| "a mistake of ours".to_owned())?.map_err(|error| format!("{error:?}"))?;
-        // RFC 8460 5.3: what is wrong with its TLS must not keep the news of that from a domain.
-        let tls = if *carries == Carries::Tls { queue::Tls::NotRequired } else { queue::Tls::default() };
         // From nobody: a report that does not arrive is worth no letter.
         let new = NewLetter {
             staged,
             from: None,
             account: None,
             utf8: false,
-            eight_bit: false,
+            eight_bit,
             ret_full: None,
             envid: None,
             tls,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::count::ROWS_OF_ONE;
+use super::count::{FAILURES_OF_ONE, ROWS_OF_ONE};
 use super::*;
 use crate::base::{Clock, ManualClock, QueueId, SeededRandom};
 use crate::directory::dkim;
@@ -193,4 +193,99 @@ fn each_house_has_its_own_time_of_the_night() {
     let at = |hour: i64| Time(NOON - NOON.rem_euclid(86_400_000) + hour * 3_600_000);
     assert!(is_time(at(0), 0) && !is_time(at(0), 1));
     assert!((0..1000u64).all(|own| is_time(at(6), own.wrapping_mul(0x9e37_79b9_7f4a_7c15))));
+}
+
+const TELLS: &str = "v=DMARC1; p=none; ruf=mailto:f@x.test,mailto:f@other.test";
+const HEAD: &[u8] = b"From: Boss <boss@x.test>\r\nSubject: =?utf-8?q?pay?=\r\n now\r\n\r\n";
+
+fn failed(record: &str) -> Evidence {
+    let mut evidence = evidence("192.0.2.9", "x.test", "x.test", record);
+    (evidence.dmarc.outcome, evidence.dmarc.spf) = (Outcome::Fail, false);
+    evidence
+}
+
+#[tokio::test]
+async fn letters_that_failed_are_told_of_by_their_header_to_who_wants_it_and_not_many_of_them() {
+    let (reports, office) = office(&[("_dmarc.x.test", TELLS), ("_dmarc.other.test", "v=DMARC1; p=none")]);
+    let note = |record: &str, head: &[u8]| {
+        let action = Action::Junk("");
+        reports.note_failure(&failed(record), &action, "mail.example.test", "b@spam.test", head, Time(NOON));
+    };
+    note(ASKS, HEAD);
+    note(TELLS, b"Auto-Submitted: auto-replied\r\n\r\n");
+    note(TELLS, b"Content-Type: Multipart/Report; report-type=feedback-report\r\n\r\n");
+    let counter = format!("report/failures/{:08}/x.test", day(Time(NOON)));
+    let counted = || reports.lookup.get(counter.as_bytes(), Time(NOON));
+    for n in 1..=FAILURES_OF_ONE + 3 {
+        note(TELLS, HEAD);
+        for _ in 0..1000 {
+            if counted() == Some(n.to_be_bytes().to_vec()) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    assert_eq!(counted(), Some((FAILURES_OF_ONE + 3).to_be_bytes().to_vec()));
+    // f@other.test has not said that it wants any.
+    assert_eq!(reports.send_failures(&office).await, FAILURES_OF_ONE.cast_unsigned());
+    assert_eq!(reports.send_failures(&office).await, 0, "each once");
+
+    let queued = queue::list(&office.data.read().unwrap(), QueueId(0), 10).unwrap();
+    assert!(queued.iter().all(|one| one.from.is_none() && one.recipients[0].address == "f@x.test"), "{queued:?}");
+    let letter = &queued[0];
+    let text = office.data.blobs().read(letter.blob, 0..letter.size).unwrap().to_vec();
+    let text = String::from_utf8(text).unwrap();
+    assert_eq!(text.matches("DKIM-Signature:").count(), 2, "{text}");
+    for part in [
+        "\r\nAuth-Failure: dmarc\r\nIdentity-Alignment: none\r\nAuthentication-Results: mail.example.test;\r\n\t",
+        "\r\nSource-IP: 192.0.2.9\r\nOriginal-Mail-From: <b@spam.test>\r\n",
+        "\r\nDelivery-Result: spam\r\n",
+        "\r\n\r\nFrom: Boss <boss@x.test>\r\nSubject: =?utf-8?q?pay?=\r\n now\r\n\r\n--",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    // We read what we write.
+    let Ok(Some(Report::Feedback(read))) = report::find(text.as_bytes()) else { panic!("{text}") };
+    assert_eq!(
+        (read.about, read.failed.as_str(), read.domain.as_str()),
+        (report::About::AuthFailure, "dmarc", "x.test")
+    );
+    assert_eq!((read.source, read.from.as_str()), (Some("192.0.2.9".parse().unwrap()), "b@spam.test"));
+    assert!(report::claims(text.as_bytes()), "so that nobody reports on it");
+}
+
+/// RFC 9991 3
+#[test]
+fn a_domain_is_told_of_what_it_asks_for() {
+    let asked = |fo: &str, change: &dyn Fn(&mut Evidence)| {
+        let mut evidence = failed(&format!("v=DMARC1; p=none; ruf=mailto:f@x.test{fo}"));
+        change(&mut evidence);
+        let failed = report::Failed::of(&evidence, &Action::Deliver, "mail.example.test", "", HEAD, Time(NOON));
+        failed.is_some()
+    };
+    let nothing = |_: &mut Evidence| ();
+    let spf = |evidence: &mut Evidence| (evidence.dmarc.outcome, evidence.dmarc.spf) = (Outcome::Pass, true);
+    let bad_spf = |evidence: &mut Evidence| {
+        spf(evidence);
+        evidence.mail.as_mut().unwrap().outcome = Outcome::SoftFail;
+    };
+    let unknown = |evidence: &mut Evidence| evidence.dmarc.outcome = Outcome::TempError;
+    for (fo, change, expected) in [
+        ("", &nothing as &dyn Fn(&mut Evidence), true),
+        ("; fo=0", &nothing, true),
+        ("; fo=x", &nothing, true),
+        ("", &spf, false),
+        ("; fo=1", &spf, true),
+        ("; fo=0:1", &spf, true),
+        ("; fo=s", &spf, false),
+        ("; fo=s", &bad_spf, true),
+        ("; fo=d", &bad_spf, false),
+        ("; fo=1", &unknown, false),
+    ] {
+        assert_eq!(asked(fo, change), expected, "{fo}");
+    }
+    // A header is cut at the end of a line.
+    let long = [b"Subject: x\r\n".as_slice(), &b"X: y\r\n".repeat(10_000)].concat();
+    let kept = report::Failed::of(&failed(TELLS), &Action::Deliver, "a.test", "", &long, Time(NOON)).unwrap().head;
+    assert!(kept.len() <= report::HEAD_BYTES && kept.ends_with("X: y\r\n"), "{}", kept.len());
 }

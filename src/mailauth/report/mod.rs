@@ -1,5 +1,5 @@
 //! Reports that others send about letters in our name, read: DMARC aggregate reports (RFC 9990, RFC 7489 7.2), TLS reports
-//! (RFC 8460), abuse and failure reports (RFC 5965, RFC 6591, RFC 9991). And the first two of our own, written.
+//! (RFC 8460), abuse and failure reports (RFC 5965, RFC 6591, RFC 9991). And all but the abuse reports of our own, written.
 //!
 //! Pure: a letter goes in, a short summary comes out. mail-auth reads the same, but unpacks and keeps whatever it is given;
 //! here every step has a limit, and what is kept is a few kilobytes however long the report was.
@@ -12,6 +12,7 @@
 
 mod aggregate;
 mod daily;
+mod failure;
 mod feedback;
 mod find;
 mod letter;
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use aggregate::{Aggregate, Disposition, Row};
 pub use daily::{Counted, DAY, Heading, PolicyText, Session, aggregate, tls};
+pub use failure::{Failed, HEAD_BYTES, Writer, failure_letter};
 pub use feedback::{About, Feedback};
 pub use find::{claims, find};
 pub use letter::{Carries, gzip, letter};

@@ -56,7 +56,12 @@ pub(super) fn send(house: &House, today: bool) -> Done {
     let office = office.ok_or_else(|| Error::Words("there is no name server that could be asked".to_owned()))?;
     let before = report_day(house.clock.now()).saturating_add(i64::from(today));
     let reports = Reports::new(house.facts().clone());
+    let failures = match house.settings.load().reports.failures {
+        true => wait(reports.send_failures(&office))?,
+        false => 0,
+    };
     let Sent { reports, unwanted } = wait(reports.send(&office, before))?;
+    let reports = reports + failures;
     house.bell.ring();
     let text = match reports {
         1 => "1 report is on its way.\n".to_owned(),
