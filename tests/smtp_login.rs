@@ -62,6 +62,7 @@ impl Client {
             port: Port::Submissions,
             hostname: "mail.example.test".into(),
             starttls: false,
+            hold_until: None,
             limits: Limits::default(),
         };
         let mut client = Client {
