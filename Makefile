@@ -1,7 +1,7 @@
 # What one does with this tree. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage backup dns checks strangers sending secure reports autoconf announce trial acme wizard admin firstboot homes fuzz bench bench-sending static image qemu test-image test-aarch64 bench-image test-update powercut test-buildroot check-buildroot clean-run
+.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage backup dns checks strangers sending secure reports autoconf announce trial acme wizard admin firstboot homes fuzz bench bench-sending static image qemu test-image test-aarch64 bench-image test-update test-stick powercut test-buildroot check-buildroot clean-run
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -151,6 +151,10 @@ test-aarch64: ## the static binary for aarch64, under qemu-user: set up, mail in
 test-update: ## build the image, and update it in QEMU: to a new version, to a broken one, to one that was tampered with
 	@scripts/need build python static image
 	@scripts/test image-build update
+
+test-stick: ## build the image, plug a stick into it in QEMU, and restore an empty box from that stick
+	@scripts/need build python static image
+	@scripts/test binary image-build stick
 
 bench-image: ## sizes and start-up times of the image, beside the same image with a trivial responder; figures in target/bench
 	@scripts/need build python static image

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -16,6 +17,17 @@ sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 from house import ALICE, PASSWORD, TARGET, House, free_offset  # noqa: E402
 
 TOML = f'hostname = "mail.example.test"\ndomain = "example.test"\nadmin = "{ALICE}"\npassword = "{PASSWORD}"\n'
+# The mail service, as whom a file on the data partition may have to be.
+USER = "990"
+
+
+def debugfs(box, *commands):
+    """Looks at the data partition while the box is off, or changes it."""
+    with tempfile.NamedTemporaryFile("w", suffix=".debugfs") as script:
+        script.write("\n".join(commands) + "\n")
+        script.flush()
+        return subprocess.run(["debugfs", "-w", "-f", script.name, f"{box.disk}?offset={box.partitions()[3][0]}"],
+                              capture_output=True, check=True).stdout.decode(errors="replace")
 
 
 class Box(House):
@@ -104,15 +116,21 @@ class Box(House):
         return rows
 
     def qmp(self, *commands):
+        """Each a name, or a name and its arguments. Those that QEMU refuses are an error."""
         with socket.socket(socket.AF_UNIX) as control:
             control.settimeout(30)
             control.connect(str(self.folder / "qmp"))
             stream = control.makefile("rw")
             stream.readline()
             for command in ("qmp_capabilities", *commands):
-                stream.write(json.dumps({"execute": command}) + "\n")
+                name, arguments = command if isinstance(command, tuple) else (command, {})
+                stream.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
                 stream.flush()
-                stream.readline()
+                # Events come in between; after "quit" perhaps nothing.
+                while (line := stream.readline()) and "event" in (reply := json.loads(line)):
+                    pass
+                if line and "error" in reply:
+                    raise RuntimeError(f"{name}: {reply['error']}")
 
     def press_power_button(self, seconds=120):
         self.qmp("system_powerdown")

@@ -12,16 +12,14 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 
-from box import ROOT, TARGET, Box  # first, since it says where house is
+from box import ROOT, TARGET, USER, Box, debugfs  # first, since it says where house is
 from boot import all_there, letter, send
 from house import Checks, same
 
 MIB = 1024 * 1024
 DISK = 1500 * MIB
-USER = "990"
 
 
 def pack(board, folder, version, change=None):
@@ -40,15 +38,6 @@ def pack(board, folder, version, change=None):
                    check=True, stdout=subprocess.DEVNULL)
     system.unlink()
     return out
-
-
-def debugfs(box, *commands):
-    """Looks at the data partition while the box is off, or changes it."""
-    with tempfile.NamedTemporaryFile("w", suffix=".debugfs") as script:
-        script.write("\n".join(commands) + "\n")
-        script.flush()
-        return subprocess.run(["debugfs", "-w", "-f", script.name, f"{box.disk}?offset={box.partitions()[3][0]}"],
-                              capture_output=True, check=True).stdout.decode(errors="replace")
 
 
 def put_down(box, file):
