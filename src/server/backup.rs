@@ -182,7 +182,8 @@ pub(super) fn verify(
 
 // ---- what is in a folder
 
-/// The files of a data folder that belong into a backup: all but the stores, and what only a running server needs.
+/// The files of a data folder that belong into a backup: all but the stores, a version on its way in, and what only a running server
+/// needs.
 fn files(folder: &Folder) -> Result<Vec<(String, Vec<u8>)>, String> {
     let mut found = Vec::new();
     gather(folder.path(), "", &mut found)?;
@@ -196,7 +197,7 @@ fn gather(folder: &Path, inside: &str, found: &mut Vec<(String, Vec<u8>)>) -> Re
         let (path, name) = (entry.path(), entry.file_name());
         let Some(name) = name.to_str().filter(|name| !name.contains(char::is_control)) else { continue };
         let kind = entry.file_type().map_err(|error| words(&path, error))?;
-        let stores = name == "store" || name.starts_with("store.") || [NEW, "backup"].contains(&name);
+        let stores = name == "store" || name.starts_with("store.") || [NEW, "backup", "update"].contains(&name);
         if kind.is_dir() && inside.is_empty() && !stores {
             gather(&path, &format!("{name}/"), found)?;
         }

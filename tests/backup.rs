@@ -1,0 +1,387 @@
+//! Backups on simulated disks: cut at every call, one bit flipped anywhere, a full stick; and what comes back.
+
+mod household;
+
+use std::collections::BTreeMap;
+
+use homepost::account::{self, Flags, INBOX, Which};
+use homepost::appliance::backup::{self, Error, Keys, Made, Secret, Sheet, Source};
+use homepost::base::{SeededRandom, Time, Uid};
+use homepost::directory::manage::{self, account::NewAccount};
+use homepost::directory::{Credential, dkim};
+use homepost::queue;
+use homepost::store::blob::LetterHeader;
+use homepost::store::disk::{Disk, Fault, RealDisk, SimDisk, SimOptions, Site};
+use homepost::store::{Data, Read, Table};
+use household::*;
+
+const WORDS: &str = "apple river lamp oak tulip moon finch goat kite plum";
+
+fn house() -> Data {
+    let data = open(&SimDisk::sound()).expect("a sound disk opens");
+    let now = Time(1);
+    let credential = Credential::new("alice@example.test", "correct horse battery", &SeededRandom::new(1), now);
+    let credential = credential.expect("it can be used");
+    let keys = dkim::NewKeys::make(&SeededRandom::new(2), now).expect("they can be made");
+    data.write_blocking(move |txn| {
+        manage::domain::add(txn, "example.test", &keys, now)?;
+        let new = NewAccount { address: "alice@example.test".to_owned(), ..NewAccount::default() };
+        let id = manage::account::add(txn, &new, &credential, now)?;
+        account::open(txn, id).map_err(|error| homepost::directory::Error::Unusable(error.to_string()))
+    })
+    .expect("the house is set up");
+    data
+}
+
+fn keys() -> Keys {
+    let random = SeededRandom::new(3);
+    let mut keys = Keys::new(&random);
+    // Sealing takes its time on purpose: once for all tests of a thread.
+    keys.words = Some(keys.seal(Sheet::Words, &Secret(WORDS.to_owned()), &random).expect("it is sealed"));
+    keys
+}
+
+fn files() -> Vec<(String, Vec<u8>)> {
+    vec![
+        ("settings.toml".to_owned(), b"hostname = \"mail.example.test\"\n".to_vec()),
+        ("tls/key.pem".to_owned(), vec![7; 90]),
+    ]
+}
+
+fn create_at(disk: &SimDisk, data: &Data, keys: &Keys, at: Time) -> Result<Made, Error> {
+    let files = files();
+    let source = Source { data, files: &files, host: "mail.example.test" };
+    backup::create(disk, &source, keys, true, at, &SeededRandom::new(disk.calls()))
+}
+
+fn create(disk: &SimDisk, data: &Data, keys: &Keys) -> Result<Made, Error> {
+    create_at(disk, data, keys, Time(1_700_000_000_000))
+}
+
+/// What is put back of the newest backup.
+fn restored(disk: &dyn Disk, keys: &Keys) -> Result<(Data, backup::Restored), Error> {
+    let head = backup::newest(disk, &keys.identity)?.ok_or(Error::Nothing)?;
+    // After a call, so that it draws other numbers than the store it stands for.
+    let target = SimDisk::sound();
+    Disk::list(&target).expect("it lists");
+    let into = open(&target).expect("an empty disk opens");
+    let done = backup::fill(disk, &head, &keys.identity, &into, &mut |_, _, _| {})?;
+    Ok((into, done))
+}
+
+fn assert_same(before: &Data, after: &Data) {
+    let ((old, modseq), (new, new_modseq)) = (look(before), look(after));
+    assert_eq!(new_modseq.0, modseq.0 + (1 << 20), "U4");
+    assert_eq!(old.keys().collect::<Vec<_>>(), new.keys().collect::<Vec<_>>());
+    for (name, old) in &old {
+        let new = &new[name];
+        assert_eq!(new.uid_next, old.uid_next + (1 << 20), "U4, {name}");
+        assert_eq!(new.messages.len(), old.messages.len());
+        for (uid, message) in &old.messages {
+            assert_eq!(new.messages[uid], SeenMessage { modseq: new_modseq, ..message.clone() }, "{name} {uid}");
+        }
+    }
+    assert_sound(after);
+    assert_eq!(after.check().unwrap(), Vec::<String>::new());
+    assert_eq!(queue::check(&after.read().unwrap()).unwrap(), Vec::<String>::new());
+}
+
+fn content(disk: &SimDisk) -> BTreeMap<String, Vec<u8>> {
+    let read = |name: &String| {
+        let file = Disk::open(disk, name).unwrap();
+        let mut bytes = vec![0; file.len().unwrap() as usize];
+        file.read_at(0, &mut bytes).unwrap();
+        bytes
+    };
+    Disk::list(disk).unwrap().into_iter().map(|name| (name.clone(), read(&name))).collect()
+}
+
+fn fill_house(data: &Data, letters: std::ops::Range<u64>) {
+    for n in letters {
+        deliver(data, n, INBOX, Flags::system(n as u8 % 32)).expect("it is delivered");
+    }
+}
+
+#[test]
+fn everything_comes_back_under_a_new_epoch_and_queued_mail_is_held() {
+    let (data, keys, disk) = (house(), keys(), SimDisk::sound());
+    fill_house(&data, 0..60);
+    let club = data.write_blocking(|txn| account::create(txn, ALICE, "Club/2026")).unwrap().value;
+    data.write_blocking(move |txn| account::copy(txn, ALICE, INBOX, &[Uid(3), Uid(4)], club, Time(9)).map(drop))
+        .unwrap();
+    data.write_blocking(|txn| account::expunge(txn, ALICE, INBOX, &[Uid(1)], Which::Any)).unwrap();
+    let staged = data.blobs().stage(LetterHeader::default(), b"Subject: out\r\n\r\nx\r\n").unwrap();
+    let new = queue::NewLetter {
+        staged,
+        from: Some("alice@example.test".to_owned()),
+        account: Some(ALICE),
+        utf8: false,
+        eight_bit: false,
+        ret_full: None,
+        envid: None,
+        tls: queue::Tls::Usual,
+        proven: true,
+    };
+    let to = [queue::NewRecipient { address: "bob@far.test".to_owned(), notify: None, orcpt: None }];
+    data.write_blocking(move |txn| queue::enqueue(txn, &new, &to, Time(5), queue::Limits::default())).unwrap();
+
+    let made = create(&disk, &data, &keys).unwrap();
+    assert_eq!((made.number, made.messages, made.new_letters), (1, 61, 60), "59 letters and one in the queue");
+    let before = content(&disk);
+    let (after, done) = restored(&disk, &keys).unwrap();
+    assert_eq!(content(&disk), before, "U5");
+    assert_eq!((done.accounts, done.letters, done.missing), (1, 60, 0));
+    assert_eq!(done.files, files());
+    assert_same(&data, &after);
+    assert_ne!(data.epoch().unwrap(), after.epoch().unwrap());
+    let read = |data: &Data, table, key: &[u8]| data.read().unwrap().get(table, key).unwrap();
+    let credential = [0, 0, 0, 1, 0];
+    assert!(read(&data, Table::Credentials, &credential).is_some());
+    assert_eq!(read(&after, Table::Credentials, &credential), read(&data, Table::Credentials, &credential));
+    let dkim = |data: &Data| dkim::list(&data.read().unwrap(), "example.test").unwrap();
+    assert_eq!(dkim(&after), dkim(&data));
+    let held = queue::list(&after.read().unwrap(), homepost::base::QueueId(0), 9).unwrap();
+    assert_eq!(held.len(), 1);
+    assert!(held[0].recipients.iter().all(|one| one.state == queue::State::Held));
+    // P8: a new letter's UID, and ids of everything, are above what the old store could have given out.
+    let appended = deliver(&after, 500, INBOX, Flags::default()).unwrap();
+    assert!(appended.places[0].uid.0 > 1 << 20);
+    let next = after.write_blocking(|txn| txn.next("uidvalidity")).map(|done| done.value);
+    assert!(next.is_ok());
+    assert_sound(&after);
+}
+
+#[test]
+fn a_second_backup_writes_only_what_is_new() {
+    let (data, keys, disk) = (house(), keys(), SimDisk::sound());
+    fill_house(&data, 0..200);
+    let first = create(&disk, &data, &keys).unwrap();
+    let again = create(&disk, &data, &keys).unwrap();
+    assert_eq!((again.new_letters, again.letters), (0, first.letters));
+    assert!(again.written * 5 < first.written, "{} of {}", again.written, first.written);
+    fill_house(&data, 200..201);
+    assert_eq!(create(&disk, &data, &keys).unwrap().new_letters, 1);
+    assert_same(&data, &restored(&disk, &keys).unwrap().0);
+    // Nearly all goes, and so do the files that hold it, once no backup that is kept asks for it.
+    let gone: Vec<Uid> = uids(&data, INBOX).into_iter().filter(|uid| uid.0 > 5).collect();
+    data.write_blocking(move |txn| account::expunge(txn, ALICE, INBOX, &gone, Which::Any)).unwrap();
+    let full: usize = content(&disk).values().map(Vec::len).sum();
+    for day in 1..40 {
+        create_at(&disk, &data, &keys, Time(1_700_000_000_000 + day * 600_000)).unwrap();
+    }
+    let small: usize = content(&disk).values().map(Vec::len).sum();
+    assert!(small < full, "{small} of {full}");
+    assert_same(&data, &restored(&disk, &keys).unwrap().0);
+    assert!(backup::verify(&disk, Some(&keys.identity)).unwrap().findings.is_empty());
+}
+
+/// U1: cut at every call; what was there before is whole, and the next run ends well.
+#[test]
+fn after_a_cut_at_any_call_the_backup_before_can_be_restored() {
+    let keys = keys();
+    let data = house();
+    fill_house(&data, 0..20);
+    let base = SimDisk::sound();
+    create(&base, &data, &keys).unwrap();
+    let before = content(&base);
+    fill_house(&data, 20..24);
+    let mut n = 0;
+    loop {
+        n += 1;
+        let disk = SimDisk::new(SimOptions { seed: n, ..SimOptions::default() });
+        for (name, bytes) in &before {
+            let file = disk.create(name).unwrap();
+            file.write_at(0, bytes).unwrap();
+            file.sync(Site::Archive).unwrap();
+        }
+        disk.sync_dir(Site::Archive).unwrap();
+        disk.plan(&[(n, Fault::Cut)]);
+        let made = create(&disk, &data, &keys);
+        if made.is_ok() {
+            assert!(n > 50, "{n}");
+            break;
+        }
+        disk.reboot();
+        disk.plan(&[]);
+        let head = backup::newest(&disk, &keys.identity).unwrap().expect("one is there");
+        assert!(head.number == 1 || head.number == 2);
+        let report = backup::verify(&disk, Some(&keys.identity)).unwrap();
+        assert!(report.sound.contains(&head.number), "cut {n}: {report:?}");
+        let (after, done) = restored(&disk, &keys).unwrap_or_else(|error| panic!("cut {n}: {error}"));
+        assert_eq!(done.letters, if head.number == 1 { 20 } else { 24 });
+        if n.is_multiple_of(7) {
+            assert_sound(&after);
+            // What was written before the cut is used, and nothing is left behind.
+            create(&disk, &data, &keys).unwrap_or_else(|error| panic!("after cut {n}: {error}"));
+            let report = backup::verify(&disk, Some(&keys.identity)).unwrap();
+            assert_eq!(report.findings, Vec::<String>::new(), "after cut {n}");
+            let listed = backup::list(&disk).unwrap();
+            let named: usize = listed
+                .iter()
+                .flat_map(|sums| &sums.files)
+                .map(|(name, _)| name)
+                .collect::<std::collections::BTreeSet<_>>()
+                .len();
+            assert_eq!(Disk::list(&disk).unwrap().len(), named + listed.len() + 3, "after cut {n}");
+        }
+    }
+}
+
+/// U2: a flipped bit in any file, anywhere, is found.
+#[test]
+fn a_flipped_bit_in_each_of_a_thousand_archives_is_found() {
+    let keys = keys();
+    let data = house();
+    fill_house(&data, 0..8);
+    let disk = SimDisk::sound();
+    create(&disk, &data, &keys).unwrap();
+    fill_house(&data, 8..12);
+    create(&disk, &data, &keys).unwrap();
+    assert_eq!(backup::verify(&disk, Some(&keys.identity)).unwrap().findings, Vec::<String>::new());
+    let there = content(&disk);
+    let all: usize = there.values().map(Vec::len).sum();
+    let mut dice = Dice(seed(11));
+    for _ in 0..1000 {
+        let (mut at, bit) = (dice.below(all), dice.below(8));
+        let (name, bytes) = there
+            .iter()
+            .find(|(_, bytes)| {
+                let here = at < bytes.len();
+                if !here {
+                    at -= bytes.len();
+                }
+                here
+            })
+            .unwrap();
+        let file = Disk::open(&disk, name).unwrap();
+        file.write_at(at as u64, &[bytes[at] ^ 1 << bit]).unwrap();
+        // Without the key as well: stock tools find the same.
+        let report = backup::verify(&disk, None).unwrap();
+        assert!(!report.findings.is_empty(), "byte {at} of {name}, bit {bit}");
+        file.write_at(at as u64, &[bytes[at]]).unwrap();
+    }
+    assert!(backup::verify(&disk, None).unwrap().findings.is_empty());
+}
+
+/// U2: who can make new sums, but has not the key, changes nothing unseen; and a restore stops at the first thing that is wrong.
+#[test]
+fn what_was_tampered_with_is_not_put_back() {
+    let keys = keys();
+    let data = house();
+    fill_house(&data, 0..8);
+    let disk = SimDisk::sound();
+    create(&disk, &data, &keys).unwrap();
+    for (name, bytes) in content(&disk).iter().filter(|(name, _)| name.ends_with(".age") && !name.starts_with("key-")) {
+        let file = Disk::open(&disk, name).unwrap();
+        file.write_at(bytes.len() as u64 / 2, &[bytes[bytes.len() / 2] ^ 1]).unwrap();
+        let refused = restored(&disk, &keys).map(|_| ()).unwrap_err();
+        assert!(matches!(refused, Error::Damaged(_)), "{name}: {refused}");
+        file.write_at(0, bytes).unwrap();
+        file.set_len(bytes.len() as u64 - 1).unwrap();
+        let refused = restored(&disk, &keys).map(|_| ()).unwrap_err();
+        assert!(matches!(refused, Error::Damaged(_)), "{name} cut short: {refused}");
+        file.write_at(0, bytes).unwrap();
+    }
+    assert!(restored(&disk, &keys).is_ok());
+    assert!(matches!(backup::newest(&disk, &Keys::new(&SeededRandom::new(9)).identity), Err(Error::OtherKey)));
+    let wrong = backup::unlock(&disk, &keys.box_id, &Secret("apple river".to_owned())).map(|_| ());
+    assert_eq!(wrong, Err(Error::OtherSecret));
+    let opened = backup::unlock(&disk, &keys.box_id, &Secret(WORDS.to_uppercase().replace(' ', "-"))).unwrap();
+    assert_eq!(opened.identity.text(), keys.identity.text());
+}
+
+#[test]
+fn on_a_full_stick_the_oldest_goes_first_and_the_last_good_one_never() {
+    let keys = keys();
+    let data = house();
+    fill_house(&data, 0..20);
+    let disk = SimDisk::sound();
+    let at = |hour: i64| Time(1_700_000_000_000 + hour * 3_600_000);
+    create_at(&disk, &data, &keys, at(0)).unwrap();
+    create_at(&disk, &data, &keys, at(1)).unwrap();
+    create_at(&disk, &data, &keys, at(2)).unwrap();
+    let taken =
+        |disk: &SimDisk| -> u64 { content(disk).values().map(|bytes| bytes.len().div_ceil(4096) as u64 * 4096).sum() };
+    fill_house(&data, 20..22);
+    disk.set_capacity(Some(taken(&disk) + 12_000));
+    let made = create_at(&disk, &data, &keys, at(3)).unwrap();
+    assert!(made.removed > 0 && backup::list(&disk).unwrap()[0].number == made.number);
+    // No room at all: the last one stays as it is.
+    let last = loop {
+        let last = backup::list(&disk).unwrap();
+        disk.set_capacity(Some(taken(&disk)));
+        fill_house(&data, 100..130);
+        match create_at(&disk, &data, &keys, at(4)) {
+            Ok(_) => continue,
+            Err(error) => {
+                assert_eq!(error, Error::Full);
+                break last;
+            }
+        }
+    };
+    let left = backup::list(&disk).unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0], last[0]);
+    assert!(restored(&disk, &keys).is_ok());
+}
+
+#[test]
+fn without_words_or_a_phrase_there_is_no_backup() {
+    let (data, disk) = (house(), SimDisk::sound());
+    assert_eq!(create(&disk, &data, &Keys::new(&SeededRandom::new(1))), Err(Error::NoSheet));
+    assert!(Disk::list(&disk).unwrap().is_empty());
+    assert_eq!(backup::verify(&disk, None), Err(Error::Nothing));
+}
+
+/// A restore that was cut off goes on in the same store with what is there.
+#[test]
+fn a_restore_that_stopped_half_way_goes_on() {
+    let (data, keys, disk) = (house(), keys(), SimDisk::sound());
+    fill_house(&data, 0..300);
+    create(&disk, &data, &keys).unwrap();
+    let head = backup::newest(&disk, &keys.identity).unwrap().unwrap();
+    let target = SimDisk::sound();
+    let mut n = 40;
+    let mut stopped = 0;
+    let into = loop {
+        let into = open(&target).unwrap();
+        target.plan(&[(n, Fault::Cut)]);
+        let done = backup::fill(&disk, &head, &keys.identity, &into, &mut |_, _, _| {});
+        if done.is_ok() {
+            target.plan(&[]);
+            break into;
+        }
+        stopped += 1;
+        drop(into);
+        target.reboot();
+        target.plan(&[]);
+        n = n * 3 / 2;
+    };
+    assert!(stopped > 1, "{stopped}");
+    assert_same(&data, &into);
+}
+
+/// Whatever the format becomes, this is read: 3 letters, made by version 1 of it.
+#[test]
+fn an_archive_of_version_1_can_be_restored() {
+    const BOX: &str = "4d016be808ca51ae";
+    let folder =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/backup/version-1/homepost-backup");
+    let disk = RealDisk::read_only(&folder.join(BOX)).unwrap();
+    let words = "blossom orchard bucket winter pencil brick lilac turtle marble lagoon";
+    let keys = backup::unlock(&disk, BOX, &Secret(words.to_owned())).unwrap();
+    let report = backup::verify(&disk, Some(&keys.identity)).unwrap();
+    assert_eq!((report.findings, report.sound), (vec![], vec![1]));
+    let (after, done) = restored(&disk, &keys).unwrap();
+    assert_eq!((done.accounts, done.letters), (2, 3));
+    assert!(done.files.iter().any(|(path, bytes)| path == "settings.toml" && !bytes.is_empty()));
+    let (boxes, _) = look(&after);
+    let inbox = &boxes["INBOX"].messages;
+    assert_eq!(inbox.keys().collect::<Vec<_>>(), [&1, &2]);
+    assert_eq!(
+        (inbox[&2].system, inbox[&2].keywords.as_slice()),
+        (Flags::SEEN | Flags::FLAGGED, ["$Label1".to_owned()].as_slice())
+    );
+    assert_eq!(boxes["Club/2026"].messages.len(), 1);
+    assert_sound(&after);
+}
