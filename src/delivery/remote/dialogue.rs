@@ -549,7 +549,7 @@ impl<W: World> proto::Host<Machine> for &mut Host<'_, W> {
                 self.lacks =
                     self.destination.tls == queue::Tls::Required && !(self.hello.requiretls && self.secured.is_some());
                 if self.lacks {
-                    self.leave();
+                    // The place is kept: the host's next address may do what this one does not.
                     Answer::Nothing
                 } else {
                     self.next_letter().await
