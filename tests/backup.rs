@@ -3,6 +3,7 @@
 mod household;
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use homepost::account::{self, Flags, INBOX, Which};
 use homepost::appliance::backup::{self, Error, Keys, Made, Secret, Sheet, Source};
@@ -12,7 +13,7 @@ use homepost::directory::{Credential, dkim};
 use homepost::queue;
 use homepost::store::blob::LetterHeader;
 use homepost::store::disk::{Disk, Fault, RealDisk, SimDisk, SimOptions, Site};
-use homepost::store::{Data, Read, Table};
+use homepost::store::{Data, Order, Read, Table};
 use household::*;
 
 const WORDS: &str = "apple river lamp oak tulip moon finch goat kite plum";
@@ -121,6 +122,7 @@ fn everything_comes_back_under_a_new_epoch_and_queued_mail_is_held() {
         envid: None,
         tls: queue::Tls::Usual,
         proven: true,
+        release: None,
     };
     let to = [queue::NewRecipient { address: "bob@far.test".to_owned(), notify: None, orcpt: None }];
     data.write_blocking(move |txn| queue::enqueue(txn, &new, &to, Time(5), queue::Limits::default())).unwrap();
@@ -134,10 +136,21 @@ fn everything_comes_back_under_a_new_epoch_and_queued_mail_is_held() {
     assert_eq!(done.files, files());
     assert_same(&data, &after);
     assert_ne!(data.epoch().unwrap(), after.epoch().unwrap());
-    let read = |data: &Data, table, key: &[u8]| data.read().unwrap().get(table, key).unwrap();
-    let credential = [0, 0, 0, 1, 0];
-    assert!(read(&data, Table::Credentials, &credential).is_some());
-    assert_eq!(read(&after, Table::Credentials, &credential), read(&data, Table::Credentials, &credential));
+    let rows = |data: &Data, table| {
+        let mut rows = Vec::new();
+        let snapshot = data.read().unwrap();
+        let scanned = snapshot.scan(table, &[], &[0xff; 64], Order::Forward, &mut |key, value| {
+            rows.push((key.to_vec(), value.to_vec()));
+            ControlFlow::Continue(())
+        });
+        scanned.map(|()| rows).unwrap()
+    };
+    for table in
+        [Table::Accounts, Table::Addresses, Table::Credentials, Table::Domains, Table::DkimKeys, Table::Threads]
+    {
+        assert!(!rows(&data, table).is_empty(), "{table:?}");
+        assert_eq!(rows(&after, table), rows(&data, table), "{table:?}");
+    }
     let dkim = |data: &Data| dkim::list(&data.read().unwrap(), "example.test").unwrap();
     assert_eq!(dkim(&after), dkim(&data));
     let held = queue::list(&after.read().unwrap(), homepost::base::QueueId(0), 9).unwrap();

@@ -50,6 +50,9 @@ class Machine:
     def answer(self, verb):
         if verb == "status":
             return {"status": self.status}
+        if verb == "sticks":
+            # Asked for every few seconds; only looking.
+            return {"refused": "this machine of a test has no sticks"}
         self.acts.append(verb)
         if verb in self.at:
             self.at.pop(verb)()
