@@ -56,8 +56,9 @@ enum Before {
 fn before(snapshot: Option<Slot>, running: Option<Slot>, on_trial: bool) -> Before {
     match (snapshot, running) {
         (_, None) => Before::Nothing,
-        (Some(of), Some(running)) if of != running => Before::Restore,
+        // A copy of another trial is of no use to this one, however it came to be left.
         (_, Some(running)) if on_trial => Before::Take(running),
+        (Some(of), Some(running)) if of != running => Before::Restore,
         (Some(_), Some(_)) => Before::Discard,
         (None, Some(_)) => Before::Nothing,
     }
@@ -113,16 +114,36 @@ pub(super) fn offer(folder: &Folder, file: &std::path::Path) -> Result<(), Strin
 
 /// Before the stores are opened. `None`: nothing is on trial. Errors: sentences for the owner.
 pub(super) fn begin(folder: &Folder) -> Result<Option<Trial>, String> {
-    begin_with(folder, Arc::new(Client::new()))
+    // To be read as long as this process has more than the data folder.
+    let line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    begin_with(folder, Arc::new(Client::new()), &line)
 }
 
-fn begin_with(folder: &Folder, machine: Arc<dyn Machine>) -> Result<Option<Trial>, String> {
-    let Some(status) = ask(&*machine) else { return Ok(None) };
+/// `line` is the kernel's command line.
+fn begin_with(folder: &Folder, machine: Arc<dyn Machine>, line: &str) -> Result<Option<Trial>, String> {
     let snapshot = Snapshot::of(folder);
+    let on_slot = line.contains("homepost.slot=");
+    let status = match ask(&*machine, if on_slot { PATIENCE_MS } else { 0 }) {
+        Ok(status) => status,
+        Err(Error::NoBox) => return Ok(None),
+        // "Not known" is not "no": what a trial works on could not be put back, and what a copy is put over could be newer.
+        Err(error) if line.contains("homepost.trial=1") || snapshot.slot().is_some() => {
+            error!("whether this system is on trial is not known: {error}");
+            again(&*machine);
+            return Err(format!(
+                "whether a new version is on trial cannot be found out, so nobody is let in ({error})"
+            ));
+        }
+        Err(error) => {
+            warn!("the machine's own service is not there: {error}");
+            return Ok(None);
+        }
+    };
     let running = status.running_slot();
     match before(snapshot.slot(), running, status.on_trial()) {
-        Before::Nothing => {}
-        Before::Discard => dropped(&snapshot),
+        // A copy that a cut broke off takes room, and keeps deleted letters.
+        Before::Nothing => cleared(&snapshot),
+        Before::Discard => dropped(&snapshot)?,
         Before::Restore => {
             snapshot
                 .restore()
@@ -130,6 +151,9 @@ fn begin_with(folder: &Folder, machine: Arc<dyn Machine>) -> Result<Option<Trial
             info!("the mail is as it was before the update");
         }
         Before::Take(slot) if folder.store().is_dir() => {
+            if snapshot.slot().is_some_and(|of| of != slot) {
+                dropped(&snapshot)?;
+            }
             if let Err(words) = snapshot.take(slot) {
                 error!("the trial is over: {words}");
                 again(&*machine);
@@ -155,20 +179,13 @@ fn begin_with(folder: &Folder, machine: Arc<dyn Machine>) -> Result<Option<Trial
     Ok(None)
 }
 
-/// `None`: this is no box, or one whose own service is not there.
-fn ask(machine: &dyn Machine) -> Option<Status> {
-    // To be read as long as this process has more than the data folder.
-    let on_slot = fs::read_to_string("/proc/cmdline").is_ok_and(|line| line.contains("homepost.slot="));
+/// Asks until it answers, or for that long since the start.
+fn ask(machine: &dyn Machine, patience_ms: u64) -> Result<Status, Error> {
     let clock = SystemClock::new();
     loop {
         match machine.status() {
-            Ok(status) => return Some(status),
-            Err(Error::NoBox) => return None,
-            Err(error) if !on_slot || clock.mono().0 > PATIENCE_MS => {
-                warn!("whether this system is on trial is not known: {error}");
-                return None;
-            }
-            Err(_) => std::thread::sleep(AGAIN),
+            Err(error) if error != Error::NoBox && clock.mono().0 <= patience_ms => std::thread::sleep(AGAIN),
+            done => return done,
         }
     }
 }
@@ -177,9 +194,16 @@ fn again(machine: &dyn Machine) {
     machine.reboot().unwrap_or_else(|error| error!("the restart that ends the trial does not begin: {error}"));
 }
 
-fn dropped(snapshot: &Snapshot) {
-    if let Err(error) = snapshot.discard().and_then(|()| snapshot.clear()) {
-        warn!("the mail as it was before the update is still on the disk: {error}");
+/// Errors: a sentence. Nothing may be let in while a copy is there that could be put back over it.
+fn dropped(snapshot: &Snapshot) -> Result<(), String> {
+    snapshot.discard().map_err(|error| format!("the way back cannot be closed: {error}"))?;
+    cleared(snapshot);
+    Ok(())
+}
+
+fn cleared(snapshot: &Snapshot) {
+    if let Err(error) = snapshot.clear() {
+        warn!("the mail as it was before an update is still on the disk: {error}");
     }
 }
 
@@ -205,12 +229,9 @@ impl Trial {
             return Err(words);
         }
         // Not before this is durable is anything acknowledged.
-        self.snapshot.discard().map_err(|error| format!("the way back cannot be closed: {error}"))?;
+        dropped(&self.snapshot)?;
         say(folder, false, &format!("Version {} runs.", self.version));
         info!("version {} is confirmed", self.version);
-        self.snapshot
-            .clear()
-            .unwrap_or_else(|error| warn!("the mail as it was before the update is still there: {error}"));
         Ok(())
     }
 }
@@ -291,7 +312,7 @@ mod tests {
 
         fn start(&self, running: Slot, trial: Option<Slot>) -> Option<Trial> {
             self.machine.set_status(status(running, trial));
-            begin_with(&self.folder, self.machine.clone()).unwrap()
+            begin_with(&self.folder, self.machine.clone(), "homepost.slot=x").unwrap()
         }
 
         fn rows(&self) -> String {
@@ -353,11 +374,50 @@ mod tests {
             (b, b, true, Before::Take(Slot::B)),
             (b, b, false, Before::Discard),
             (b, a, false, Before::Restore),
-            (b, a, true, Before::Restore),
+            (b, a, true, Before::Take(Slot::A)),
             (b, None, false, Before::Nothing),
         ] {
             assert_eq!(before(snapshot, running, on_trial), wanted, "{snapshot:?} {running:?} {on_trial}");
         }
+    }
+
+    /// A process that is there and says nothing.
+    #[test]
+    fn what_is_not_known_lets_nobody_in_where_it_could_be_a_trial() {
+        let stage = Stage::new();
+        let socket = stage.folder.path().join("machine.sock");
+        fs::write(&socket, "").unwrap();
+        let begin = |line| begin_with(&stage.folder, Arc::new(Client::at(&socket)), line).map(|trial| trial.is_some());
+        assert_eq!(begin("quiet"), Ok(false), "a confirmed system serves without its machine's process");
+        assert!(begin("homepost.trial=1").unwrap_err().contains("nobody is let in"));
+        // And where a copy waits to be put back, or to be dropped.
+        drop(stage.start(Slot::B, Some(Slot::B)));
+        stage.work();
+        assert!(begin("quiet").unwrap_err().contains("nobody is let in"));
+        assert_eq!(stage.rows(), "new");
+        assert!(stage.start(Slot::A, Some(Slot::B)).is_none());
+        assert_eq!(stage.rows(), "old", "the copy was neither dropped nor put back before");
+    }
+
+    #[test]
+    fn a_copy_of_another_trial_makes_room_for_this_ones() {
+        let stage = Stage::new();
+        drop(stage.start(Slot::A, Some(Slot::A)));
+        stage.work();
+        drop(stage.start(Slot::B, Some(Slot::B)).unwrap());
+        assert_eq!(stage.rows(), "new", "nothing of long ago is put back");
+        fs::write(stage.folder.store().join("rows.redb"), "newer").unwrap();
+        assert!(stage.start(Slot::A, Some(Slot::B)).is_none());
+        assert_eq!(stage.rows(), "new", "what was there before this trial");
+    }
+
+    #[test]
+    fn a_copy_that_was_cut_off_is_taken_off_the_disk() {
+        let stage = Stage::new();
+        let half = stage.folder.path().join("before-update.new");
+        fs::create_dir(&half).unwrap();
+        assert!(stage.start(Slot::A, None).is_none());
+        assert!(!half.exists());
     }
 
     #[test]
