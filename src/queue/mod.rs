@@ -15,7 +15,7 @@ pub mod schedule;
 mod spool;
 
 pub use check::check;
-pub use moves::{Due, cancel, due, hold, leave, put_off, release, retry};
+pub use moves::{Appointed, Due, cancel, due, hold, leave, put_off, release, retry};
 pub use restore::{is_total, returned};
 #[doc(hidden)]
 pub use row::reads_back;

@@ -7,7 +7,7 @@ use crate::base::{BlobId, QueueId, Time};
 use crate::store::schema::Key;
 use crate::store::{Order, Read, Table, Txn};
 
-use super::row::{ANY, HELD, LetterRow, RecipientRow, WAITING};
+use super::row::{ANY, APPOINTED, HELD, LATER, LetterRow, RecipientRow, WAITING};
 use super::schedule;
 use super::spool::{Error, Tls, decode, due_key, encode, number, put_totals, totals};
 
@@ -22,11 +22,12 @@ pub struct Due {
     pub tls: Tls,
 }
 
-/// Recipients who wait, or were to be sent later, and whose time has come, longest ago first, without those that `skip` names; at most `most`. And when
-/// the next one's time comes, if all of these are named.
+/// Recipients who wait, or were to be sent later, and whose time has come, longest ago first, without those that `skip` names;
+/// at most `most`. And when the next one's time comes, if all of these are named. A time that a sender named has not come while
+/// `now` is not to be `believed`.
 pub fn due(
     read: &dyn Read,
-    now: Time,
+    (now, believed): (Time, bool),
     most: usize,
     skip: &dyn Fn(QueueId, u32) -> bool,
 ) -> Result<(Vec<Due>, Option<Time>), Error> {
@@ -38,6 +39,9 @@ pub fn due(
         }
         let Some((due, id, n)) = split(key) else { return ControlFlow::Continue(()) };
         let appointed = mark != ANY;
+        if appointed && !believed {
+            return ControlFlow::Continue(());
+        }
         if !schedule::is_due(due, appointed, now) {
             if until_first {
                 next = Some(due);
@@ -126,18 +130,39 @@ pub fn hold(txn: &mut Txn<'_>, id: QueueId) -> Result<u32, Error> {
     })
 }
 
-/// Held or later → waiting, due at once.
-pub fn release(txn: &mut Txn<'_>, id: QueueId, now: Time) -> Result<u32, Error> {
-    each(txn, id, |txn, n, mut row| {
-        if row.state == WAITING {
+/// What becomes of letters that their sender wants to leave later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appointed {
+    /// They leave at their time.
+    Kept,
+    /// They leave now.
+    Dropped,
+}
+
+/// Held → waiting, due at once; or later, where the sender's time is kept and has not come. Later → waiting, due at once, where
+/// it is dropped.
+pub fn release(txn: &mut Txn<'_>, id: QueueId, now: Time, appointed: Appointed) -> Result<u32, Error> {
+    let key = Key::new().u64(id.0);
+    let Some(value) = txn.get(Table::Queue, key.as_ref())? else { return Ok(0) };
+    let mut letter: LetterRow = decode(&value)?;
+    let time = letter.release.filter(|time| *time > now.0);
+    let kept = time.filter(|_| appointed == Appointed::Kept);
+    let (state, due, mark) = kept.map_or((WAITING, now, ANY), |time| (LATER, Time(time), APPOINTED));
+    let changed = each(txn, id, |txn, n, mut row| {
+        if row.state == WAITING || row.state == state {
             return Ok(false);
         }
         txn.delete(Table::QueueDue, due_key(Time(row.due), id, n).as_ref());
-        row.state = WAITING;
-        row.due = now.0;
-        txn.put(Table::QueueDue, due_key(now, id, n).as_ref(), Vec::new());
+        (row.state, row.due) = (state, due.0);
+        txn.put(Table::QueueDue, due_key(due, id, n).as_ref(), mark.to_vec());
         put(txn, id, n, &row).map(|()| true)
-    })
+    })?;
+    if changed > 0 && time.is_some() && kept.is_none() {
+        // Its patience begins here, not at a time that nobody waits for any more.
+        letter.release = Some(now.0);
+        txn.put(Table::Queue, key.as_ref(), encode(&letter)?);
+    }
+    Ok(changed)
 }
 
 fn each(
@@ -243,7 +268,7 @@ mod tests {
     }
 
     fn waiting(data: &Data, now: Time) -> Vec<String> {
-        let (found, _) = due(&data.read().unwrap(), now, 100, &|_, _| false).unwrap();
+        let (found, _) = due(&data.read().unwrap(), (now, true), 100, &|_, _| false).unwrap();
         found.into_iter().map(|due| due.address).collect()
     }
 
@@ -256,7 +281,7 @@ mod tests {
         let later = Time(NOW.0 + 120_000);
         assert!(does(&data, move |txn| put_off(txn, id, 0, later, "451 busy", false)));
         assert_eq!(waiting(&data, NOW), ["c@y.test"]);
-        let (_, next) = due(&data.read().unwrap(), NOW, 100, &|_, n| n == 2).unwrap();
+        let (_, next) = due(&data.read().unwrap(), (NOW, true), 100, &|_, n| n == 2).unwrap();
         assert_eq!(next, Some(later));
         assert_eq!(waiting(&data, later), ["c@y.test", "a@x.test"]);
         let entry = find(&data.read().unwrap(), id).unwrap().unwrap();
@@ -267,7 +292,7 @@ mod tests {
         assert!(!does(&data, move |txn| put_off(txn, id, 0, later, "x", false)));
         assert_eq!(does(&data, move |txn| retry(txn, id, NOW)), 0);
         assert!(find(&data.read().unwrap(), id).unwrap().unwrap().recipients.iter().all(|r| r.state == State::Held));
-        assert_eq!(does(&data, move |txn| release(txn, id, NOW)), 2);
+        assert_eq!(does(&data, move |txn| release(txn, id, NOW, Appointed::Kept)), 2);
         assert!(does(&data, move |txn| put_off(txn, id, 0, later, "451 busy", true)));
         assert_eq!(does(&data, move |txn| retry(txn, id, NOW)), 2);
         assert_eq!(waiting(&data, NOW).len(), 2);
@@ -297,7 +322,7 @@ mod tests {
         };
         assert_eq!(waiting(&data, NOW), ["first@x.test", "past@x.test", "odd@x.test"]);
         assert_eq!((states(), does(&data, move |txn| retry(txn, id, NOW))), (vec![State::Later; 2], 0));
-        let (_, next) = due(&data.read().unwrap(), NOW, 100, &|other, _| other != id).unwrap();
+        let (_, next) = due(&data.read().unwrap(), (NOW, true), 100, &|other, _| other != id).unwrap();
         assert_eq!(next, Some(christmas));
         assert!(waiting(&data, Time(christmas.0 - 1)).iter().all(|address| !address.starts_with("a@")));
         assert!(waiting(&data, christmas).contains(&"a@x.test".to_owned()));
@@ -305,11 +330,25 @@ mod tests {
         assert!(does(&data, move |txn| put_off(txn, id, 0, again, "451 busy", false)));
         assert_eq!(states(), [State::Waiting, State::Later]);
         assert_eq!(find(&data.read().unwrap(), id).unwrap().unwrap().since(), christmas);
+        // A clock that nobody believes brings no such time.
+        let (found, _) = due(&data.read().unwrap(), (christmas, false), 100, &|_, _| false).unwrap();
+        assert!(!found.is_empty() && found.iter().all(|one| one.address != "b@x.test"));
+
+        // Whoever releases everything that is held leaves the senders their times.
         assert_eq!(does(&data, move |txn| hold(txn, id)), 2);
-        assert_eq!(does(&data, move |txn| release(txn, id, NOW)), 2);
+        assert_eq!(does(&data, move |txn| release(txn, id, NOW, Appointed::Kept)), 2);
+        assert_eq!(does(&data, move |txn| release(txn, id, NOW, Appointed::Kept)), 0);
+        assert_eq!(states(), [State::Later; 2]);
+        assert!(!waiting(&data, NOW).contains(&"b@x.test".to_owned()));
+        assert!(waiting(&data, christmas).contains(&"b@x.test".to_owned()));
+        assert_eq!(check::check(&data.read().unwrap()).unwrap(), Vec::<String>::new());
+        // Who names the letter means it, and its patience begins then.
+        assert_eq!(does(&data, move |txn| release(txn, id, NOW, Appointed::Dropped)), 2);
         assert!(waiting(&data, NOW).contains(&"b@x.test".to_owned()));
+        assert_eq!(find(&data.read().unwrap(), id).unwrap().unwrap().since(), NOW);
         let other = add_for(&data, &["c@x.test"], NOW, Some(christmas));
-        assert_eq!(does(&data, move |txn| release(txn, other, NOW)), 1);
+        assert_eq!(does(&data, move |txn| release(txn, other, NOW, Appointed::Dropped)), 1);
+        assert_eq!(check::check(&data.read().unwrap()).unwrap(), Vec::<String>::new());
         let third = add_for(&data, &["d@x.test"], NOW, Some(christmas));
         assert_eq!(does(&data, move |txn| cancel(txn, third)), 1);
         assert!(
@@ -322,7 +361,7 @@ mod tests {
     fn the_longest_wait_comes_first_and_no_more_than_asked_for() {
         let (data, _) = queued(&["late@x.test"]);
         add(&data, &["early@x.test"], Time(NOW.0 - 5));
-        let (found, _) = due(&data.read().unwrap(), NOW, 1, &|_, _| false).unwrap();
+        let (found, _) = due(&data.read().unwrap(), (NOW, true), 1, &|_, _| false).unwrap();
         assert_eq!(found[0].address, "early@x.test");
         // Written while the clock was wrong by years.
         add(&data, &["odd@x.test"], Time(NOW.0 * 2));

@@ -4,8 +4,8 @@
 //! |---|---|---|
 //! | nothing | - | [`enqueue`] → waiting, or later |
 //! | waiting | rows in Queue, QueueRecipients and QueueDue | [`leave`](super::leave) → nothing (delivered, or bounced in the same transaction); [`put_off`](super::put_off) → waiting, due later; [`retry`](super::retry) → waiting, due now; [`hold`](super::hold) → held; [`cancel`](super::cancel) → nothing |
-//! | later | rows in Queue, QueueRecipients and QueueDue, marked there | [`leave`](super::leave) → nothing; [`put_off`](super::put_off) → waiting, due later; [`hold`](super::hold) → held; [`release`](super::release) → waiting, due now; [`cancel`](super::cancel) → nothing |
-//! | held | rows in Queue and QueueRecipients | [`release`](super::release) → waiting, due now; [`cancel`](super::cancel) → nothing; [`leave`](super::leave) → nothing, where it was held while it was being sent |
+//! | later | rows in Queue, QueueRecipients and QueueDue, marked there | [`leave`](super::leave) → nothing; [`put_off`](super::put_off) → waiting, due later; [`hold`](super::hold) → held; [`release`](super::release) where the time is dropped → waiting, due now; [`cancel`](super::cancel) → nothing |
+//! | held | rows in Queue and QueueRecipients | [`release`](super::release) → waiting, due now, or later where its time is kept; [`cancel`](super::cancel) → nothing; [`leave`](super::leave) → nothing, where it was held while it was being sent |
 //!
 //! Who is later is tried at the time that the sender named, and not before; from then on they wait like all others. A time far away
 //! is meant here, and elsewhere is the mistake of a clock.

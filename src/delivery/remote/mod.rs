@@ -287,7 +287,7 @@ impl<W: World> Sender<W> {
         let sender = self.clone();
         let look = move || {
             let read = sender.data.read().map_err(|error| format!("{error:?}"))?;
-            let now = sender.clock.now();
+            let now = (sender.clock.now(), sender.clock.trusted());
             let taken = sender.going().taken.clone();
             if taken.len() >= BATCH {
                 return Ok((Vec::new(), None));

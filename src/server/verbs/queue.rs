@@ -43,13 +43,15 @@ pub(super) fn act(house: &House, what: QueueAct, id: Option<u64>) -> Done {
         }
     };
     let now = house.clock.now();
+    // Whoever names a letter that is to leave later means it; of all that are held those keep their time.
+    let appointed = if id.is_some() { queue::Appointed::Dropped } else { queue::Appointed::Kept };
     let mut letters = 0;
     // A letter each, so that no transaction grows with the queue.
     for one in ids {
         let done = house.data.write_blocking(move |txn| match what {
             QueueAct::Retry => queue::retry(txn, one, now),
             QueueAct::Hold => queue::hold(txn, one),
-            QueueAct::Release => queue::release(txn, one, now),
+            QueueAct::Release => queue::release(txn, one, now, appointed),
             QueueAct::Cancel => queue::cancel(txn, one),
         });
         letters += u64::from(done.map_err(|error| Error::Words(error.to_string()))?.value > 0);

@@ -31,8 +31,10 @@ pub(super) struct Waiting {
     pub more: usize,
     /// Something of it can be tried or held.
     pub waits: bool,
-    /// Something of it can be released.
+    /// Something of it is held until somebody releases it.
     pub held: bool,
+    /// Something of it is to leave at a time that its sender chose.
+    pub later: bool,
 }
 
 pub(super) struct Shown {
@@ -48,16 +50,16 @@ pub(super) struct Shown {
 
 impl Waiting {
     fn of(letter: Letter, most: usize, now: i64, times: &Times) -> Waiting {
-        // Either may be released.
-        let is_held = |one: &Recipient| one.state == "held" || one.state == "later";
+        let is = |state: &str| letter.recipients.iter().any(|one| one.state == state);
         let late = Times::seconds(&letter.queued).is_some_and(|since| now.saturating_sub(since) > STUCK_SECONDS);
         Waiting {
             id: letter.id,
             from: letter.from,
             since: times.minute(&letter.queued),
             size: size(letter.size),
-            waits: letter.recipients.iter().any(|one| !is_held(one)),
-            held: letter.recipients.iter().any(is_held),
+            waits: is("waiting"),
+            held: is("held"),
+            later: is("later"),
             more: letter.recipients.len().saturating_sub(most),
             to: letter.recipients.into_iter().take(most).map(|one| Shown::of(one, late, times)).collect(),
         }
