@@ -284,6 +284,35 @@ async fn what_needs_eight_bits_is_converted_for_who_takes_seven_or_comes_back() 
     }
 }
 
+/// What we cannot read now says nothing of the letter: it waits, and does not come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_to_be_converted_waits() {
+    let disk = SimDisk::new(SimOptions::default());
+    let data = open(&disk);
+    let text = "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nsch\u{f6}n\r\n";
+    queue_text(&data, &["anna"], text, None);
+    // The rows are in memory; the first call is the letter's.
+    disk.plan(&[(1, Fault::Eio)]);
+    let far = Far::begin(|| TAKEN);
+    let world = Room { port: far.address.port() };
+    let clock = Arc::new(ManualClock::at(NOW));
+    let sender = Sender::new(data.clone(), clock, Arc::new(OsRandom), world, Bell::default());
+    let (stop, stopped) = watch::channel(false);
+    let task = tokio::spawn(sender.run(stopped));
+    let recipient = || queue::list(&data.read().unwrap(), QueueId(0), 1).unwrap()[0].recipients[0].clone();
+    for _ in 0..6_000 {
+        if recipient().attempts > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let last = recipient().last.unwrap();
+    assert!(last.contains("could not be converted now"), "{last}");
+    assert_eq!((far.letters(), rows(&data, Table::Messages)), (0, Some(0)), "nobody is told, and nothing came");
+    stop.send(true).unwrap();
+    task.await.unwrap();
+}
+
 /// A host that says 4xx for a day, with the clock moved: it is asked when the schedule says and not between, the sender is told once
 /// that it takes long, and then the letter is there once.
 #[tokio::test(flavor = "multi_thread")]

@@ -77,8 +77,13 @@ pub(super) fn stage(
     Ok(parcels)
 }
 
+/// How much of the queue notices may find full, so that whoever has us write them fills no more of it (P7).
+fn share(limits: queue::Limits) -> queue::Limits {
+    queue::Limits { letters: limits.letters.div_ceil(10), bytes: limits.bytes.div_ceil(10) }
+}
+
 /// Into the INBOX, however full it is; an account that went meanwhile needs no notice. Or into the queue, and nowhere where
-/// that is full: a notice is worth no letter.
+/// a good part of that is full: a notice is worth no letter.
 pub(super) fn put<E>(txn: &mut Txn<'_>, parcel: &Parcel, now: Time, limits: queue::Limits) -> Result<(), E>
 where
     E: From<account::Error> + From<queue::Error>,
@@ -91,7 +96,7 @@ where
                 Err(error) => Err(error.into()),
             }
         }
-        Parcel::Out(letter, to) => match queue::enqueue(txn, letter, std::slice::from_ref(to), now, limits) {
+        Parcel::Out(letter, to) => match queue::enqueue(txn, letter, std::slice::from_ref(to), now, share(limits)) {
             Ok(_) => Ok(()),
             Err(queue::Error::Full) => {
                 tracing::warn!("a notice finds no room in the queue, and is not sent");
@@ -172,4 +177,67 @@ pub(super) fn of_success(data: &Data, envelope: &Envelope, facts: &Facts<'_>) ->
         parcels.extend(stage(data, &notice, &Ways { accounts: &accounts, out }, (facts.now, facts.trusted))?);
     }
     Ok(parcels)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::data::Options;
+    use crate::store::disk::{SimDisk, SimOptions};
+
+    #[derive(Debug)]
+    enum Stop {
+        Account(#[allow(dead_code)] account::Error),
+        Queue(#[allow(dead_code)] queue::Error),
+        Store(#[allow(dead_code)] store::Error),
+    }
+
+    impl From<account::Error> for Stop {
+        fn from(error: account::Error) -> Stop {
+            Stop::Account(error)
+        }
+    }
+
+    impl From<queue::Error> for Stop {
+        fn from(error: queue::Error) -> Stop {
+            Stop::Queue(error)
+        }
+    }
+
+    impl From<store::Error> for Stop {
+        fn from(error: store::Error) -> Stop {
+            Stop::Store(error)
+        }
+    }
+
+    /// P7: whoever has us write notices that nobody takes leaves the household its queue.
+    #[test]
+    fn notices_fill_no_more_than_a_tenth_of_the_queue() {
+        let data = Data::open(Arc::new(SimDisk::new(SimOptions::default())), Options::default()).unwrap();
+        let limits = queue::Limits { letters: 100, bytes: 1 << 20 };
+        let letter = |proven| NewLetter {
+            staged: data.blobs().stage(LetterHeader::default(), b"x\r\n").unwrap(),
+            from: None,
+            account: None,
+            utf8: false,
+            eight_bit: false,
+            ret_full: None,
+            envid: None,
+            tls: queue::Tls::Usual,
+            proven,
+            release: None,
+        };
+        let to = NewRecipient { address: "a@x.test".to_owned(), notify: None, orcpt: None };
+        for _ in 0..30 {
+            let parcel = Parcel::Out(Box::new(letter(false)), to.clone());
+            data.write_blocking(move |txn| put::<Stop>(txn, &parcel, Time(0), limits)).unwrap();
+        }
+        let queued = || queue::list(&data.read().unwrap(), crate::base::QueueId(0), 1000).unwrap().len();
+        assert_eq!(queued(), 10);
+        let (own, to) = (letter(true), to.clone());
+        data.write_blocking(move |txn| queue::enqueue(txn, &own, std::slice::from_ref(&to), Time(0), limits)).unwrap();
+        assert_eq!(queued(), 11, "a letter of the household's finds room");
+    }
 }

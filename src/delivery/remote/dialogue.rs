@@ -473,7 +473,14 @@ impl<W: World> Host<'_, W> {
                     }
                     let mut converted = None;
                     if letter.eight_bit && !self.hello.eight_bit {
-                        converted = convert::seven_bit(&self.sender, &entry).await;
+                        match convert::seven_bit(&self.sender, &entry).await {
+                            Ok(done) => converted = done,
+                            Err(trouble) => {
+                                settle::all(&self.sender, &self.sender.world.way(), &job, &trouble).await;
+                                self.sender.give_back(&job);
+                                continue;
+                            }
+                        }
                     }
                     if let Some(converted) = &converted {
                         (letter.eight_bit, letter.size) = (false, converted.bytes.len() as u64);
