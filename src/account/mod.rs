@@ -52,7 +52,7 @@ pub use letter::Letter;
 pub use mailbox::{Listed, MAX_MAILBOXES, Mailbox, SpecialUse, create, open, subscribe};
 pub use overview::{Overview, Overviews};
 pub use rename::{Renamed, move_all, rename};
-pub use restore::{EPOCH_JUMP, Filed, Owners, Renewal, filed, owners, reopen};
+pub use restore::{Filed, Owners, Renewal, filed, owners, reopen};
 #[doc(hidden)]
 pub use rows::reads_back;
 pub use salvage::{RECOVERED, Salvaged, salvage};

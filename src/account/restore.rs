@@ -15,17 +15,26 @@ use super::flags::Names;
 use super::rows::{self, EmailRow, Kind, LedgerRow, MailboxRow, MessageRow};
 use super::{Error, Flags, mailbox};
 
-/// By how much each counter jumps.
-pub const EPOCH_JUMP: u32 = 1 << 20;
+/// By how much each counter jumps at least.
+const EPOCH_JUMP: u32 = 1 << 20;
+/// And by how much more at most. The same backup may be put back twice, by boxes that know nothing of one another, and what the
+/// first gave out since the second must not give out either.
+const SPREAD: u32 = 1 << 27;
 
 /// Makes rows of a backup those of the new epoch. It has to have seen all ledgers before any row of another table.
-#[derive(Default)]
 pub struct Renewal {
+    jump: u32,
     /// The modseq that everything in an account has from now on.
     modseqs: BTreeMap<u32, u64>,
 }
 
 impl Renewal {
+    /// With a random number.
+    pub fn new(chance: u64) -> Renewal {
+        let more = u32::try_from(chance % u64::from(SPREAD)).unwrap_or(0);
+        Renewal { jump: EPOCH_JUMP.saturating_add(more), modseqs: BTreeMap::new() }
+    }
+
     /// What goes into the new store for a row of the old one: nothing for tables that begin anew.
     pub fn row(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<Vec<(Table, Vec<u8>, Vec<u8>)>, Error> {
         let same = |value: Vec<u8>| Ok(vec![(table, key.to_vec(), value)]);
@@ -34,24 +43,24 @@ impl Renewal {
                 let last = u64::from_be_bytes(
                     value.try_into().map_err(|_| Error::Corrupt("a counter is no number".to_owned()))?,
                 );
-                same(last.saturating_add(EPOCH_JUMP.into()).to_be_bytes().to_vec())
+                same(last.saturating_add(self.jump.into()).to_be_bytes().to_vec())
             }
             // The new store has its own.
             Table::Meta if matches!(key, b"epoch" | b"format") => Ok(Vec::new()),
             Table::Changes => Ok(Vec::new()),
             Table::Ledger => {
                 let mut row: LedgerRow = rows::decode("ledger", value)?;
-                row.modseq = row.modseq.saturating_add(EPOCH_JUMP.into());
+                row.modseq = row.modseq.saturating_add(self.jump.into());
                 row.floor = row.modseq;
-                row.last_mailbox = row.last_mailbox.saturating_add(EPOCH_JUMP);
-                row.last_email = row.last_email.saturating_add(EPOCH_JUMP.into());
-                row.last_thread = row.last_thread.saturating_add(EPOCH_JUMP.into());
+                row.last_mailbox = row.last_mailbox.saturating_add(self.jump);
+                row.last_email = row.last_email.saturating_add(self.jump.into());
+                row.last_thread = row.last_thread.saturating_add(self.jump.into());
                 self.modseqs.insert(rows::u32_at(key, 0)?, row.modseq);
                 same(rows::encode(&row))
             }
             Table::Mailboxes => {
                 let mut row: MailboxRow = rows::decode("mailbox", value)?;
-                row.uid_next = row.uid_next.saturating_add(EPOCH_JUMP);
+                row.uid_next = row.uid_next.saturating_add(self.jump);
                 row.modseq = self.modseq(key)?;
                 same(rows::encode(&row))
             }
@@ -194,7 +203,7 @@ mod tests {
     /// P8: nothing that may have been given out after the backup is given out again.
     #[test]
     fn every_number_jumps_and_every_message_counts_as_changed() {
-        let mut renewal = Renewal::default();
+        let mut renewal = Renewal::new(0);
         let account = AccountId(3);
         let message = rows::message_key(account, MailboxId(1), crate::base::Uid(5)).build();
         let row = MessageRow { modseq: 4, email: 8, ..MessageRow::default() };
@@ -225,7 +234,7 @@ mod tests {
     fn threads_are_found_again_by_their_keys() {
         let email = EmailRow { thread: 6, thread_keys: vec![1, 2], ..EmailRow::default() };
         let key = rows::email_key(AccountId(3), EmailId(8)).build();
-        let out = Renewal::default().row(Table::Emails, &key, &rows::encode(&email)).unwrap();
+        let out = Renewal::new(0).row(Table::Emails, &key, &rows::encode(&email)).unwrap();
         assert_eq!(out.len(), 3);
         assert_eq!(out[2].1, rows::thread_key(AccountId(3), 2, EmailId(8)).build());
         assert_eq!(out[2].2, 6u64.to_be_bytes());

@@ -150,14 +150,18 @@ pub(super) fn sums(disk: &dyn Disk, names: &[String], number: u32) -> Result<Opt
     Ok(sums.filter(|sums| sums.files.iter().all(|(name, _)| names.contains(name.as_str()))))
 }
 
-/// Whole backups, the newest first.
+/// Whole backups, the newest first. One that cannot be read hides no other.
 pub fn list(disk: &dyn Disk) -> Result<Vec<Sums>, Error> {
     let names = disk.list()?;
-    let mut found = Vec::new();
+    let (mut found, mut failed) = (Vec::new(), None);
     for number in head_numbers(&names).into_iter().rev() {
-        found.extend(sums(disk, &names, number)?);
+        match sums(disk, &names, number) {
+            Ok(sums) => found.extend(sums),
+            Err(error @ Error::Disk(_)) => failed = Some(error),
+            Err(error) => return Err(error),
+        }
     }
-    Ok(found)
+    failed.filter(|_| found.is_empty()).map_or(Ok(found), Err)
 }
 
 /// The head of a backup whose sums are whole.
@@ -172,17 +176,29 @@ pub(super) fn head(disk: &dyn Disk, number: u32, identity: &age::Identity) -> Re
     Ok(head)
 }
 
-/// The newest backup that is whole, as far as can be seen without reading it all.
+/// The newest backup that is whole, as far as can be seen without reading it all: of those with everything, if there is one.
 pub fn newest(disk: &dyn Disk, identity: &age::Identity) -> Result<Option<Head>, Error> {
     let mut first = None;
-    for sums in list(disk)? {
+    let mut there = list(disk)?;
+    there.sort_by_key(|sums| !sums.everything);
+    for sums in there {
         match head(disk, sums.number, identity) {
             Ok(head) => return Ok(Some(head)),
-            Err(error @ (Error::Damaged(_) | Error::OtherKey | Error::Newer)) => first = first.or(Some(error)),
+            Err(error @ (Error::Damaged(_) | Error::OtherKey | Error::Newer | Error::Disk(_))) => {
+                first = first.or(Some(error));
+            }
             Err(error) => return Err(error),
         }
     }
     first.map_or(Ok(None), Err)
+}
+
+/// The sums of the key's copies that were written to their end.
+pub(super) fn vouched(disk: &dyn Disk) -> Result<BTreeSet<String>, Error> {
+    let names = disk.list()?;
+    let lists = names.iter().filter(|name| name.starts_with("keys-"));
+    let read = lists.filter_map(|name| key_sums(&file::read(disk, name, KEY_MOST).ok()?));
+    Ok(read.flatten().map(|(_, sum)| sum).collect())
 }
 
 /// The key's sealed copies that count, by kind (`words`, `phrase`).

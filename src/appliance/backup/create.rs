@@ -303,6 +303,7 @@ fn sound(held: &Held, id: BlobId, letter: &Described) -> Result<Option<Option<Ve
     match read {
         Ok(()) if *hash.finalize().as_bytes() == letter.digest => Ok(Some((letter.len <= PIECE).then_some(whole))),
         Ok(()) => Ok(None),
+        // On a disk that is dying all other letters are still worth saving.
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
         Err(error) => Err(Error::Store(crate::store::Error::Disk(error.to_string()))),
     }
@@ -313,7 +314,9 @@ fn pieces(held: &Held, id: BlobId, len: u64, take: &mut dyn FnMut(&[u8]) -> io::
     while at < len {
         let end = len.min(at + PIECE);
         let piece = held.read(id, at..end).map_err(|error| match error {
-            crate::store::Error::Corrupt(what) => io::Error::new(io::ErrorKind::InvalidData, what),
+            crate::store::Error::Corrupt(what) | crate::store::Error::Disk(what) => {
+                io::Error::new(io::ErrorKind::InvalidData, what)
+            }
             other => io::Error::other(other.to_string()),
         })?;
         take(&piece)?;
@@ -329,7 +332,7 @@ fn base(disk: &dyn Disk, identity: &Identity) -> Result<Option<Head>, Error> {
         match archive::head(disk, sums.number, identity) {
             Ok(head) if head.everything => return Ok(Some(head)),
             Ok(head) => newest = newest.or(Some(head)),
-            Err(Error::Damaged(_)) => {}
+            Err(Error::Damaged(_) | Error::Disk(_)) => {}
             Err(error) => return Err(error),
         }
     }
@@ -385,9 +388,10 @@ fn write_keys(disk: &dyn Disk, keys: &Keys, number: u32) -> Result<(), Error> {
 
 /// Removes what the rule does not keep, and files that nothing names. How many backups went.
 fn prune(disk: &dyn Disk) -> Result<usize, Error> {
-    let there: Vec<(u32, Time)> = archive::list(disk)?.into_iter().map(|sums| (sums.number, sums.time)).collect();
-    let kept = keep::keep(&there);
-    let gone: Vec<u32> = there.iter().map(|(number, _)| *number).filter(|number| !kept.contains(number)).collect();
+    let there = archive::list(disk)?;
+    let kept =
+        keep::keep_of_each(&there.iter().map(|sums| (sums.number, sums.time, sums.everything)).collect::<Vec<_>>());
+    let gone: Vec<u32> = there.iter().map(|sums| sums.number).filter(|number| !kept.contains(number)).collect();
     for number in &gone {
         disk.remove(&archive::sums_name(*number))?;
     }
@@ -399,14 +403,17 @@ fn prune(disk: &dyn Disk) -> Result<usize, Error> {
 /// Makes room: false if nothing may go any more.
 fn drop_oldest(disk: &dyn Disk) -> Result<bool, Error> {
     let there = archive::list(disk)?;
-    match there.as_slice() {
-        [_, .., oldest] => {
+    let newest = there.first().map(|sums| sums.number);
+    // The last with the letters stays, however many came after it that have none.
+    let whole = there.iter().find(|sums| sums.everything).map(|sums| sums.number);
+    match there.iter().rev().find(|sums| ![newest, whole].contains(&Some(sums.number))) {
+        Some(oldest) => {
             disk.remove(&archive::sums_name(oldest.number))?;
             disk.sync_dir(Site::Archive)?;
             sweep(disk, true)?;
             Ok(true)
         }
-        _ => {
+        None => {
             sweep(disk, true)?;
             Ok(false)
         }
@@ -419,13 +426,15 @@ fn sweep(disk: &dyn Disk, thorough: bool) -> Result<(), Error> {
     let names = disk.list()?;
     let mut needed: HashSet<String> = HashSet::new();
     for number in archive::head_numbers(&names) {
-        match archive::sums(disk, &names, number)? {
-            Some(sums) => {
+        match archive::sums(disk, &names, number) {
+            Ok(Some(sums)) => {
                 needed.insert(archive::sums_name(number));
                 needed.extend(sums.files.into_iter().map(|(name, _)| name));
             }
-            None if !thorough => return Ok(()),
-            None => {}
+            Ok(None) if thorough => {}
+            // What cannot be read may be readable elsewhere.
+            Ok(None) | Err(Error::Disk(_)) => return Ok(()),
+            Err(error) => return Err(error),
         }
     }
     let there: HashSet<&str> = names.iter().map(String::as_str).collect();

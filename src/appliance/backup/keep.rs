@@ -9,9 +9,19 @@ const HOUR: i64 = 3600;
 /// How long a span is in seconds, and of how many of them one backup stays.
 const SPANS: [(i64, usize); 4] = [(HOUR, 24), (24 * HOUR, 7), (7 * 24 * HOUR, 8), (28 * 24 * HOUR, 12)];
 
+/// The numbers to keep, of backups, when they were made and whether they have everything. Those of the settings alone take no
+/// place of those with the letters.
+pub(super) fn keep_of_each(backups: &[(u32, Time, bool)]) -> BTreeSet<u32> {
+    let of = |wanted: bool| {
+        let those = backups.iter().filter(|(.., everything)| *everything == wanted);
+        keep(&those.map(|(number, time, _)| (*number, *time)).collect::<Vec<_>>())
+    };
+    &of(true) | &of(false)
+}
+
 /// The numbers to keep, of backups and when they were made: the last of each of the last 24 hours in which there was one, of 7
 /// days, 8 weeks and 12 times four weeks; and the newest two, whatever the clock said. Numbers order them, not times.
-pub(super) fn keep(backups: &[(u32, Time)]) -> BTreeSet<u32> {
+fn keep(backups: &[(u32, Time)]) -> BTreeSet<u32> {
     let mut newest: Vec<(u32, Time)> = backups.to_vec();
     newest.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
     let mut kept: BTreeSet<u32> = newest.iter().take(2).map(|(number, _)| *number).collect();
@@ -52,6 +62,15 @@ mod tests {
         }
         assert!((40..=51).contains(&there.len()), "{}", there.len());
         assert!(newest - there[0].0 > 24 * 28 * 10);
+    }
+
+    #[test]
+    fn hours_of_settings_alone_cost_no_backup_of_the_letters() {
+        let mut all = vec![(1, Time::from_seconds(0), true), (2, Time::from_seconds(10), true)];
+        all.extend((3..200u32).map(|n| (n, Time::from_seconds(i64::from(n) * HOUR), false)));
+        let kept = keep_of_each(&all);
+        assert!(kept.contains(&1) && kept.contains(&2));
+        assert!(kept.len() < 60, "{}", kept.len());
     }
 
     #[test]

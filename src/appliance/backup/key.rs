@@ -5,7 +5,7 @@ use crate::base::Random;
 use crate::store::disk::Disk;
 
 use super::age::{self, Identity, Key, Seal};
-use super::{Error, archive};
+use super::{Error, archive, file};
 
 /// What was typed: words of the recovery sheet or a pass phrase. It has no `Debug`.
 #[derive(Clone)]
@@ -82,14 +82,16 @@ pub fn unlock(disk: &dyn Disk, box_id: &str, secret: &Secret) -> Result<Keys, Er
         return Err(Error::Nothing);
     }
     let mut why = Error::OtherSecret;
-    let mut found: Option<Identity> = None;
+    let mut found: Option<(Identity, Sheet)> = None;
+    let mut sound: Option<&[u8]> = None;
     for (kind, bytes) in &copies {
         let sheet = if *kind == Sheet::Words.kind() { Sheet::Words } else { Sheet::Phrase };
         let opened = age::open(bytes, &Key::Phrase(&typed(sheet, secret)));
         match opened.map_err(|error| archive::in_file("a copy of the key", error)) {
             Ok(text) => {
-                found = std::str::from_utf8(&text).ok().and_then(Identity::read);
+                found = std::str::from_utf8(&text).ok().and_then(Identity::read).map(|identity| (identity, sheet));
                 if found.is_some() {
+                    sound = Some(bytes);
                     break;
                 }
                 why = Error::Damaged("a copy of the key".to_owned());
@@ -99,7 +101,15 @@ pub fn unlock(disk: &dyn Disk, box_id: &str, secret: &Secret) -> Result<Keys, Er
             Err(error) => return Err(error),
         }
     }
-    let of = |sheet: Sheet| copies.iter().find(|(kind, _)| *kind == sheet.kind()).map(|(_, bytes)| bytes.clone());
-    let identity = found.ok_or(why)?;
+    let (identity, opened) = found.ok_or(why)?;
+    // The copy that opened is good. Another one counts when it was written to its end: the next backup replaces what is there.
+    let vouched = archive::vouched(disk)?;
+    let of = |sheet: Sheet| match sound {
+        Some(bytes) if sheet == opened => Some(bytes.to_vec()),
+        _ => {
+            let mut those = copies.iter().filter(|(kind, _)| *kind == sheet.kind());
+            those.find(|(_, bytes)| vouched.contains(&file::sha256(bytes))).map(|(_, bytes)| bytes.clone())
+        }
+    };
     Ok(Keys { box_id: box_id.to_owned(), identity, words: of(Sheet::Words), phrase: of(Sheet::Phrase) })
 }

@@ -97,7 +97,7 @@ impl Known {
                     }
                 }
                 // Written again.
-                Ok(_) | Err(Error::Damaged(_) | Error::OtherKey) => {}
+                Ok(_) | Err(Error::Damaged(_) | Error::OtherKey | Error::Disk(_)) => {}
                 Err(error) => return Err(error),
             }
         }

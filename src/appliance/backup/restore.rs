@@ -44,8 +44,11 @@ pub struct Restored {
     pub files: Vec<(String, Vec<u8>)>,
     pub accounts: u64,
     pub letters: u64,
-    /// Letters that the backup names and does not have: the store it was made from had lost them.
+    /// Letters that the backup names and that could not be put back: the store it was made from had lost them, or files of the
+    /// backup are damaged.
     pub missing: u64,
+    /// Files of the backup that are damaged.
+    pub damaged: u64,
 }
 
 /// Letters, and bytes of letters, that go out in one transaction.
@@ -64,8 +67,9 @@ pub fn fill(
     into: &Data,
     tell: &mut dyn FnMut(Step, u64, u64),
 ) -> Result<Restored, Error> {
-    let mut filling =
-        Filling { disk, head, identity, into, renewal: Renewal::default(), restored: Restored::default() };
+    // The new store's epoch is random, and another try in the same store has the same.
+    let renewal = Renewal::new(into.epoch()?);
+    let mut filling = Filling { disk, head, identity, into, renewal, restored: Restored::default() };
     let (letters, mailboxes) = filling.first()?;
     if head.everything {
         filling.letters(letters, tell)?;
@@ -133,27 +137,35 @@ impl Filling<'_> {
 
     fn letters(&mut self, mut wanted: Wanted, tell: &mut dyn FnMut(Step, u64, u64)) -> Result<(), Error> {
         let all = self.head.letters.len() as u64;
+        let all_letters = wanted.len() as u64;
         for (n, letters) in self.head.letters.iter().enumerate() {
             tell(Step::Letters, n as u64, all);
-            let (_, entries, _, digest) = packs::read(self.disk, &letters.list, self.identity)?;
-            if digest != letters.digest {
-                return Err(Error::Damaged(letters.list.clone()));
-            }
+            let entries = match packs::read(self.disk, &letters.list, self.identity) {
+                Ok((_, entries, _, digest)) if digest == letters.digest => entries,
+                // All the others are worth having.
+                Ok(_) | Err(Error::Damaged(_) | Error::OtherKey | Error::Disk(_)) => {
+                    self.restored.damaged += 1;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let mut owners: HashMap<[u8; 32], Owners> = HashMap::new();
             for entry in entries {
                 let here = wanted.get(&entry.digest);
-                self.restored.letters += u64::from(here.is_some());
                 if here.is_some_and(|ids| !self.all_there(ids)) {
                     owners.insert(entry.digest, entry.owners);
                 } else {
                     wanted.remove(&entry.digest);
                 }
             }
-            if !owners.is_empty() {
-                self.pack(&letters.part, &mut wanted, &owners)?;
+            match if owners.is_empty() { Ok(()) } else { self.pack(&letters.part, &mut wanted, &owners) } {
+                Ok(()) => {}
+                Err(Error::Damaged(_) | Error::OtherKey | Error::Disk(_)) => self.restored.damaged += 1,
+                Err(error) => return Err(error),
             }
         }
         self.restored.missing = wanted.len() as u64;
+        self.restored.letters = all_letters - self.restored.missing;
         Ok(())
     }
 
@@ -163,16 +175,29 @@ impl Filling<'_> {
     }
 
     fn pack(&self, part: &str, wanted: &mut Wanted, owners: &HashMap<[u8; 32], Owners>) -> Result<(), Error> {
+        let mut batch = Vec::new();
+        let read = self.unpack(part, wanted, owners, &mut batch);
+        // What stood before a damaged place is whole.
+        self.put_back(batch)?;
+        read
+    }
+
+    fn unpack(
+        &self,
+        part: &str,
+        wanted: &mut Wanted,
+        owners: &HashMap<[u8; 32], Owners>,
+        batch: &mut Vec<(Staged, BlobId, u64)>,
+    ) -> Result<(), Error> {
         let damaged = || Error::Damaged(part.to_owned());
         let fault = |error| archive::in_file(part, error);
-        let mut batch: Vec<(Staged, BlobId, u64)> = Vec::new();
         let mut bytes = 0;
         let mut unpacking = file::unpack(self.disk, part, self.identity).map_err(fault)?;
         while let Some((name, len)) = unpacking.next().map_err(fault)? {
             let digest = name.strip_prefix("letters/").and_then(|name| name.strip_suffix(".eml"));
             let digest = digest.and_then(super::head::digest_of).ok_or_else(damaged)?;
             let Some(owners) = owners.get(&digest) else { continue };
-            let Some(ids) = wanted.remove(&digest) else { continue };
+            let Some(ids) = wanted.get(&digest) else { continue };
             let header = || LetterHeader { accounts: owners.accounts.clone(), received: owners.received };
             let staged = self.stage(&mut unpacking, part, len, &digest, header())?;
             for (n, (id, refs)) in ids.iter().enumerate() {
@@ -181,12 +206,13 @@ impl Filling<'_> {
                 batch.push((own, *id, *refs));
                 bytes += len;
             }
+            wanted.remove(&digest);
             if batch.len() >= LETTERS || bytes >= BYTES {
-                self.put_back(std::mem::take(&mut batch))?;
+                self.put_back(std::mem::take(batch))?;
                 bytes = 0;
             }
         }
-        self.put_back(batch)
+        Ok(())
     }
 
     fn stage(
@@ -243,7 +269,7 @@ impl Filling<'_> {
         let everything = self.head.everything;
         let all: u64 = self.head.rows.iter().map(|(_, _, count)| count).sum();
         let mut done = 0;
-        let mut renewal = std::mem::take(&mut self.renewal);
+        let mut renewal = std::mem::replace(&mut self.renewal, Renewal::new(0));
         // Where only the settings are there the mailboxes are made anew.
         let is_wanted = |table| table != Table::Blobs && (everything || table != Table::Mailboxes);
         self.tables(&is_wanted, &mut |table, found| {

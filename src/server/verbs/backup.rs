@@ -121,7 +121,10 @@ pub(super) fn restore(folder: &Folder, from: &Path, box_id: Option<&str>, secret
         restored.accounts,
         restored.letters
     );
-    if restored.missing > 0 {
+    if restored.damaged > 0 {
+        let (missing, damaged) = (restored.missing, restored.damaged);
+        let _ = writeln!(text, "{missing} letters could not be put back: {damaged} files of the backup are damaged.");
+    } else if restored.missing > 0 {
         let _ =
             writeln!(text, "{} letters are missing: they were damaged before the backup was made.", restored.missing);
     }
@@ -143,6 +146,7 @@ pub(super) fn restore(folder: &Folder, from: &Path, box_id: Option<&str>, secret
         "accounts": restored.accounts,
         "letters": restored.letters,
         "missing": restored.missing,
+        "damaged": restored.damaged,
         "held": held.iter().map(|entry| entry.id.0).collect::<Vec<_>>(),
     });
     Ok(Reply::done(text, json))
