@@ -199,10 +199,12 @@ def main():
             assert (copy / "settings" / "tls" / "key.pem").read_bytes() == (house.data / "tls" / "key.pem").read_bytes()
             assert "hostname" in (copy / "settings" / "settings.toml").read_text()
         with checks("of the settings alone people, passwords and mailboxes come back, without letters"):
-            other.run("backup", "create", str(stick), "--configuration")
+            small = stick / "small"
+            small.mkdir(exist_ok=True)
+            other.run("backup", "create", str(small), "--configuration")
             third_house = House("backup-third")
             try:
-                third_house.run("backup", "restore", str(stick), "--secret-stdin", input=PHRASE + "\n")
+                third_house.run("backup", "restore", str(small), "--secret-stdin", input=PHRASE + "\n")
                 third_house.serve()
                 now = seen(third_house, ALICE)
                 assert "Club/2026" in now and all(not one[2] for one in now.values())
