@@ -14,6 +14,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::appliance::backup::age::Identity;
 use crate::appliance::backup::{self, FOLDER, Head, Keys, Made, Report, Restored, Secret, Sheet, Source, Step};
+use crate::appliance::words::{normal, sheet_hash};
 use crate::base::OsRandom;
 use crate::settings::{self, Settings};
 use crate::store::disk::{Disk, RealDisk};
@@ -70,6 +71,13 @@ pub(super) fn set_sheet(folder: &Folder, sheet: Sheet, secret: &Secret) -> Resul
     let sealed = keys.seal(sheet, secret, &OsRandom).map_err(|error| error.to_string())?;
     let path = drawer(folder).join(format!("key-{}.age", sheet.kind()));
     write(&path, &sealed).map_err(|error| words(&path, error))
+}
+
+/// A new recovery sheet, in place of the one that there was: its words open the backups, and replace a forgotten pass phrase.
+pub(super) fn new_sheet(folder: &Folder, sheet: &str) -> Result<(), String> {
+    set_sheet(folder, Sheet::Words, &Secret(sheet.to_owned()))?;
+    let hash = sheet_hash(&normal(sheet)).to_hex();
+    folder.put_recovery(&hash).map_err(|error| words(folder.path(), error))
 }
 
 fn put_keys(drawer: &Path, keys: &Keys) -> Result<(), String> {

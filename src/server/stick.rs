@@ -39,6 +39,10 @@ const DAY: i64 = 24 * HOUR;
 /// An archive up to this size is read back after each backup, a larger one once a day.
 const SMALL_BYTES: u64 = 256 << 20;
 
+/// The key is there without one only after a cut; nobody would ever get at such a backup.
+const NO_SHEET: &str =
+    "A stick is in, but nothing would open its backups: make a recovery sheet first, in the administration (or with homepost backup key).";
+
 const STATE: &str = "backup/stick.json";
 const TOLD: &str = "homepost.txt";
 const ASKED: &str = "homepost.toml";
@@ -111,6 +115,16 @@ fn look(house: &House) -> Duration {
         Err(_) => return NO_BOX,
     };
     let Ok(one) = chosen(&sticks) else { return LOOK };
+    if !has_sheet(&house.folder) {
+        // No try, so that the first one follows the sheet at once.
+        let mut state = State::load(&house.folder);
+        if state.problem.as_deref() != Some(NO_SHEET) {
+            warn!("no backup to the stick: {NO_SHEET}");
+            state.problem = Some(NO_SHEET.to_owned());
+            state.keep(&house.folder);
+        }
+        return LOOK;
+    }
     if !due(&State::load(&house.folder), one.insertion, house.clock.now().seconds()) {
         return LOOK;
     }
@@ -119,6 +133,11 @@ fn look(house: &House) -> Duration {
         Err(words) => warn!("no backup to the stick: {words}"),
     }
     LOOK
+}
+
+fn has_sheet(folder: &Folder) -> bool {
+    // Where that cannot be told the backup says what is wrong.
+    backup::keys(folder).map_or(true, |keys| keys.is_some_and(|keys| keys.words.is_some() || keys.phrase.is_some()))
 }
 
 /// One at a time.
@@ -143,11 +162,8 @@ fn back_up(house: &House, one: &Stick) -> Result<State, String> {
 
 fn made(house: &House, state: &mut State, now: Time) -> Result<(), String> {
     let keys = backup::keys(&house.folder)?;
-    let Some(keys) = keys else {
-        return Err(
-            "A stick is in, but nothing would open its backups: make a recovery sheet first (homepost backup key)."
-                .to_owned(),
-        );
+    let Some(keys) = keys.filter(|keys| keys.words.is_some() || keys.phrase.is_some()) else {
+        return Err(NO_SHEET.to_owned());
     };
     let made = backup::back_up(house, &at(), true)?;
     if to_verify(state, now.seconds()) {

@@ -23,6 +23,10 @@ pub enum Job {
     Change {
         phrase: Secret,
     },
+    /// These words of the recovery sheet open the backups from now on. They are kept nowhere.
+    Seal {
+        words: Secret,
+    },
     /// Does this domain get mail already, and where?
     LookUp {
         domain: String,
@@ -144,6 +148,7 @@ pub enum Outcome {
     },
     Checked(bool),
     Changed,
+    Sealed,
     Existing(Existing),
     /// The administrator's new address.
     Named {

@@ -222,7 +222,7 @@ impl Wizard {
             }
             Answer::You { name, local, phrase } => return self.you(name, local, phrase),
             Answer::NewSheet => self.new_sheet(random)?,
-            Answer::Sheet { first, second } => self.confirm(first, second)?,
+            Answer::Sheet { first, second } => return self.copied(first, second),
             Answer::Again(step) => self.again(*step)?,
             Answer::Domain { name, host, take_over } => return self.domain(name, host, *take_over),
             Answer::Authority { accepted, contact } => {
@@ -325,9 +325,9 @@ impl Wizard {
         let words = words::of(word_bytes);
         let first = usize::from(asked[0]) % SHEET_WORDS;
         let second = (first + 1 + usize::from(asked[1]) % (SHEET_WORDS - 1)) % SHEET_WORDS;
-        if let Some(admin) = &mut self.saved.admin {
+        // One that somebody has on paper counts until the new one is on paper, too.
+        if let Some(admin) = self.saved.admin.as_mut().filter(|admin| !admin.confirmed) {
             admin.sheet = sheet_hash(&words.join(" ")).to_hex().to_string();
-            admin.confirmed = false;
         }
         self.sheet = Some(Sheet { words, asked: (first.min(second), first.max(second)) });
         Ok(())
@@ -341,7 +341,8 @@ impl Wizard {
         }
     }
 
-    fn confirm(&mut self, first: &str, second: &str) -> Result<(), Refusal> {
+    /// Whoever has copied the sheet knows two of its words.
+    fn copied(&self, first: &str, second: &str) -> Result<Next, Refusal> {
         let Some(sheet) = &self.sheet else {
             return Err(Refusal::words("The sheet is not on this page any more. Please have a new one made."));
         };
@@ -350,11 +351,7 @@ impl Wizard {
                 return Err(Refusal::field(field, format!("That is not word {} of the sheet.", at + 1)));
             }
         }
-        self.sheet = None;
-        if let Some(admin) = &mut self.saved.admin {
-            admin.confirmed = true;
-        }
-        Ok(())
+        Ok(Next::Ask(Job::Seal { words: Secret(sheet.words.join(" ")) }))
     }
 
     /// The recovery sheet, while it is to be copied: its words, and which two are asked back (from 0).
@@ -444,6 +441,13 @@ impl Wizard {
                 self.pause.right();
                 self.sessions.close_all();
                 told.token = Some(self.sessions.open(Who::Administrator, random, now));
+            }
+            (Job::Seal { words }, Outcome::Sealed) => {
+                self.sheet = None;
+                if let Some(admin) = &mut self.saved.admin {
+                    admin.sheet = sheet_hash(&words.0).to_hex().to_string();
+                    admin.confirmed = true;
+                }
             }
             (Job::LookUp { domain }, Outcome::Existing(existing)) => {
                 self.saved.existing = Some((domain.clone(), existing));

@@ -62,6 +62,7 @@ impl Wizard {
                 weak(&address, phrase).unwrap_or(Outcome::Added { address, phrase: Secret::default() })
             }
             Job::Relay { .. } => Outcome::Relayed,
+            Job::Seal { .. } => Outcome::Sealed,
             _ => Outcome::Asked,
         }
     }

@@ -21,6 +21,9 @@ struct Paper {
     mail_at: Mutex<Vec<String>>,
     jobs: Mutex<Vec<String>>,
     answer_long: Mutex<Option<Outcome>>,
+    /// The words that open the backups, and why others cannot take their place.
+    sealed: Mutex<String>,
+    no_drawer: Mutex<Option<String>>,
 }
 
 impl Host for std::sync::Arc<Paper> {
@@ -73,6 +76,13 @@ impl Host for std::sync::Arc<Paper> {
                     household.as_ref().map(|(_, address)| address.split('@').nth(1).unwrap().to_owned()).unwrap();
                 Outcome::Added { address: format!("{local}@{domain}"), phrase: Secret("otter-lamp".to_owned()) }
             }
+            Job::Seal { words } => match self.no_drawer.lock().unwrap().clone() {
+                Some(why) => Outcome::Failed { why, next: "Please try again.".to_owned() },
+                None => {
+                    *self.sealed.lock().unwrap() = words.0.clone();
+                    Outcome::Sealed
+                }
+            },
             Job::Relay { .. } => Outcome::Relayed,
             Job::Letter { .. } => Outcome::Posted { mark: "homepost-trial-1".to_owned(), at: Time::from_seconds(NOON) },
             Job::Authority { .. } if self.answer_long.lock().unwrap().is_none() => Outcome::Asked,
@@ -205,6 +215,47 @@ fn the_whole_way_from_nothing_to_done() {
     assert!(table.desk.saved().finished);
     let late = table.desk.say(Some(admin.text()), &Answer::HouseOnly).unwrap_err();
     assert!(late.words.contains("finished"), "{late:?}");
+}
+
+#[test]
+fn the_words_open_the_backups_when_they_are_confirmed_and_the_old_ones_until_then() {
+    let table = Table::new();
+    let token = table.founded();
+    let sheet = || table.desk.look(Some(token.text())).sheet.unwrap();
+    let typed = |(words, (first, second)): &(Vec<&'static str>, (usize, usize))| Answer::Sheet {
+        first: words[*first].to_owned(),
+        second: words[*second].to_owned(),
+    };
+    let known = |words: &[&str]| {
+        let admin = table.desk.saved().admin.unwrap();
+        admin.sheet == crate::appliance::words::sheet_hash(&words.join(" ")).to_hex().as_str()
+    };
+    let first = sheet();
+    let wrong = Answer::Sheet { first: "zebra crossing".into(), second: "x".into() };
+    table.desk.say(Some(token.text()), &wrong).unwrap_err();
+    assert_eq!(*table.paper.sealed.lock().unwrap(), "", "nobody has them yet");
+    assert!(known(&first.0), "who has copied them and then lost the page can still sign in");
+
+    // What cannot be done does not count, and the words are still there to be typed.
+    *table.paper.no_drawer.lock().unwrap() = Some("the disk is full".to_owned());
+    let refusal = table.desk.say(Some(token.text()), &typed(&first)).unwrap_err();
+    assert!(refusal.words.contains("disk is full"), "{refusal:?}");
+    assert_eq!((table.state(Step::You), sheet()), ("needs you".to_owned(), first.clone()));
+    *table.paper.no_drawer.lock().unwrap() = None;
+    table.desk.say(Some(token.text()), &typed(&first)).unwrap();
+    assert_eq!(*table.paper.sealed.lock().unwrap(), first.0.join(" "));
+    let kept = String::from_utf8(table.paper.kept.lock().unwrap().clone().unwrap()).unwrap();
+    assert!(!kept.contains(&first.0.join(" ")), "W5");
+
+    // A new sheet that nobody has copied changes nothing, also not after a cut.
+    table.desk.say(Some(token.text()), &Answer::NewSheet).unwrap();
+    let second = sheet();
+    assert_ne!(first.0, second.0);
+    assert!(known(&first.0) && table.state(Step::You).starts_with("done"));
+    assert_eq!(*table.paper.sealed.lock().unwrap(), first.0.join(" "));
+    table.desk.say(Some(token.text()), &typed(&second)).unwrap();
+    assert!(known(&second.0));
+    assert_eq!(*table.paper.sealed.lock().unwrap(), second.0.join(" "));
 }
 
 #[test]

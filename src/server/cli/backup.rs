@@ -1,12 +1,14 @@
-use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use serde_json::json;
 
+use crate::appliance::backup::Sheet;
 use crate::appliance::words;
 use crate::base::{OsRandom, Random};
 
-use super::super::verbs::{Reply, Request, Secret};
+use super::super::verbs::{Request, Secret};
 use super::secret;
 
 /// Backups: of everything, encrypted, in any folder
@@ -49,7 +51,7 @@ enum What {
         #[arg(long, required = true)]
         empty: bool,
     },
-    /// Make a new recovery sheet: ten words that open the backups, shown once
+    /// Make a new recovery sheet: ten words that open the backups and replace a forgotten pass phrase, shown once
     Key {
         /// Have a pass phrase open them as well: read it from standard input, one line
         #[arg(long)]
@@ -122,10 +124,14 @@ fn absolute(path: &Path) -> Result<PathBuf, String> {
     std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// The words, for whoever asked for them; the server never says them.
-pub(super) fn show_words(request: &Request, reply: &mut Reply) {
-    if let Request::BackupKey { phrase: false, secret } = request {
-        let _ = writeln!(reply.text, "\n  {}\n", secret.0);
-        reply.json["words"] = secret.0.as_str().into();
+/// New words, for whoever asked for them; the server never says them. Whether there were any.
+pub(super) fn show_words(request: &Request, json: bool) -> io::Result<bool> {
+    let Request::BackupKey { phrase: false, secret } = request else { return Ok(false) };
+    let mut out = io::stdout().lock();
+    match json {
+        true => writeln!(out, "{:#}", json!({ "sheet": Sheet::Words.kind(), "words": secret.0 }))?,
+        false => writeln!(out, "\n  {}\n", secret.0)?,
     }
+    out.flush()?;
+    Ok(true)
 }

@@ -122,11 +122,18 @@ pub(super) fn main() -> ExitCode {
     };
     log::start("warn");
     let reached = request.and_then(|request| {
-        let mut reply = reach::reach(&folder, &request)?;
+        // New words are shown before they count: whoever does not get to see them has the old ones still.
+        let shown = backup::show_words(&request, cli.json).map_err(|error| format!("the words cannot be shown: {error}"))?;
+        let unless = |error| if shown { format!("{error}\nThe words above open nothing.") } else { error };
+        let mut reply = reach::reach(&folder, &request).map_err(unless)?;
+        reply.error = reply.error.map(unless);
         if reply.error.is_none() {
             account::show_link(&folder, &request, &mut reply);
             device::show_secret(&folder, &request, &mut reply);
-            backup::show_words(&request, &mut reply);
+        }
+        if shown && cli.json {
+            // All that there is to say was said with the words.
+            reply.json = serde_json::Value::Null;
         }
         Ok(reply)
     });
@@ -139,7 +146,7 @@ pub(super) fn main() -> ExitCode {
 fn print(reply: &Reply, json: bool) -> ExitCode {
     let mut out = std::io::stdout().lock();
     let printed = match (&reply.error, json) {
-        (Some(_), true) if reply.json.is_null() => Ok(()),
+        (_, true) if reply.json.is_null() => Ok(()),
         (_, true) => writeln!(out, "{:#}", reply.json),
         (_, false) => out.write_all(reply.text.as_bytes()),
     };

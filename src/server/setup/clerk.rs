@@ -8,6 +8,7 @@ use tracing::{error, warn};
 
 use crate::account as mailboxes;
 use crate::appliance::attached::own_addresses as own;
+use crate::appliance::backup::{Secret as Opens, Sheet};
 use crate::appliance::wizard::{Clock as ClockState, Facts, HOME, Host, Internet, Job, Outcome, Saved, Secret, Seen};
 use crate::appliance::words;
 use crate::appliance::writing::Wish;
@@ -19,6 +20,7 @@ use crate::directory::manage::domain;
 use crate::net::tls;
 use crate::settings::{Settings, edit};
 
+use super::super::backup;
 use super::super::dns::{self, How};
 use super::super::folder::Folder;
 use super::super::house::House;
@@ -181,6 +183,10 @@ impl Clerk {
                 };
                 verbs::run(&house, &request).error.map_or(Outcome::Changed, Outcome::Refused)
             }
+            Job::Seal { words } => match backup::set_sheet(&self.folder, Sheet::Words, &Opens(words.0.clone())) {
+                Ok(()) => Outcome::Sealed,
+                Err(error) => failed(error),
+            },
             Job::Name { domain, host } => {
                 self.name(&house, &admin, domain, host).unwrap_or_else(|error| Outcome::Refused(error.to_string()))
             }
@@ -361,6 +367,7 @@ mod tests {
     async fn who_founded_a_house_that_did_not_open_can_answer_again() {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::new(dir.path());
+        let dir_path = dir.path().to_owned();
         let (tell, _told) = mpsc::unbounded_channel();
         let clerk = Clerk::new(folder.clone(), Held::default(), tell, 0);
         tokio::task::spawn_blocking(move || {
@@ -376,7 +383,22 @@ mod tests {
             clerk.keep(&saved).unwrap();
             assert_eq!(Settings::load(folder.path()).unwrap().time_zone, "Europe/Berlin", "where the family lives");
             assert!(matches!(clerk.found("Eve", "eve", &Secret("x".into())), Outcome::Refused(_)), "there is a house");
-            clerk.house().unwrap().close().unwrap();
+            let sheet = "acorn actor album alley amber anchor ankle apple april apron";
+            assert_eq!(clerk.run(&Job::Seal { words: Secret(sheet.to_owned()) }), Outcome::Sealed);
+            let stick = tempfile::tempdir().unwrap();
+            let house = clerk.house().unwrap();
+            let made = backup::back_up(&house, stick.path(), true).unwrap();
+            let opens = |words: &str| {
+                let secret = Opens(words.to_owned());
+                backup::verify(&house.folder, stick.path(), None, Some(&secret)).map(|(report, _)| report.sound)
+            };
+            assert_eq!(opens(sheet).unwrap(), [made.number]);
+            assert!(opens("acorn actor album alley amber anchor ankle apple april zebra").is_err());
+            for file in ["box", "key", "key-words.age"] {
+                let bytes = std::fs::read(dir_path.join("backup").join(file)).unwrap();
+                assert!(!String::from_utf8_lossy(&bytes).contains("acorn"), "{file} has the words in the clear");
+            }
+            house.close().unwrap();
         })
         .await
         .unwrap();

@@ -205,11 +205,15 @@ pub(super) fn prepare() -> Done {
 /// What opens this box's backups from the next one on.
 pub(super) fn key(folder: &Folder, phrase: bool, secret: &Secret) -> Done {
     let sheet = if phrase { Sheet::Phrase } else { Sheet::Words };
-    backup::set_sheet(folder, sheet, &Opens(secret.0.clone()))?;
+    match sheet {
+        Sheet::Phrase => backup::set_sheet(folder, sheet, &Opens(secret.0.clone()))?,
+        Sheet::Words => backup::new_sheet(folder, &secret.0)?,
+    }
     let text = match sheet {
         Sheet::Phrase => "This pass phrase opens the backups, from the next one on.\n",
         Sheet::Words => {
-            "These words open the backups, from the next one on. Write them down: they are not shown again.\n"
+            "These words open the backups, from the next one on, and replace a forgotten pass phrase. Write them down: they are \
+             not shown again. The sheet that there was before can go.\n"
         }
     };
     Ok(Reply::done(text, json!({ "sheet": sheet.kind() })))

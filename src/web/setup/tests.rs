@@ -37,6 +37,7 @@ impl Host for Paper {
             }
             Job::Name { domain, .. } => Outcome::Named { address: format!("anna@{domain}") },
             Job::Method { .. } | Job::Write { .. } => Outcome::Asked,
+            Job::Seal { .. } => Outcome::Sealed,
             Job::House => Outcome::Named { address: format!("anna@{HOME}") },
             Job::Person { local, .. } => {
                 Outcome::Added { address: format!("{local}@smith.example"), phrase: Secret("otter-lamp".into()) }
