@@ -40,8 +40,7 @@ const DAY: i64 = 24 * HOUR;
 const SMALL_BYTES: u64 = 256 << 20;
 
 /// The key is there without one only after a cut; nobody would ever get at such a backup.
-const NO_SHEET: &str =
-    "A stick is in, but nothing would open its backups: make a recovery sheet first, in the administration (or with homepost backup key).";
+const NO_SHEET: &str = "A stick is in, but nothing would open its backups: make a recovery sheet first, in the administration (or with homepost backup key).";
 
 const STATE: &str = "backup/stick.json";
 const TOLD: &str = "homepost.txt";

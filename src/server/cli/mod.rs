@@ -123,7 +123,8 @@ pub(super) fn main() -> ExitCode {
     log::start("warn");
     let reached = request.and_then(|request| {
         // New words are shown before they count: whoever does not get to see them has the old ones still.
-        let shown = backup::show_words(&request, cli.json).map_err(|error| format!("the words cannot be shown: {error}"))?;
+        let shown =
+            backup::show_words(&request, cli.json).map_err(|error| format!("the words cannot be shown: {error}"))?;
         let unless = |error| if shown { format!("{error}\nThe words above open nothing.") } else { error };
         let mut reply = reach::reach(&folder, &request).map_err(unless)?;
         reply.error = reply.error.map(unless);
