@@ -14,6 +14,7 @@ use homepost::base::{AccountId, Clock, ManualClock, OsRandom, QueueId, Time};
 use homepost::delivery::remote::{Bell, Sender, Way, World};
 use homepost::net::ClientTls;
 use homepost::net::dns::Asker;
+use homepost::queue::schedule::By;
 use homepost::queue::{self, Limits, NewLetter, NewRecipient, enqueue};
 use homepost::store::blob::LetterHeader;
 use homepost::store::data::Options;
@@ -141,10 +142,10 @@ fn open(disk: &SimDisk) -> Data {
 }
 
 fn queue_letter(data: &Data, recipients: &[&str]) {
-    queue_text(data, recipients, "Subject: x\r\n\r\n.\r\nx\r\n", None);
+    queue_text(data, recipients, "Subject: x\r\n\r\n.\r\nx\r\n", None, None);
 }
 
-fn queue_text(data: &Data, recipients: &[&str], text: &str, release: Option<Time>) {
+fn queue_text(data: &Data, recipients: &[&str], text: &str, release: Option<Time>, by: Option<By>) {
     data.write_blocking(|txn| account::open(txn, PERSON)).map_err(|error: account::Error| error).unwrap();
     let letter = NewLetter {
         staged: data.blobs().stage(LetterHeader::default(), text.as_bytes()).unwrap(),
@@ -157,6 +158,7 @@ fn queue_text(data: &Data, recipients: &[&str], text: &str, release: Option<Time
         tls: homepost::queue::Tls::Usual,
         proven: false,
         release,
+        by,
     };
     let to = |local: &&str| NewRecipient { address: format!("{local}@[127.0.0.1]"), notify: None, orcpt: None };
     let recipients: Vec<NewRecipient> = recipients.iter().map(to).collect();
@@ -233,7 +235,7 @@ async fn cut_at_any_call(release: Option<Time>) {
     for call in 1..200 {
         let disk = SimDisk::new(SimOptions { seed: call, ..SimOptions::default() });
         let data = open(&disk);
-        queue_text(&data, &["anna", "nobody"], "Subject: x\r\n\r\n.\r\nx\r\n", release);
+        queue_text(&data, &["anna", "nobody"], "Subject: x\r\n\r\n.\r\nx\r\n", release, None);
         let state = if release.is_some() { queue::State::Later } else { queue::State::Waiting };
         let entries = queue::list(&data.read().unwrap(), homepost::base::QueueId(0), 2).unwrap();
         assert!(entries[0].recipients.iter().all(|one| one.state == state));
@@ -270,7 +272,7 @@ async fn what_needs_eight_bits_is_converted_for_who_takes_seven_or_comes_back() 
     ] {
         let disk = SimDisk::new(SimOptions::default());
         let data = open(&disk);
-        queue_text(&data, &["anna"], &text, None);
+        queue_text(&data, &["anna"], &text, None, None);
         let far = Far::begin(|| TAKEN);
         assert!(send(&data, &disk, &far).await);
         let lines = far.lines.lock().unwrap().clone();
@@ -290,7 +292,7 @@ async fn what_cannot_be_read_to_be_converted_waits() {
     let disk = SimDisk::new(SimOptions::default());
     let data = open(&disk);
     let text = "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nsch\u{f6}n\r\n";
-    queue_text(&data, &["anna"], text, None);
+    queue_text(&data, &["anna"], text, None, None);
     // The rows are in memory; the first call is the letter's.
     disk.plan(&[(1, Fault::Eio)]);
     let far = Far::begin(|| TAKEN);
@@ -366,4 +368,37 @@ async fn a_host_that_is_busy_for_a_day_is_asked_now_and_then_and_gets_the_letter
     assert_eq!((far.letters(), rows(&data, Table::Messages)), (1, Some(1)));
     stop.send(true).unwrap();
     task.await.unwrap();
+}
+
+/// RFC 2852 4: with mode R a letter comes back when its time is over, and where a server does not offer to keep to it; with N it
+/// goes, and its sender hears that nobody answers for the time from there on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_to_be_delivered_by_is_kept_to_or_told_of() {
+    for (returns, seconds, goes, words) in [
+        (true, 600, false, "Status: 5.3.3"),
+        (true, -5, false, "Status: 5.4.7"),
+        (false, 600, true, "Action: relayed"),
+        (false, -5, true, "Action: relayed"),
+    ] {
+        let disk = SimDisk::new(SimOptions::default());
+        let data = open(&disk);
+        let by = By { at: Time(NOW.0 + seconds * 1000), returns, trace: false };
+        queue_text(&data, &["anna"], "Subject: x\r\n\r\nx\r\n", None, Some(by));
+        let far = Far::begin(|| TAKEN);
+        assert!(send(&data, &disk, &far).await);
+        let lines = far.lines.lock().unwrap().clone();
+        assert_eq!(far.letters(), usize::from(goes), "{lines:?}");
+        assert!(lines.iter().all(|line| !line.contains(" BY=")), "{lines:?}");
+        let mut ids = Vec::new();
+        let read = data.read().unwrap();
+        read.scan(Table::Blobs, &[], &[0xff; 9], Order::Forward, &mut |key, _| {
+            ids.push(u64::from_be_bytes(key.try_into().unwrap()));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert_eq!(ids.len(), 1, "the notice");
+        let notice = data.blobs().read(homepost::base::BlobId(ids[0]), 0..1 << 20).unwrap();
+        let notice = String::from_utf8(notice.to_vec()).unwrap();
+        assert!(notice.contains(words) && notice.contains("\r\nDeliver-By-Date: "), "{notice}");
+    }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use homepost::account;
-use homepost::base::{Clock, ManualClock, QueueId, SeededRandom, Time};
+use homepost::base::{Clock, ManualClock, QueueId, SeededRandom, SystemClock, Time};
 use homepost::delivery::{self, Intake};
 use homepost::directory::manage::{self, account::NewAccount};
 use homepost::directory::{Credential, Internal, Throttle};
@@ -35,7 +35,13 @@ struct Client {
 
 impl Client {
     async fn new(exporter: Option<Vec<u8>>) -> Client {
+        Client::at(exporter, true).await
+    }
+
+    /// `trusted`: the time of its clock was compared with the world's.
+    async fn at(exporter: Option<Vec<u8>>, trusted: bool) -> Client {
         let clock = Arc::new(ManualClock::at(Time::from_seconds(1_700_000_000)));
+        let unchecked: Arc<dyn Clock> = Arc::new(SystemClock::judged_by(|| false));
         let random = Arc::new(SeededRandom::new(3));
         let options = Options { random: random.clone(), ballast_bytes: 0, ..Options::default() };
         let data = Data::open(Arc::new(SimDisk::new(SimOptions::default())), options).unwrap();
@@ -50,7 +56,7 @@ impl Client {
             intake: Intake::new(data.clone(), clock.clone(), random.clone()),
             data: data.clone(),
             directory: directory.clone(),
-            clock: clock.clone(),
+            clock: if trusted { clock.clone() } else { unchecked },
             random,
             throttle: Throttle::new(10),
             hostname: "mail.example.test".into(),
@@ -62,7 +68,7 @@ impl Client {
             port: Port::Submissions,
             hostname: "mail.example.test".into(),
             starttls: false,
-            hold_until: None,
+            hold_until: Some(Time::from_seconds(1_800_000_000)),
             limits: Limits::default(),
         };
         let mut client = Client {
@@ -189,6 +195,23 @@ async fn what_was_asked_about_notices_lies_in_the_queue() {
     let some = Notify { success: true, delay: true, failure: false };
     let original = ("rfc822".to_owned(), "Bob+@Far.TEST".to_owned());
     assert_eq!(asked, [(Some(some), Some(original)), (Some(Notify::default()), None), (None, None)]);
+}
+
+/// Nothing is promised by a clock that nobody has checked (RFC 4865, 2852).
+#[tokio::test]
+async fn times_are_taken_where_the_time_is_known() {
+    for (trusted, code) in [(true, "250"), (false, "455 4.3.2")] {
+        let mut client = Client::at(None, trusted).await;
+        client.say("EHLO client.test").await;
+        let plain = encode(format!("\0alice@example.test\0{PASSWORD}").as_bytes());
+        assert!(client.say(&format!("AUTH PLAIN {plain}")).await.starts_with("235"));
+        for time in ["HOLDFOR=60", "BY=60;R"] {
+            let told = client.say(&format!("MAIL FROM:<alice@example.test> {time}")).await;
+            assert!(told.starts_with(code), "{time}: {told}");
+            client.say("RSET").await;
+        }
+        assert!(client.say("MAIL FROM:<alice@example.test>").await.starts_with("250"));
+    }
 }
 
 /// M4: at whatever step of a letter the password changes, the letter is not taken, and the session ends.

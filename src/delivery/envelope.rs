@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::base::{AccountId, Time};
 use crate::directory::LocalRecipient;
 use crate::queue::Notify;
+use crate::queue::schedule::By;
 
 /// Where a letter comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub struct Envelope {
     pub require_tls: bool,
     /// RFC 4865: it is to leave then. Only of what goes elsewhere.
     pub release: Option<Time>,
+    /// RFC 2852.
+    pub by: Option<By>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

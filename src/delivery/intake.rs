@@ -741,6 +741,7 @@ fn outgoing(envelope: &Envelope, staged: Staged, tls: Tls, proven: bool) -> Opti
         tls,
         proven,
         release: envelope.release,
+        by: envelope.by,
     };
     (!recipients.is_empty()).then_some((letter, recipients))
 }

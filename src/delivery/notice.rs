@@ -70,6 +70,7 @@ pub(super) fn stage(
             tls: queue::Tls::Usual,
             proven: false,
             release: None,
+            by: None,
         };
         let to = NewRecipient { address: notice.to.to_owned(), notify: Some(Notify::default()), orcpt: None };
         parcels.push(Parcel::Out(Box::new(letter), to));
@@ -168,6 +169,7 @@ pub(super) fn of_success(data: &Data, envelope: &Envelope, facts: &Facts<'_>) ->
             now: Date::utc(facts.now),
             arrived: Date::utc(facts.now),
             envid: envelope.envid.as_deref(),
+            by: envelope.by.map(|by| Date::utc(by.at)),
             recipients: &recipients,
             full: envelope.ret_full,
             passed_on: false,
@@ -228,6 +230,7 @@ mod tests {
             tls: queue::Tls::Usual,
             proven,
             release: None,
+            by: None,
         };
         let to = NewRecipient { address: "a@x.test".to_owned(), notify: None, orcpt: None };
         for _ in 0..30 {

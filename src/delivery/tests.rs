@@ -76,6 +76,7 @@ fn envelope(recipients: Vec<Recipient>) -> Envelope {
         envid: None,
         require_tls: false,
         release: None,
+        by: None,
     }
 }
 

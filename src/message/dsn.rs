@@ -46,6 +46,8 @@ pub struct Notice<'a> {
     pub now: Date,
     pub arrived: Date,
     pub envid: Option<&'a str>,
+    /// RFC 2852 5: when it was to be delivered by.
+    pub by: Option<Date>,
     pub recipients: &'a [About],
     /// RFC 3461 4.3; `None`: whatever fits.
     pub full: Option<bool>,
@@ -147,7 +149,7 @@ impl Notice<'_> {
             line(String::new());
             line(format!("  {}", about.address));
             match self.kind {
-                Kind::Relayed => line("  Its server took the letter and will not report further.".to_owned()),
+                Kind::Relayed => line("  Its server took the letter. More is not known here.".to_owned()),
                 Kind::Delivered => line("  It lies in the mailbox.".to_owned()),
                 Kind::Expanded => {
                     line("  The address stands for several, and the letter was sent on to them.".to_owned());
@@ -179,6 +181,9 @@ impl Notice<'_> {
             line(format!("Original-Envelope-Id: {envid}"));
         }
         line(format!("Arrival-Date: {}", date::rfc5322(self.arrived)));
+        if let Some(by) = self.by {
+            line(format!("Deliver-By-Date: {}", date::rfc5322(by)));
+        }
         let action = match self.kind {
             Kind::Failed => "failed",
             Kind::Delayed => "delayed",
@@ -222,7 +227,7 @@ fn meaning((class, subject, detail): (u8, u16, u16)) -> &'static str {
         (_, 2, 3) | (_, 3, 4) => "The letter is larger than that server takes.",
         (_, 4, 6) => "The way there leads back to this box.",
         (4, 4, _) | (5, 4, 1..=5) => "Its server could not be reached.",
-        (5, 4, 7) => "Its server could not be given the letter for five days.",
+        (5, 4, 7) => "Its server could not be given the letter in time.",
         (_, 6, 3 | 7) => "Its server cannot handle the characters in this letter or its addresses.",
         (4, 7, _) => "Its server does not want the letter now.",
         (5, 7, _) => "Its server refuses letters like this one, or letters from here.",
@@ -260,6 +265,7 @@ mod tests {
             now: Date::utc(Time(1_800_000_000_000)),
             arrived: Date::utc(Time(1_799_999_000_000)),
             envid: Some("e1"),
+            by: None,
             recipients,
             full: None,
             passed_on: false,

@@ -118,6 +118,7 @@ mod tests {
             tls: crate::queue::Tls::Usual,
             proven: false,
             release: None,
+            by: None,
         };
         let to = |address: &str| NewRecipient { address: address.into(), notify: None, orcpt: None };
         let recipients = [to("a@out.test"), to("b@out.test")];

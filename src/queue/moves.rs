@@ -255,6 +255,7 @@ mod tests {
             tls: crate::queue::Tls::Usual,
             proven: false,
             release,
+            by: None,
         };
         let to = |address: &&str| NewRecipient { address: (*address).into(), notify: None, orcpt: None };
         let recipients: Vec<NewRecipient> = addresses.iter().map(to).collect();

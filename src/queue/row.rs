@@ -43,6 +43,12 @@ pub(super) struct LetterRow {
     /// RFC 4865: when it was to leave, milliseconds since 1970.
     #[n(12)]
     pub release: Option<i64>,
+    /// RFC 2852: when it is to be delivered by, milliseconds since 1970.
+    #[n(13)]
+    pub by: Option<i64>,
+    /// And how: 1 it comes back then, 2 its sender hears of each server.
+    #[n(14)]
+    pub by_how: Option<u8>,
 }
 
 /// Values of [`RecipientRow::state`].
@@ -117,6 +123,8 @@ mod tests {
             tls: None,
             proven: None,
             release: None,
+            by: None,
+            by_how: None,
         };
         let bytes = hex("8a071904d21b0000018bcfe5680068614062 2e7465737401f4f5f462653102");
         assert_eq!(minicbor::to_vec(&letter).unwrap(), bytes);

@@ -20,6 +20,7 @@ use crate::store::schema::Key;
 use crate::store::{self, Order, Read, Staged, Table, Txn};
 
 use super::row::{ANY, APPOINTED, HELD, LATER, LetterRow, RecipientRow, WAITING};
+use super::schedule::By;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
@@ -126,6 +127,7 @@ pub struct NewLetter {
     pub proven: bool,
     /// RFC 4865: not to leave before.
     pub release: Option<Time>,
+    pub by: Option<By>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,6 +183,7 @@ pub struct Entry {
     pub proven: bool,
     /// RFC 4865: when it was to leave.
     pub release: Option<Time>,
+    pub by: Option<By>,
     pub recipients: Vec<Recipient>,
 }
 
@@ -225,6 +228,8 @@ pub fn enqueue(
         tls: letter.tls.number(),
         proven: letter.proven.then_some(true),
         release: letter.release.map(|release| release.0),
+        by: letter.by.map(|by| by.at.0),
+        by_how: letter.by.map(|by| u8::from(by.returns) | u8::from(by.trace) << 1),
     };
     txn.put(Table::Queue, Key::new().u64(id.0).as_ref(), encode(&row)?);
     let later = letter.release.filter(|release| *release > now);
@@ -309,6 +314,10 @@ fn entry(read: &dyn Read, id: QueueId, value: &[u8]) -> Result<Entry, Error> {
         tls: Tls::from_number(row.tls),
         proven: row.proven == Some(true),
         release: row.release.map(Time),
+        by: row.by.map(|at| {
+            let how = row.by_how.unwrap_or_default();
+            By { at: Time(at), returns: how & 1 != 0, trace: how & 2 != 0 }
+        }),
         recipients,
     })
 }
@@ -373,6 +382,7 @@ mod tests {
             tls: Tls::Required,
             proven: true,
             release: None,
+            by: Some(By { at: Time(9), returns: true, trace: true }),
         }
     }
 
@@ -393,6 +403,7 @@ mod tests {
         assert_eq!(entries.len(), 1);
         assert_eq!(entries[0].id, id);
         assert_eq!(entries[0].size, 17);
+        assert_eq!(entries[0].by, Some(By { at: Time(9), returns: true, trace: true }));
         assert_eq!(entries[0].recipients.len(), 2);
         assert_eq!(entries[0].recipients[1].address, "c@out.test");
         assert_eq!(entries[0].recipients[1].notify, recipients[1].notify);

@@ -38,6 +38,7 @@ impl<D: Directory> Host<D> {
             envid: mail.envid,
             require_tls: mail.require_tls,
             release: self.release.take(),
+            by: self.by.take(),
         };
         let shared = &self.shared;
         match shared.intake.take(envelope, sink, &shared.hostname, &shared.limits).await {

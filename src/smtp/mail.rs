@@ -3,6 +3,7 @@
 use super::{Host, try_later};
 use crate::directory::Directory;
 use crate::proto::smtp::{HOLD_SECONDS, Hold, Mail, Reply};
+use crate::queue::schedule::By;
 
 impl<D: Directory> Host<D> {
     pub(super) async fn mail(&mut self, mail: Mail) -> Reply {
@@ -22,8 +23,12 @@ impl<D: Directory> Host<D> {
                 Err(error) => return try_later(&error),
             }
         }
+        let now = self.shared.clock.now();
+        if (mail.hold.is_some() || mail.by.is_some()) && !self.shared.clock.trusted() {
+            // RFC 5321 4.2.3: 455, parameters that cannot be done justice to now.
+            return Reply::new(455, (4, 3, 2), "What time it is is not known here yet; please try again later");
+        }
         if let Some(hold) = mail.hold {
-            let now = self.shared.clock.now();
             let release = match hold {
                 Hold::For(seconds) => now.plus_ms(i64::from(seconds) * 1000),
                 Hold::Until(time) => time,
@@ -34,6 +39,14 @@ impl<D: Directory> Host<D> {
             }
             // One that lies in the past asks for nothing.
             self.release = Some(release).filter(|release| *release > now);
+        }
+        if let Some(by) = mail.by {
+            let at = now.plus_ms(by.seconds.saturating_mul(1000));
+            if self.release.is_some_and(|release| release > at) {
+                // RFC 4865 4.
+                return Reply::new(501, (5, 5, 4), "The letter is to be delivered before it may leave");
+            }
+            self.by = Some(By { at, returns: by.returns, trace: by.trace });
         }
         self.mail = Some(mail);
         Reply::new(250, (2, 1, 0), "Sender noted")

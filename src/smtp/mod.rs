@@ -26,6 +26,7 @@ use crate::directory::{self, Directory, Throttle, login};
 use crate::filter::{Guard, Hit};
 use crate::proto::smtp::{Answer, Ask, Machine, Mail, Notice, Reply};
 use crate::proto::{self, BodyFault, Part, Secured};
+use crate::queue::schedule::By;
 use crate::store::{self, Arriving, Data, Sink};
 
 /// What all sessions share.
@@ -55,6 +56,8 @@ pub struct Host<D> {
     mail: Option<Mail>,
     /// When the letter may leave, if its sender has said so.
     release: Option<Time>,
+    /// When it is to be delivered by, if they have said so.
+    by: Option<By>,
     recipients: Vec<Recipient>,
     /// Of these, people elsewhere.
     leaving: Count,
@@ -79,6 +82,7 @@ impl<D: Directory> Host<D> {
             who: None,
             mail: None,
             release: None,
+            by: None,
             recipients: Vec::new(),
             leaving: Count::default(),
             body: Arriving::default(),
@@ -147,6 +151,7 @@ impl<D: Directory> Host<D> {
     fn forget_envelope(&mut self) {
         self.mail = None;
         self.release = None;
+        self.by = None;
         self.recipients.clear();
         self.leaving = Count::default();
         self.body.abort();

@@ -280,6 +280,31 @@ def play(check, box, office):
         same(len(inbox), before + 2)
         said, blocks = report(inbox[-1])
         same((blocks[0]["Original-Envelope-Id"], blocks[1]["Action"]), ("e2", "delivered"))
+    with check("a time to be delivered by is handed on with what is left of it, or the letter comes back"):
+        def told(action, status, words):
+            notice = wait_for(lambda: len(box.inbox()) > before and box.inbox()[-1], 30, box.tail)
+            said, blocks = report(notice)
+            assert words in said and "Deliver-By-Date" in blocks[0], (said, blocks)
+            same((blocks[1]["Action"], blocks[1]["Status"]), (action, status))
+            return before + 1
+        before = len(box.inbox())
+        far = Far(PLAIN, offers=["PIPELINING", "DELIVERBY 60"])
+        box.submit(["a@plain.test"], "in ten minutes", options=["BY=600;RT"])
+        box.empty()
+        before = told("relayed", "2.0.0", "took the letter")
+        given = far.letters[0][0].partition(" BY=")[2].split()[0]
+        assert given.endswith(";RT") and 540 < int(given[:-3]) <= 600, given
+        box.submit(["a@plain.test"], "too soon", options=["BY=50;R"])
+        before = told("failed", "5.4.7", "needs (60 seconds)")
+        far.end()
+        far = Far(PLAIN)
+        box.submit(["a@plain.test"], "without a promise", options=["BY=600;R"])
+        before = told("failed", "5.3.3", "does not promise")
+        same(len(far.letters), 0)
+        far.end()
+        box.submit(["s@slow.test"], "in three seconds", options=["BY=3;R"])
+        before = told("failed", "5.4.7", "could not be given the letter in time")
+        box.empty()
     with check("what is held stays, what is cancelled goes, and both survive a kill"):
         box.submit(["s@slow.test"], "held")
         box.waits("cannot be reached")

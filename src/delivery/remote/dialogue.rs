@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use crate::base::BlobId;
+use crate::base::{BlobId, Time};
 use crate::mailauth::sts::Mode;
 use crate::mailauth::tlsrpt;
 use crate::net::{Context, End, NoWay, Patience, TlsSide, dial, drive, is_public};
@@ -466,8 +466,13 @@ impl<W: World> Host<'_, W> {
             });
             match found.await.ok().flatten() {
                 Some(entry) => {
-                    let mut letter = letter(&entry, &job);
+                    let mut letter = letter(&entry, &job, self.sender.clock.now());
                     if letter.recipients.is_empty() {
+                        self.sender.give_back(&job);
+                        continue;
+                    }
+                    if let Some(trouble) = self.out_of_time(&entry) {
+                        settle::all(&self.sender, &self.sender.world.way(), &job, &trouble).await;
                         self.sender.give_back(&job);
                         continue;
                     }
@@ -494,6 +499,27 @@ impl<W: World> Host<'_, W> {
         }
     }
 
+    /// RFC 2852 4: a letter that is to come back goes neither too late nor to a server that would not send it back.
+    fn out_of_time(&self, entry: &Entry) -> Option<Trouble> {
+        let by = entry.by?;
+        if by.is_over(self.sender.clock.now()) {
+            return Some(Trouble::never((5, 4, 7), "the time is over that its sender has set for it".to_owned()));
+        }
+        let remote = &self.remote;
+        match self.hello.deliver_by {
+            _ if !by.returns => None,
+            None => {
+                let words = format!("{remote} does not promise to deliver it within the time that its sender has set");
+                Some(Trouble::never((5, 3, 3), words))
+            }
+            Some(least) if by.left(self.sender.clock.now()) < least => {
+                let words = format!("less is left of the time that its sender has set than {remote} needs ({least} seconds)");
+                Some(Trouble::never((5, 4, 7), words))
+            }
+            Some(_) => None,
+        }
+    }
+
     async fn done(&mut self, verdicts: Vec<Verdict>) {
         self.served += 1;
         let Some(Hand { job, entry, .. }) = self.hand.take() else { return };
@@ -508,6 +534,7 @@ impl<W: World> Host<'_, W> {
                 remote: Some(self.remote.clone()),
                 tls: self.secured.is_some(),
                 tells: self.hello.dsn,
+                keeps_time: self.hello.deliver_by.is_some(),
             })
             .collect();
         let secured = self.secured.as_ref().map_or("none", |secured| secured.version.as_str());
@@ -523,7 +550,7 @@ fn still_waiting<'a>(entry: &'a Entry, job: &Job) -> Vec<&'a queue::Recipient> {
     entry.recipients.iter().filter(waits).collect()
 }
 
-fn letter(entry: &Entry, job: &Job) -> Letter {
+fn letter(entry: &Entry, job: &Job, now: Time) -> Letter {
     let recipients = still_waiting(entry, job).into_iter().map(|one| Recipient {
         address: one.address.clone(),
         notify: one.notify.map(|notify| Notify {
@@ -542,6 +569,11 @@ fn letter(entry: &Entry, job: &Job) -> Letter {
         require_tls: entry.tls == queue::Tls::Required,
         ret_full: entry.ret_full,
         envid: entry.envid.clone(),
+        by: entry.by.map(|by| {
+            // RFC 2852 4: nine digits at the most.
+            let left = by.left(now).clamp(-999_999_999, 999_999_999);
+            format!("{left};{}{}", if by.returns { 'R' } else { 'N' }, if by.trace { "T" } else { "" })
+        }),
         recipients: recipients.collect(),
     }
 }

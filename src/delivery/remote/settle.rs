@@ -36,6 +36,8 @@ pub(super) struct Outcome {
     pub tls: bool,
     /// The other server will tell the sender what becomes of it (RFC 3461 5.2.2).
     pub tells: bool,
+    /// It will keep to the time that was set, or say so (RFC 2852).
+    pub keeps_time: bool,
 }
 
 /// The same for all recipients of a job.
@@ -45,7 +47,7 @@ pub(super) async fn all<W: World>(sender: &Arc<Sender<W>>, way: &Way, job: &Job,
     let Some(entry) = found.await.ok().flatten() else { return };
     let outcome = |n: &u32| {
         let (verdict, remote) = (dialogue::verdict(trouble), trouble.remote.clone());
-        Outcome { n: *n, verdict, remote, tls: false, tells: false }
+        Outcome { n: *n, verdict, remote, tls: false, tells: false, keeps_time: false }
     };
     let outcomes = job.recipients.iter().map(outcome).collect();
     write(sender, way, &entry, outcomes).await;
@@ -140,7 +142,10 @@ fn judge(
     match &outcome.verdict {
         Verdict::Sent(said) => {
             moves.push(Move::Leave(n));
-            if success && !outcome.tells {
+            // RFC 2852 4: whoever hears nothing more of the time is told up to where it was watched.
+            let watched = entry.by.is_some_and(|by| by.trace || !outcome.keeps_time);
+            let silent = recipient.notify == Some(queue::Notify::default());
+            if success && !outcome.tells || watched && !silent {
                 tell(Kind::Relayed, about(recipient, outcome, said, None));
             }
         }
@@ -152,8 +157,8 @@ fn judge(
         }
         Verdict::Later(said) => {
             let attempts = recipient.attempts.saturating_add(1);
-            match schedule::after_failure(entry.since(), attempts, now) {
-                Next::GiveUp => {
+            match schedule::after_failure(entry.since(), attempts, now, entry.by) {
+                Next::Over | Next::GiveUp => {
                     moves.push(Move::Leave(n));
                     if failure {
                         let mut about = about(recipient, outcome, said, None);
@@ -163,7 +168,7 @@ fn judge(
                     }
                 }
                 Next::Again(due) => {
-                    let late = !recipient.told && schedule::is_late(entry.since(), attempts, now);
+                    let late = !recipient.told && schedule::is_late(entry.since(), attempts, now, entry.by);
                     if late && delay {
                         let until = Time(entry.since().0.saturating_add(GIVE_UP));
                         tell(Kind::Delayed, about(recipient, outcome, said, Some(until)));
@@ -250,6 +255,7 @@ async fn notices<W: World>(
                 now: Date::utc(now),
                 arrived: Date::utc(entry.queued),
                 envid: entry.envid.as_deref(),
+                by: entry.by.map(|by| Date::utc(by.at)),
                 recipients: &recipients,
                 full: if entry.size > GIVEN_BACK { Some(false) } else { entry.ret_full },
                 passed_on: entry.account.is_none() && !ways.out,

@@ -255,6 +255,7 @@ impl Reports {
             tls,
             proven: false,
             release: None,
+            by: None,
         };
         let recipient = NewRecipient { address: to.to_owned(), notify: Some(Notify::default()), orcpt: None };
         let written = office.data.write(move |txn| {

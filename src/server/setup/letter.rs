@@ -72,6 +72,7 @@ pub(super) fn post(house: &House, runtime: &Handle, admin: &Shown, to: &str) -> 
         envid: Some(mark.clone()),
         require_tls: false,
         release: None,
+        by: None,
     };
     let intake = Intake::new(house.data.clone(), house.clock.clone(), house.random.clone()).ringing(house.bell.clone());
     let intake = intake.remembering(house.facts().clone());

@@ -454,6 +454,7 @@ impl Home {
             tls: queue::Tls::Usual,
             proven: false,
             release: None,
+            by: None,
         };
         let to = queue::NewRecipient { address: "<aunt>@far.test".into(), notify: None, orcpt: None };
         let now = self.house.clock.now();

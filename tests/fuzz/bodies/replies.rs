@@ -119,6 +119,7 @@ fn letter(first: u8) -> Letter {
         require_tls: first & 64 != 0,
         ret_full: None,
         envid: None,
+        by: None,
         recipients: vec![recipient("bob@far.test"), recipient("carol@far.test")],
     }
 }
@@ -148,6 +149,7 @@ fn notice(verdicts: &[Verdict]) {
         now,
         arrived: now,
         envid: None,
+        by: None,
         recipients: &recipients,
         full: None,
         passed_on: false,

@@ -23,6 +23,8 @@ pub struct Hello {
     pub starttls: bool,
     /// RFC 8689.
     pub requiretls: bool,
+    /// RFC 2852: it keeps to times, of so many seconds at least.
+    pub deliver_by: Option<i64>,
     /// RFC 4954, upper case.
     pub auth: Vec<String>,
 }
@@ -44,6 +46,8 @@ impl Hello {
                 "CHUNKING" => hello.chunking = true,
                 "DSN" => hello.dsn = true,
                 "STARTTLS" => hello.starttls = true,
+                // RFC 2852 3: none said is none asked for.
+                "DELIVERBY" => hello.deliver_by = Some(words.next().and_then(|least| least.parse().ok()).unwrap_or(0)),
                 "REQUIRETLS" => hello.requiretls = true,
                 // RFC 1870 4: 0 is "no fixed limit".
                 "SIZE" => {

@@ -352,6 +352,9 @@ impl Machine {
         if letter.require_tls {
             line.push_str(" REQUIRETLS");
         }
+        if let Some(by) = letter.by.as_ref().filter(|_| self.hello.deliver_by.is_some()) {
+            line.push_str(&format!(" BY={by}"));
+        }
         if letter.eight_bit && self.hello.eight_bit {
             line.push_str(" BODY=8BITMIME");
         }

@@ -98,6 +98,8 @@ pub struct Letter {
     /// RFC 3461 4.3: true is FULL, false is HDRS.
     pub ret_full: Option<bool>,
     pub envid: Option<String>,
+    /// RFC 2852 4: the value of BY, for a server that offers it.
+    pub by: Option<String>,
     pub recipients: Vec<Recipient>,
 }
 

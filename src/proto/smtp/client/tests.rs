@@ -102,6 +102,7 @@ fn to(recipients: &[&str]) -> Letter {
         require_tls: false,
         ret_full: None,
         envid: None,
+        by: None,
         recipients: recipients.iter().map(recipient).collect(),
     }
 }
@@ -312,4 +313,16 @@ fn a_letter_that_is_to_stay_under_tls_goes_where_that_is_promised_or_nowhere() {
     let mut talk = Talk::new(config(), vec![Letter { require_tls: true, ..to(&["b@out.test"]) }]);
     talk.hear("220 mx\r\n");
     assert_eq!(talk.hear("250-mx\r\n250 REQUIRETLS\r\n"), "QUIT\n", "in the clear nothing is promised");
+}
+
+/// RFC 2852 4.
+#[test]
+fn a_time_is_handed_on_to_who_offers_to_keep_it_only() {
+    for (offers, says) in [("250-mx\r\n250 DELIVERBY 240\r\n", true), ("250 mx\r\n", false)] {
+        let letter = Letter { by: Some("300;RT".into()), ..to(&["b@out.test"]) };
+        let mut talk = Talk::new(config(), vec![letter]);
+        talk.hear("220 mx\r\n");
+        let said = talk.hear(offers);
+        assert_eq!(said, format!("MAIL FROM:<anna@example.test>{}\n", if says { " BY=300;RT" } else { "" }));
+    }
 }

@@ -1,6 +1,6 @@
 //! MAIL and RCPT with their parameters: SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), RET, ENVID, NOTIFY, ORCPT
 //! (RFC 3461), AUTH (RFC 4954), REQUIRETLS (RFC 8689), HOLDFOR, HOLDUNTIL
-//! (RFC 4865).
+//! (RFC 4865), BY (RFC 2852).
 
 use super::super::reply::Reply;
 use super::address::{Address, Forward, forward_path, reverse_path};
@@ -27,6 +27,7 @@ pub struct Mail {
     /// RFC 8689.
     pub require_tls: bool,
     pub hold: Option<Hold>,
+    pub by: Option<By>,
     /// Whether any parameter was there (RFC 5321 4.1.1.11: only after EHLO).
     pub extended: bool,
 }
@@ -35,6 +36,15 @@ pub struct Mail {
 pub enum BodyType {
     SevenBit,
     EightBitMime,
+}
+
+/// RFC 2852 4: within what time a letter is to be delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct By {
+    pub seconds: i64,
+    /// Mode R; otherwise N.
+    pub returns: bool,
+    pub trace: bool,
 }
 
 /// RFC 4865 4: when it may leave.
@@ -113,9 +123,13 @@ pub(super) fn mail(argument: &str) -> Result<Mail, Reply> {
             // RFC 4865 4: the one or the other.
             ("HOLDFOR", Some(value)) => once(&mut mail.hold, hold_for(value))?,
             ("HOLDUNTIL", Some(value)) => once(&mut mail.hold, parse_rfc3339(value).map(Hold::Until))?,
+            ("BY", Some(value)) => once(&mut mail.by, by(value))?,
             // RFC 4954 5: who submitted it first, in the word of a peer whom we do not trust that far: read, not kept.
             ("AUTH", Some(value)) if !auth && xtext(value).is_some() => auth = true,
-            ("SIZE" | "BODY" | "SMTPUTF8" | "RET" | "ENVID" | "REQUIRETLS" | "AUTH" | "HOLDFOR" | "HOLDUNTIL", _) => {
+            (
+                "SIZE" | "BODY" | "SMTPUTF8" | "RET" | "ENVID" | "REQUIRETLS" | "AUTH" | "HOLDFOR" | "HOLDUNTIL" | "BY",
+                _,
+            ) => {
                 return Err(malformed());
             }
             _ => return Err(unknown()),
@@ -188,6 +202,25 @@ fn malformed() -> Reply {
 /// RFC 5321 4.1.1.11.
 fn unknown() -> Reply {
     Reply::new(555, (5, 5, 4), "A parameter is not known here")
+}
+
+/// RFC 2852 4: `["-" / "+"] 1*9DIGIT ";" ("N" / "R") ["T"]`. What is to come back needs a time that is not over.
+fn by(value: &str) -> Option<By> {
+    let (time, how) = value.split_once(';')?;
+    let digits = time.strip_prefix(['-', '+']).unwrap_or(time);
+    if digits.is_empty() || digits.len() > 9 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let size: i64 = digits.parse().ok()?;
+    let seconds = if time.starts_with('-') { -size } else { size };
+    let (returns, trace) = match how.to_ascii_uppercase().as_str() {
+        "N" => (false, false),
+        "NT" => (false, true),
+        "R" => (true, false),
+        "RT" => (true, true),
+        _ => return None,
+    };
+    (!returns || seconds > 0).then_some(By { seconds, returns, trace })
 }
 
 /// RFC 4865 4: one to nine digits, the first of which is no zero.
@@ -268,6 +301,14 @@ mod tests {
     }
 
     #[test]
+    fn a_time_to_be_delivered_by() {
+        let by = |value: &str| mail(&format!("FROM:<a@b.c> BY={value}")).unwrap().by.unwrap();
+        assert_eq!(by("+120;rt"), By { seconds: 120, returns: true, trace: true });
+        assert_eq!(by("-5;N"), By { seconds: -5, returns: false, trace: false });
+        assert_eq!(by("0;NT"), By { seconds: 0, returns: false, trace: true });
+    }
+
+    #[test]
     fn rcpt_with_all_its_parameters() {
         let found = rcpt("TO:<a@b.c> NOTIFY=SUCCESS,delay ORCPT=RFC822;Bob+20Smith@b.c").unwrap();
         assert_eq!(found.notify, Some(Notify { success: true, failure: false, delay: true }));
@@ -294,6 +335,14 @@ mod tests {
             ("FROM:<a@b.c> HOLDUNTIL=tomorrow", 501),
             ("FROM:<a@b.c> HOLDFOR=5 HOLDFOR=5", 501),
             ("FROM:<a@b.c> HOLDFOR=5 HOLDUNTIL=2026-11-18T11:06:40Z", 501),
+            ("FROM:<a@b.c> BY=0;R", 501),
+            ("FROM:<a@b.c> BY=-1;R", 501),
+            ("FROM:<a@b.c> BY=1234567890;N", 501),
+            ("FROM:<a@b.c> BY=5", 501),
+            ("FROM:<a@b.c> BY=;R", 501),
+            ("FROM:<a@b.c> BY=5;X", 501),
+            ("FROM:<a@b.c> BY=+-5;N", 501),
+            ("FROM:<a@b.c> BY=5;R BY=5;R", 501),
             ("FROM:<a@b.c> ENVID=a+2", 501),
             ("FROM:<a@b.c> ENVID=a+0A", 501),
             ("FROM:<a@b.c> RET=SOME", 501),

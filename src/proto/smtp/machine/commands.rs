@@ -89,10 +89,9 @@ impl Machine {
 
     /// What EHLO tells.
     fn offers(&self) -> Vec<String> {
-        let mut offers: Vec<String> = ["PIPELINING", "8BITMIME", "SMTPUTF8", "CHUNKING", "ENHANCEDSTATUSCODES", "DSN"]
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        // RFC 2852 3: no time is too short for us.
+        let always = ["PIPELINING", "8BITMIME", "SMTPUTF8", "CHUNKING", "ENHANCEDSTATUSCODES", "DSN", "DELIVERBY"];
+        let mut offers: Vec<String> = always.into_iter().map(str::to_owned).collect();
         offers.push(format!("SIZE {}", self.limits().message_bytes));
         if self.offers_starttls() {
             offers.push("STARTTLS".into());
