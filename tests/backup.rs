@@ -129,6 +129,7 @@ fn everything_comes_back_under_a_new_epoch_and_queued_mail_is_held() {
         tls: queue::Tls::Usual,
         proven: true,
         release: None,
+        by: None,
     };
     let to = [queue::NewRecipient { address: "bob@far.test".to_owned(), notify: None, orcpt: None }];
     data.write_blocking(move |txn| queue::enqueue(txn, &new, &to, Time(5), queue::Limits::default())).unwrap();

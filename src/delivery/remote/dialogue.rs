@@ -513,7 +513,8 @@ impl<W: World> Host<'_, W> {
                 Some(Trouble::never((5, 3, 3), words))
             }
             Some(least) if by.left(self.sender.clock.now()) < least => {
-                let words = format!("less is left of the time that its sender has set than {remote} needs ({least} seconds)");
+                let words =
+                    format!("less is left of the time that its sender has set than {remote} needs ({least} seconds)");
                 Some(Trouble::never((5, 4, 7), words))
             }
             Some(_) => None,
