@@ -13,20 +13,23 @@ use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 
 /// Whose words are shown on pages.
-const FOLDERS: [&str; 15] = [
+const FOLDERS: [&str; 18] = [
     "appliance/wizard",
     "appliance/linetest",
+    "appliance/rescue.rs",
     "appliance/dnsguide",
     "cert",
     "directory",
     "net/dns",
     "server/dns",
     "server/house.rs",
+    "server/rescue.rs",
     "server/setup",
     "server/verbs",
     "server/steward",
     "web/admin",
     "web/devices",
+    "web/rescue",
     "web/setup",
     "web/writing",
 ];

@@ -220,18 +220,19 @@ fn gather(folder: &Path, inside: &str, found: &mut Vec<(String, Vec<u8>)>) -> Re
 
 // ---- restore
 
-/// Puts the newest whole backup back into a folder that nobody has set up; the caller has the lock. After an error nothing is
-/// changed; after a cut the same call goes on.
+/// Puts the newest whole backup back into a folder that nobody has set up, or in place of what cannot be opened any more (`over`:
+/// its stores are put aside); the caller has the lock. After an error nothing is changed; after a cut the same call goes on.
 pub(super) fn restore(
     folder: &Folder,
     from: &Path,
     box_id: Option<&str>,
     secret: &Secret,
+    over: bool,
     tell: &mut dyn FnMut(Step, u64, u64),
 ) -> Result<(Head, Restored), String> {
     folder.make().map_err(|error| words(folder.path(), error))?;
     end_restore(folder)?;
-    if folder.is_set_up() {
+    if folder.is_set_up() && !over {
         return Err(format!(
             "{} is set up already: a backup is put back into an empty folder only",
             folder.path().display()

@@ -19,14 +19,15 @@ mod control;
 mod dns;
 mod doors;
 mod folder;
-mod forgotten;
 mod house;
 mod languages;
 pub mod limits;
 mod log;
+mod opening;
 mod outgoing;
 mod pages;
 mod reporting;
+mod rescue;
 mod serve;
 mod sessions;
 mod setup;
@@ -37,6 +38,7 @@ mod theatre;
 mod time;
 mod update;
 mod verbs;
+mod wish;
 
 use std::process::ExitCode;
 

@@ -82,7 +82,7 @@ pub(super) fn serve(
 }
 
 /// Until it is dropped.
-fn announce(name: mdns::Name) -> JoinSet<()> {
+pub(super) fn announce(name: mdns::Name) -> JoinSet<()> {
     let mut task = JoinSet::new();
     task.spawn(mdns::announce(name, Arc::new(SystemClock::new()), Arc::new(OsRandom)));
     task

@@ -26,6 +26,7 @@ use super::backup;
 use super::folder::{Folder, write};
 use super::house::House;
 use super::verbs::{Reply, Request, Secret};
+use super::wish;
 
 /// Between two looks whether a stick came or went.
 const LOOK: Duration = Duration::from_secs(3);
@@ -114,6 +115,7 @@ fn look(house: &House) -> Duration {
         Err(_) => return NO_BOX,
     };
     let Ok(one) = chosen(&sticks) else { return LOOK };
+    wish::look(one.insertion);
     if !has_sheet(&house.folder) {
         // No try, so that the first one follows the sheet at once.
         let mut state = State::load(&house.folder);
@@ -185,7 +187,7 @@ fn whole(report: &Report, number: u32) -> Result<(), String> {
 }
 
 /// Does something with the stick mounted, and has it unmounted again. Errors: sentences.
-fn with_stick<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+pub(super) fn with_stick<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let machine = Client::new();
     machine.open_stick().map_err(|error| error.to_string())?;
     let used = Arc::new(AtomicBool::new(true));
@@ -229,6 +231,7 @@ pub(super) fn wait_for_restore(over: impl Fn() -> bool, run: impl Fn(Request) ->
             // Tried once; another try begins with pulling it out.
             Ok(one) if seen != Some(one.insertion) => {
                 seen = Some(one.insertion);
+                wish::look(one.insertion);
                 if let Err(words) = with_stick(|| restore(&at(), &run)) {
                     warn!("the stick cannot be used: {words}");
                 }
@@ -311,7 +314,7 @@ fn remove_asked(path: &Path) -> std::io::Result<()> {
     fs::remove_file(path)
 }
 
-fn tell(from: &Path, words: &str) {
+pub(super) fn tell(from: &Path, words: &str) {
     let path = from.join(TOLD);
     let told = fs::File::create(&path).and_then(|mut file| {
         std::io::Write::write_all(&mut file, format!("{words}\r\n").as_bytes())?;

@@ -1,4 +1,4 @@
-//! HTTPS routes and pages, and the set-up pages on 8080.
+//! HTTPS routes and pages, and the set-up and rescue pages on 8080.
 //!
 //! Does not know: mail logic, files, sockets.
 
@@ -8,5 +8,6 @@ pub mod devices;
 pub mod home;
 pub mod language;
 pub mod look;
+pub mod rescue;
 pub mod setup;
 mod writing;

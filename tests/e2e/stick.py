@@ -1,83 +1,17 @@
 """A stick in the box: a backup by itself, read back; pulled, full and other people's; and an empty box that is restored by one.
 
-The root process of the box is played here, since a stick cannot be plugged into this machine: what it says is in `Machine`.
+The root process of the box is played (played.py), since a stick cannot be plugged into this machine.
 """
 
-import json
 import os
 import shutil
-import socket
-import struct
 import threading
 import time
 
 from house import ALICE, Checks, House
+from played import Machine, until
 
 LETTER = f"From: bob@example.net\r\nTo: {ALICE}\r\nSubject: kept\r\nMessage-ID: <kept@example.net>\r\n\r\nA letter.\r\n".encode()
-
-
-class Machine:
-    """What `homepost machine` says about sticks. What is on the stick shows in `at` only while it is open."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.inside = folder / "inside"
-        self.stick = None
-        self.acts = []
-        self.inside.mkdir(parents=True)
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(str(folder / "machine.sock"))
-        self.listener.listen(8)
-        threading.Thread(target=self.serve, daemon=True).start()
-
-    def plug(self, insertion, **more):
-        self.stick = {"insertion": insertion, "name": "Acme Stick", "label": "HOMEPOST", "bytes": 1 << 30, "writable": True,
-                      "state": "ready", **more}
-
-    def pull(self):
-        self.close()
-        self.stick = None
-
-    def close(self):
-        at = self.folder / "at"
-        if at.is_symlink():
-            at.unlink()
-
-    def serve(self):
-        while True:
-            peer, _ = self.listener.accept()
-            with peer:
-                try:
-                    length = struct.unpack(">I", peer.recv(4, socket.MSG_WAITALL))[0]
-                    reply = json.dumps(self.answer(json.loads(peer.recv(length, socket.MSG_WAITALL)))).encode()
-                    peer.sendall(struct.pack(">I", len(reply)) + reply)
-                except (OSError, struct.error):
-                    pass
-
-    def answer(self, request):
-        verb = request["verb"]
-        if verb == "sticks":
-            return {"sticks": [self.stick] if self.stick else []}
-        if verb == "open-stick":
-            if not self.stick:
-                return {"refused": "There is no USB stick."}
-            if not (self.folder / "at").is_symlink():
-                (self.folder / "at").symlink_to(self.inside)
-            self.acts.append(verb)
-            return "done"
-        if verb == "close-stick":
-            self.close()
-            self.acts.append(verb)
-            return "done"
-        return {"refused": f"the machine does not do that: {verb}"}
-
-
-def until(what, seconds=120):
-    end = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.3)
-    return found
 
 
 def main():

@@ -145,4 +145,8 @@ impl Machine for Client {
     fn prepare_stick(&self, insertion: u64) -> Result<(), Error> {
         self.have_done(&Request::PrepareStick { insertion })
     }
+
+    fn erase(&self) -> Result<(), Error> {
+        self.have_done(&Request::Erase {})
+    }
 }

@@ -19,6 +19,7 @@ pub enum Act {
     OpenStick,
     CloseStick,
     PrepareStick(u64),
+    Erase,
 }
 
 /// Does nothing, and says what [`Fake::set_status`] told it to.
@@ -107,5 +108,9 @@ impl Machine for Fake {
 
     fn prepare_stick(&self, insertion: u64) -> Result<(), Error> {
         self.did(Act::PrepareStick(insertion))
+    }
+
+    fn erase(&self) -> Result<(), Error> {
+        self.did(Act::Erase)
     }
 }

@@ -19,6 +19,7 @@
 pub mod boot;
 mod client;
 pub mod door;
+pub mod erase;
 mod facts;
 mod fake;
 mod real;
@@ -74,6 +75,8 @@ pub trait Machine: Send + Sync {
     fn close_stick(&self) -> Result<(), Error>;
     /// Empties the stick of this [`Stick::insertion`] and makes it one for homepost.
     fn prepare_stick(&self, insertion: u64) -> Result<(), Error>;
+    /// Restarts, and makes the box as new on the way: nothing that it held is left ([`erase`]). A cut does not keep it from that.
+    fn erase(&self) -> Result<(), Error>;
 }
 
 /// What the machine says of itself. What it does not know is `None` or empty.
@@ -164,6 +167,7 @@ enum Request {
     OpenStick {},
     CloseStick {},
     PrepareStick { insertion: u64 },
+    Erase {},
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,6 +202,7 @@ fn answer(machine: &dyn Machine, request: &[u8]) -> Reply {
         Request::OpenStick {} => machine.open_stick(),
         Request::CloseStick {} => machine.close_stick(),
         Request::PrepareStick { insertion } => machine.prepare_stick(insertion),
+        Request::Erase {} => machine.erase(),
     };
     done.map_or_else(refused, |()| Reply::Done)
 }
@@ -223,6 +228,7 @@ mod tests {
             br#"{"verb":"show","lines":["x"],"to":"/etc/passwd"}"#,
             br#"{"verb":"open-stick","device":"/dev/sda1"}"#,
             br#"{"verb":"prepare-stick"}"#,
+            br#"{"verb":"erase","folder":"/etc"}"#,
             br#"{"verb":"set-clock"}"#,
             br#"{"verb":"set-clock","seconds":"1"}"#,
             br#"{"verb":7}"#,
@@ -240,7 +246,7 @@ mod tests {
 
     #[test]
     fn each_verb_does_its_own_and_no_other() {
-        let verbs: [(&[u8], Act); 11] = [
+        let verbs: [(&[u8], Act); 12] = [
             (br#"{"verb":"set-clock","seconds":1800000000}"#, Act::SetClock(Time::from_seconds(1_800_000_000))),
             (br#"{"verb":"reboot"}"#, Act::Reboot),
             (br#"{"verb":"power-off"}"#, Act::PowerOff),
@@ -252,6 +258,7 @@ mod tests {
             (br#"{"verb":"open-stick"}"#, Act::OpenStick),
             (br#"{"verb":"close-stick"}"#, Act::CloseStick),
             (br#"{"verb":"prepare-stick","insertion":7}"#, Act::PrepareStick(7)),
+            (br#"{"verb":"erase"}"#, Act::Erase),
         ];
         for (request, act) in verbs {
             let machine = Fake::default();

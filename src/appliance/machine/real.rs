@@ -26,7 +26,7 @@ use crate::base::Time;
 
 use super::stick::{self, Stick, Sticks};
 use super::updating::{self, Mount, Updating};
-use super::{Disk, Error, Machine, SHOWN_CHARACTERS, SHOWN_LINES, Status, facts};
+use super::{Disk, Error, Machine, SHOWN_CHARACTERS, SHOWN_LINES, Status, erase, facts};
 
 /// As much of a file as is ever looked at.
 const READ_BYTES: u64 = 256 * 1024;
@@ -230,6 +230,18 @@ impl Machine for Real {
 
     fn prepare_stick(&self, insertion: u64) -> Result<(), Error> {
         self.sticks.prepare(insertion)
+    }
+
+    fn erase(&self) -> Result<(), Error> {
+        if self.status()?.on_trial() {
+            return Err(Error::Refused(
+                "a new version is being tried just now; please try again in an hour, or restart the box first".to_owned(),
+            ));
+        }
+        self.updating.wish(erase::WISH).map_err(|error| {
+            Error::Failed(format!("the wish cannot be written down ({error}), so nothing is deleted"))
+        })?;
+        self.reboot()
     }
 }
 

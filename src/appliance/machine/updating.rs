@@ -446,6 +446,18 @@ impl Updating {
         }
     }
 
+    /// Writes a file of this name on the boot partition, for the next start.
+    pub fn wish(&self, name: &str) -> io::Result<()> {
+        let device = slots::partition(&self.root, "homepost-boot")
+            .ok_or_else(|| io::Error::other("this disk has no boot partition"))?;
+        self.mounted(Mount::Boot, &device, "run/homepost/bootloader", |at| {
+            let mut file = File::create(at.join(name))?;
+            file.write_all(b"1\n")?;
+            file.sync_all()?;
+            Ok(rustix::fs::syncfs(&File::open(at)?)?)
+        })
+    }
+
     fn with_boot<T>(&self, work: impl FnOnce(&dyn BootControl) -> io::Result<T>) -> io::Result<T> {
         self.at_boot(Mount::Boot, work)
     }

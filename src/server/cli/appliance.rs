@@ -17,6 +17,12 @@ enum What {
     Reboot,
     /// Switch it off
     PowerOff,
+    /// Make it as new: letters, people, settings and keys are overwritten and deleted, and nobody can bring them back
+    Erase {
+        /// Yes, everything
+        #[arg(long, required = true)]
+        yes: bool,
+    },
 }
 
 impl Args {
@@ -25,6 +31,7 @@ impl Args {
             None | Some(What::Status) => AboutBox::Status,
             Some(What::Reboot) => AboutBox::Reboot,
             Some(What::PowerOff) => AboutBox::PowerOff,
+            Some(What::Erase { .. }) => AboutBox::Erase,
         };
         Request::Box { what }
     }

@@ -19,6 +19,7 @@ mod queue;
 mod reach;
 mod relay;
 mod reports;
+mod rescue;
 mod serve;
 mod setup;
 mod token;
@@ -62,6 +63,7 @@ enum Command {
     Queue(queue::Args),
     Relay(relay::Args),
     Reports(reports::Args),
+    Rescue(rescue::Args),
     Listeners(listeners::Args),
     Problems(problems::Args),
     Token(token::Args),
@@ -90,6 +92,10 @@ pub(super) fn main() -> ExitCode {
         Command::Serve(args) => {
             log::start("info");
             return ended(args.serve(&folder));
+        }
+        Command::Rescue(args) => {
+            log::start("info");
+            return ended(args.run(&folder));
         }
         Command::Machine(args) => {
             log::start("info");

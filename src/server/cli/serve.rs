@@ -24,7 +24,7 @@ pub(super) struct Args {
     announce: Option<mdns::Name>,
 }
 
-fn announced(text: &str) -> Result<mdns::Name, String> {
+pub(super) fn announced(text: &str) -> Result<mdns::Name, String> {
     mdns::Name::new(text).ok_or_else(|| "one word of letters, digits and hyphens, and .local".to_owned())
 }
 

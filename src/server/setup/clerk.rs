@@ -302,7 +302,7 @@ impl Host for Clerk {
         let mut facts = Facts::at(now);
         facts.clock = clock_state(now);
         facts.addresses = own_addresses();
-        facts.internet = if super::attached().way_out { Internet::Unknown } else { Internet::No };
+        facts.internet = if super::super::opening::attached().way_out { Internet::Unknown } else { Internet::No };
         if let Err(error) = self.mail(&mut facts) {
             warn!(%error, "the set-up cannot look into the mailbox");
         }

@@ -13,7 +13,6 @@ mod records;
 mod relay;
 
 use std::net::IpAddr;
-use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,34 +21,30 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-use crate::appliance::attached::Attached;
 use crate::appliance::wizard::{Answer, Desk, Relay, Saved, Secret as Phrase, State, Step};
 use crate::appliance::words;
 use crate::base::{OsRandom, SystemClock};
 use crate::net::tls::{self, fingerprint};
-use crate::net::{Caps, Certs, Common, Front, FrontLimits, Listener, Pair, Patience, Spec};
+use crate::net::{Certs, Pair};
 use crate::settings::Settings;
-use crate::web::setup::{About, Site, serve};
+use crate::web::setup::{About, Site};
 
-use super::control::short_path;
 use super::doors::Shift;
 use super::folder::Folder;
 use super::languages;
+use super::opening::{Opening, PORT};
 use super::serve::{Held, Told};
 use super::verbs::{Reply, Secret, SetupAnswer};
 use clerk::Clerk;
 pub(super) use file::closed as file_closed;
 pub(super) use relay::PASSWORD as RELAY_PASSWORD;
 
-const PORT: u16 = 8080;
 /// Names that the set-up's own certificate is for, before there is a better one.
 const NAMES: [&str; 3] = ["homepost.local", "homepost.home.arpa", "localhost"];
 /// Between two looks for something to do.
 const LOOK: Duration = Duration::from_millis(500);
 /// For the last page to be read before the port closes.
 const FAREWELL: Duration = Duration::from_secs(4);
-/// Between two tries to open a port that was taken.
-const AGAIN: Duration = Duration::from_secs(15);
 
 pub(super) struct Setup {
     desk: Arc<Desk<Clerk>>,
@@ -105,7 +100,8 @@ impl Setup {
             .spawn(move || work(&work_desk, &shown, &work_stop));
         let folder = folder.clone();
         let begun = begun.and_then(|_| {
-            let pages = move || pages(&folder, &site, pair, port, shift.bind, &stop);
+            let opening = Opening { name: "set-up", place: files::path(&folder, ""), port, bind: shift.bind };
+            let pages = move || opening.serve(&site, &pair, &stop);
             std::thread::Builder::new().name("set-up".to_owned()).spawn(pages)
         });
         if let Err(error) = begun {
@@ -290,107 +286,4 @@ fn work(desk: &Arc<Desk<Clerk>>, shown: &Shown, stop: &AtomicBool) {
         shown.write(&saved);
         std::thread::sleep(LOOK);
     }
-}
-
-/// Opens the port and serves until it is told to stop.
-fn pages(
-    folder: &Folder,
-    site: &Arc<Site<Clerk>>,
-    pair: Pair,
-    port: u16,
-    bind: Option<IpAddr>,
-    stop: &Arc<AtomicBool>,
-) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            error!(%error, "no runtime for the set-up page");
-            return;
-        }
-    };
-    while !stop.load(Ordering::SeqCst) {
-        match runtime.block_on(one_opening(folder, site, &pair, port, bind, stop)) {
-            Ok(()) => return,
-            Err(error) => error!("the set-up page on port {port} cannot be opened: {error}"),
-        }
-        let _ = runtime.block_on(tokio::time::timeout(AGAIN, stopped(stop)));
-    }
-}
-
-async fn stopped(stop: &AtomicBool) {
-    while !stop.load(Ordering::SeqCst) {
-        tokio::time::sleep(LOOK).await;
-    }
-}
-
-async fn one_opening(
-    folder: &Folder,
-    site: &Arc<Site<Clerk>>,
-    pair: &Pair,
-    port: u16,
-    bind: Option<IpAddr>,
-    stop: &Arc<AtomicBool>,
-) -> Result<(), String> {
-    let pair = Pair { chain: pair.chain.clone(), key: pair.key.clone() };
-    let config = Certs::new(&[pair]).and_then(|certs| certs.config()).map_err(|error| error.to_string())?;
-    let (common, _ending) = Common::new(Arc::new(SystemClock::new()), Some(config));
-    let mut behind = Vec::new();
-    let mut held = Vec::new();
-    let over = Arc::new(AtomicBool::new(false));
-    let _ends = Ends(over.clone());
-    for (name, secure) in [("plain.sock", false), ("tls.sock", true)] {
-        let (path, keep) = short_path(&files::path(folder, name)).map_err(|error| error.to_string())?;
-        super::folder::remove(&path).map_err(|error| error.to_string())?;
-        let listener = UnixListener::bind(&path).map_err(|error| error.to_string())?;
-        let (site, over) = (site.clone(), over.clone());
-        let run = move || {
-            if let Err(error) = serve(&site, listener, secure, &over) {
-                error!("{error}");
-            }
-            // One that ends takes the other along, and both are opened anew.
-            over.store(true, Ordering::SeqCst);
-        };
-        std::thread::Builder::new().name(format!("set-up {name}")).spawn(run).map_err(|error| error.to_string())?;
-        behind.push(path);
-        held.push(keep);
-    }
-    let mut behind = behind.into_iter();
-    let front = Front {
-        plain: behind.next().unwrap_or_default(),
-        tls: behind.next().unwrap_or_default(),
-        near: Arc::new(|peer| attached().is_near(peer)),
-        limits: FrontLimits::default(),
-    };
-    let spec = Spec {
-        name: "set-up".to_owned(),
-        bind,
-        port,
-        implicit_tls: false,
-        caps: Caps { total: 48, per_address: 16, silent: 12 },
-        patience: Patience::default(),
-    };
-    let listener = Listener::open(spec, common, front.handler()).map_err(|error| error.to_string())?;
-    info!(listener = "set-up", "listening on port {port}");
-    while !stop.load(Ordering::SeqCst) && !over.load(Ordering::SeqCst) {
-        tokio::time::sleep(LOOK).await;
-    }
-    let failed = !stop.load(Ordering::SeqCst);
-    listener.close().await;
-    drop(held);
-    if failed { Err("it is not served any more".to_owned()) } else { Ok(()) }
-}
-
-/// Ends the threads of one opening of the page, however it ends.
-struct Ends(Arc<AtomicBool>);
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
-/// Read anew for each connection: cables are plugged in and pulled out.
-fn attached() -> Attached {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    Attached::read(&read("/proc/net/route"), &read("/proc/net/ipv6_route"))
 }

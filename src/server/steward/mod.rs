@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::appliance::forgotten::{Forgotten, Tried};
 use crate::appliance::machine::Machine;
 use crate::appliance::wizard::span;
 use crate::appliance::writing::{Method, NewMethod, Wish, Work, Writing};
@@ -22,7 +23,6 @@ use crate::web::admin::{
 };
 
 use super::dns::{self, How};
-use super::forgotten::{Forgotten, Tried};
 use super::house::House;
 use super::limits;
 use super::serve::Told;

@@ -15,6 +15,7 @@ pub(super) fn run(what: AboutBox) -> Done {
         AboutBox::Status => status(&machine),
         AboutBox::Reboot => done(machine.reboot(), "The box restarts.\n"),
         AboutBox::PowerOff => done(machine.power_off(), "The box switches itself off.\n"),
+        AboutBox::Erase => done(machine.erase(), "The box restarts, and everything on it is deleted.\n"),
     }
 }
 

@@ -107,11 +107,21 @@ pub(in super::super) fn verify(folder: &Folder, from: &Path, box_id: Option<&str
     Ok(Reply { text, json, error })
 }
 
-pub(super) fn restore(folder: &Folder, from: &Path, box_id: Option<&str>, secret: &Secret) -> Done {
+/// `over`: in place of what cannot be opened any more. `tell` gets each step's sentence.
+pub(in super::super) fn restore(
+    folder: &Folder,
+    from: &Path,
+    box_id: Option<&str>,
+    secret: &Secret,
+    over: bool,
+    tell: &dyn Fn(&str),
+) -> Done {
     let mut last = None;
-    let (head, restored) = backup::restore(folder, from, box_id, &Opens(secret.0.clone()), &mut |step, _, _| {
+    let opens = Opens(secret.0.clone());
+    let (head, restored) = backup::restore(folder, from, box_id, &opens, over, &mut |step, _, _| {
         if last.replace(step) != Some(step) {
             tracing::info!("{}", step.sentence());
+            tell(step.sentence());
         }
     })?;
     let mut text = format!(

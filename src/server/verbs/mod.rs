@@ -313,6 +313,8 @@ pub(super) enum AboutBox {
     Status,
     Reboot,
     PowerOff,
+    /// Makes it as new.
+    Erase,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -421,7 +423,7 @@ pub(super) fn run_closed(folder: &Folder, request: &Request) -> Option<Reply> {
         Request::Setup { .. } => Err(Error::Words("no set-up is going on: `homepost serve` begins one".to_owned())),
         Request::CheckSalvage => salvage::salvage(folder),
         Request::BackupList { .. } | Request::BackupVerify { .. } => return run_beside(folder, request),
-        Request::BackupRestore { from, box_id, secret } => backup::restore(folder, from, box_id.as_deref(), secret),
+        Request::BackupRestore { from, box_id, secret } => backup::restore(folder, from, box_id.as_deref(), secret, false, &|_| {}),
         _ if !folder.is_set_up() => {
             let path = folder.path().display();
             Err(Error::Words(format!("{path} is not set up yet; `homepost init` does it")))

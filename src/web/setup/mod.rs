@@ -25,4 +25,4 @@ mod tests;
 #[doc(hidden)]
 pub use form::form_reads_back;
 pub use serve::serve;
-pub use site::{About, Asked, Reply, Site};
+pub use site::{About, Answers, Asked, Reply, Site};

@@ -9,10 +9,8 @@ use std::time::Duration;
 use tiny_http::{Header, Method, Request, Response, Server, StatusCode};
 use tracing::{debug, warn};
 
-use crate::appliance::wizard::Host;
-
 use super::form::BODY_BYTES;
-use super::site::{Asked, Reply, Site};
+use super::site::{Answers, Asked, Reply};
 
 /// Requests that are answered at once; the listener in front holds fewer connections than that, and each brings one.
 const AT_ONCE: usize = 64;
@@ -20,20 +18,20 @@ const LOOK_UP: Duration = Duration::from_millis(500);
 
 /// Answers what comes on this listener until `stop` is true. `secure`: it came by TLS. Blocks; run it on a thread of its own.
 /// Errors: a sentence.
-pub fn serve<H: Host>(
-    site: &Arc<Site<H>>,
+pub fn serve(
+    site: &Arc<impl Answers>,
     listener: UnixListener,
     secure: bool,
     stop: &AtomicBool,
 ) -> Result<(), String> {
     let server =
-        Server::from_listener(listener, None).map_err(|error| format!("the set-up page cannot be served: {error}"))?;
+        Server::from_listener(listener, None).map_err(|error| format!("the page cannot be served: {error}"))?;
     let busy = Arc::new(AtomicUsize::new(0));
     while !stop.load(Ordering::SeqCst) {
         let request = match server.recv_timeout(LOOK_UP) {
             Ok(Some(request)) => request,
             Ok(None) => continue,
-            Err(error) => return Err(format!("the set-up page is not served any more: {error}")),
+            Err(error) => return Err(format!("the page is not served any more: {error}")),
         };
         if busy.load(Ordering::SeqCst) >= AT_ONCE {
             drop(request);
@@ -42,7 +40,7 @@ pub fn serve<H: Host>(
         let (site, place) = (site.clone(), Place::take(&busy));
         let spawned = std::thread::Builder::new().name("set-up page".to_owned()).spawn(move || {
             let _place = place;
-            answer(&site, request, secure);
+            answer(&*site, request, secure);
         });
         if let Err(error) = spawned {
             warn!(%error, "no thread for a page");
@@ -67,7 +65,7 @@ impl Drop for Place {
     }
 }
 
-fn answer<H: Host>(site: &Site<H>, mut request: Request, secure: bool) {
+fn answer(site: &impl Answers, mut request: Request, secure: bool) {
     let header = |request: &Request, name: &'static str| {
         let found = request.headers().iter().find(|header| header.field.equiv(name));
         found.map(|header| header.value.as_str().to_owned())

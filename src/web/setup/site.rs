@@ -42,7 +42,7 @@ impl Reply {
         Reply::new(status, "text/plain; charset=utf-8", format!("{words}\n").into_bytes())
     }
 
-    fn new(status: u16, kind: &str, body: Vec<u8>) -> Reply {
+    pub(in crate::web) fn new(status: u16, kind: &str, body: Vec<u8>) -> Reply {
         let mut reply = Reply { status, headers: vec![("Content-Type", kind.to_owned())], body };
         // G4. What is shown can hold a code or a pass phrase, so nobody keeps it.
         for (name, value) in [
@@ -58,7 +58,7 @@ impl Reply {
         reply
     }
 
-    fn to(place: &str) -> Reply {
+    pub(in crate::web) fn to(place: &str) -> Reply {
         let mut reply = Reply::new(303, "text/plain; charset=utf-8", Vec::new());
         reply.headers.push(("Location", place.to_owned()));
         reply
@@ -101,18 +101,32 @@ pub struct Site<H> {
 
 type Fields = BTreeMap<String, String>;
 
-impl<H: Host> Site<H> {
-    pub fn new(desk: Arc<Desk<H>>, random: Arc<dyn Random>, about: About, languages: Arc<Languages>) -> Site<H> {
-        Site { desk, forms: Forms::new(&*random), random, about, languages }
-    }
+/// A site of this port.
+pub trait Answers: Send + Sync + 'static {
+    fn reply(&self, asked: &Asked) -> Reply;
+    /// A reply that is nothing but a sentence, in a language that is accepted.
+    fn words(&self, status: u16, accepted: &str, words: &str) -> Reply;
+}
 
-    pub fn reply(&self, asked: &Asked) -> Reply {
+impl<H: Host> Answers for Site<H> {
+    fn reply(&self, asked: &Asked) -> Reply {
         let mut reply = self.made(asked);
         // Browsers heed it over TLS only, and complain where it comes in the clear.
         if asked.secure {
             reply.headers.push(("Cross-Origin-Opener-Policy", "same-origin".to_owned()));
         }
         reply
+    }
+
+    fn words(&self, status: u16, accepted: &str, words: &str) -> Reply {
+        let household = self.desk.saved().language;
+        Reply::words(status, &self.languages.words(self.language(household.as_deref(), accepted), words))
+    }
+}
+
+impl<H: Host> Site<H> {
+    pub fn new(desk: Arc<Desk<H>>, random: Arc<dyn Random>, about: About, languages: Arc<Languages>) -> Site<H> {
+        Site { desk, forms: Forms::new(&*random), random, about, languages }
     }
 
     fn made(&self, asked: &Asked) -> Reply {
@@ -154,12 +168,6 @@ impl<H: Host> Site<H> {
     /// The household's, or what the browser asks for as long as nobody has chosen.
     fn language(&self, household: Option<&str>, accepted: &str) -> &str {
         self.languages.pick(&[household.unwrap_or("")], accepted)
-    }
-
-    /// A reply that is nothing but a sentence.
-    pub fn words(&self, status: u16, accepted: &str, words: &str) -> Reply {
-        let household = self.desk.saved().language;
-        Reply::words(status, &self.languages.words(self.language(household.as_deref(), accepted), words))
     }
 
     // ---- pages

@@ -7,10 +7,11 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::appliance::machine::{self, Machine};
-use crate::appliance::wizard::{Code, pause_ms};
-use crate::appliance::words;
 use crate::base::{Mono, Random};
+
+use super::machine::{self, Machine};
+use super::wizard::{Code, pause_ms};
+use super::words;
 
 /// How long a code holds, and how many wrong ones may be typed.
 const CODE_MS: u64 = 10 * 60_000;
@@ -18,7 +19,7 @@ const CODE_TRIES: u32 = 5;
 
 /// Wrong tries so far, of everybody together, and what came of it.
 #[derive(Default)]
-pub(super) struct Forgotten(Mutex<Inner>);
+pub struct Forgotten(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -35,7 +36,7 @@ struct Shown {
 
 /// What a try came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tried {
+pub enum Tried {
     Right,
     Wrong,
     /// Nothing was looked at; milliseconds until something is.
