@@ -200,7 +200,11 @@ impl Host for Helper {
         let there = self.folder.path().is_dir();
         let sticks = self.machine.sticks().map_err(|error| error.to_string());
         let stick = sticks.and_then(|sticks| chosen(&sticks).map(|one| one.name.clone()));
-        let stick = if there { stick } else { Err("As long as the disk cannot be used, no backup can be put back.".to_owned()) };
+        let stick = if there {
+            stick
+        } else {
+            Err("As long as the disk cannot be used, no backup can be put back.".to_owned())
+        };
         Offers {
             salvage: there && self.folder.store().is_dir(),
             no_stick: stick.clone().err().unwrap_or_default(),

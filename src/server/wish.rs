@@ -55,7 +55,9 @@ fn asks(from: &Path) -> bool {
         Ok(false) => {
             tell(
                 from,
-                &format!("{ASKED} does not say \"{WORDS}\", so nothing was deleted. If that is meant, write just that."),
+                &format!(
+                    "{ASKED} does not say \"{WORDS}\", so nothing was deleted. If that is meant, write just that."
+                ),
             );
             return false;
         }

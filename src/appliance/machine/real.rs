@@ -235,7 +235,8 @@ impl Machine for Real {
     fn erase(&self) -> Result<(), Error> {
         if self.status()?.on_trial() {
             return Err(Error::Refused(
-                "a new version is being tried just now; please try again in an hour, or restart the box first".to_owned(),
+                "a new version is being tried just now; please try again in an hour, or restart the box first"
+                    .to_owned(),
             ));
         }
         self.updating.wish(erase::WISH).map_err(|error| {

@@ -423,7 +423,9 @@ pub(super) fn run_closed(folder: &Folder, request: &Request) -> Option<Reply> {
         Request::Setup { .. } => Err(Error::Words("no set-up is going on: `homepost serve` begins one".to_owned())),
         Request::CheckSalvage => salvage::salvage(folder),
         Request::BackupList { .. } | Request::BackupVerify { .. } => return run_beside(folder, request),
-        Request::BackupRestore { from, box_id, secret } => backup::restore(folder, from, box_id.as_deref(), secret, false, &|_| {}),
+        Request::BackupRestore { from, box_id, secret } => {
+            backup::restore(folder, from, box_id.as_deref(), secret, false, &|_| {})
+        }
         _ if !folder.is_set_up() => {
             let path = folder.path().display();
             Err(Error::Words(format!("{path} is not set up yet; `homepost init` does it")))

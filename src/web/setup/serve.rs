@@ -18,12 +18,7 @@ const LOOK_UP: Duration = Duration::from_millis(500);
 
 /// Answers what comes on this listener until `stop` is true. `secure`: it came by TLS. Blocks; run it on a thread of its own.
 /// Errors: a sentence.
-pub fn serve(
-    site: &Arc<impl Answers>,
-    listener: UnixListener,
-    secure: bool,
-    stop: &AtomicBool,
-) -> Result<(), String> {
+pub fn serve(site: &Arc<impl Answers>, listener: UnixListener, secure: bool, stop: &AtomicBool) -> Result<(), String> {
     let server =
         Server::from_listener(listener, None).map_err(|error| format!("the page cannot be served: {error}"))?;
     let busy = Arc::new(AtomicUsize::new(0));
