@@ -38,9 +38,27 @@ const AHEAD_SECONDS: i64 = 10 * 366 * 24 * 3600;
 const REBOOT: Signal = Signal::TERM;
 const POWER_OFF: Signal = Signal::USR2;
 
-/// From the start of the machine until a system on trial has to be confirmed. Copying a large household's stores takes its
-/// time on a slow card.
+/// From the start of the machine until a system on trial has to be confirmed.
 const TRIAL_SECONDS: u64 = 40 * 60;
+/// Besides, for the copy of a large household's stores, on a slow card.
+const COPY_SECONDS: u64 = 6 * 3600;
+/// Between two looks at a trial.
+const WATCH_SECONDS: u64 = 5;
+
+/// What a trial may still take.
+struct Limits {
+    trial: u64,
+    copy: u64,
+}
+
+impl Limits {
+    /// Whether there is time for another look.
+    fn left(&mut self, copying: bool) -> bool {
+        let limit = if copying { &mut self.copy } else { &mut self.trial };
+        *limit = limit.saturating_sub(WATCH_SECONDS);
+        *limit > 0
+    }
+}
 
 pub struct Real {
     root: PathBuf,
@@ -72,13 +90,17 @@ impl Real {
             return;
         }
         let (updating, tell_init) = (self.updating.clone(), self.acts.tell_init);
-        let left = TRIAL_SECONDS.saturating_sub(self.uptime());
+        let (copying, copied) = (self.at("data/mail/before-update.new"), self.at("data/mail/before-update"));
+        let mut limits = Limits { trial: TRIAL_SECONDS.saturating_sub(self.uptime()), copy: COPY_SECONDS };
         let watching = std::thread::Builder::new().name("trial".to_owned()).spawn(move || {
-            std::thread::sleep(Duration::from_secs(left));
-            if updating.on_trial() {
-                tracing::error!("this system was not confirmed in time; the one before starts again");
-                let _ = tell_init(REBOOT);
+            while limits.left(copying.exists() && !copied.exists()) {
+                std::thread::sleep(Duration::from_secs(WATCH_SECONDS));
+                if !updating.on_trial() {
+                    return;
+                }
             }
+            tracing::error!("this system was not confirmed in time; the one before starts again");
+            let _ = tell_init(REBOOT);
         });
         if let Err(error) = watching {
             tracing::error!(%error, "nobody watches over the trial");
@@ -350,6 +372,17 @@ mod tests {
         fn read(&self, path: &str) -> String {
             fs::read_to_string(self.root.path().join(path)).unwrap()
         }
+    }
+
+    #[test]
+    fn a_trial_has_its_time_and_the_copy_before_it_another() {
+        let looks = |copying: fn(u64) -> bool| {
+            let mut limits = Limits { trial: TRIAL_SECONDS, copy: COPY_SECONDS };
+            (0..).find(|look| !limits.left(copying(*look))).unwrap() * WATCH_SECONDS
+        };
+        assert_eq!(looks(|_| false), TRIAL_SECONDS - WATCH_SECONDS);
+        assert_eq!(looks(|look| look < 720), 3600 + TRIAL_SECONDS - WATCH_SECONDS, "an hour of copying");
+        assert_eq!(looks(|_| true), COPY_SECONDS - WATCH_SECONDS, "a copy that never ends");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! | step | what a cut leaves | how it is undone |
 //! |---|---|---|
 //! | look | nothing was changed | |
-//! | clear | nothing is on trial | |
+//! | clear | nothing is on trial, and the system that runs is the confirmed one | |
 //! | write | half a system in the idle slot, not on trial | by the next update |
 //! | read back | a system nobody tries | by the next update |
 //! | boot files | the same (a Raspberry Pi's only) | by the next update |
@@ -274,8 +274,17 @@ impl Updating {
         let boot_failed = |error: io::Error| format!("the boot partition cannot be written: {error}");
 
         step(Step::Clear)?;
-        self.with_boot(|boot| boot.clear_trial()).map_err(boot_failed)?;
-        self.held().shown.trial = None;
+        let running = slot.other();
+        self.with_boot(|boot| match boot.state() {
+            State { trial: Some(trial), .. } if trial == running => Err(io::Error::other("this system is on trial")),
+            // The loader could not start the confirmed one. What runs instead is what is left, and counts from now on.
+            State { confirmed, .. } if confirmed != running => boot.confirm(running),
+            _ => boot.clear_trial(),
+        })
+        .map_err(boot_failed)?;
+        let mut held = self.held();
+        (held.shown.confirmed, held.shown.trial) = (Some(running), None);
+        drop(held);
 
         step(Step::Write)?;
         let disk_failed = |error: io::Error| format!("the new system cannot be written: {error}");

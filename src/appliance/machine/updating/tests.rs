@@ -118,6 +118,37 @@ fn an_update_is_written_read_again_and_has_its_trial_next() {
 }
 
 #[test]
+fn the_system_that_runs_is_the_confirmed_one_before_the_other_is_written_over() {
+    let stage = Stage::new();
+    // The loader could not read a, which is confirmed, and started b.
+    stage.runs(Slot::B, "second");
+    stage.offer(1, "1.0.1", "pc");
+    // Cut while the new system is mounted: written, and not yet on trial.
+    let updating = stage.updating();
+    MOUNTS.set(1);
+    updating.run(Slot::A);
+    assert!(updating.shown().failed);
+    assert_eq!(stage.loader(), State { confirmed: Slot::B, trial: None, tried: false });
+    MOUNTS.set(u32::MAX);
+    updating.run(Slot::A);
+    assert_eq!(stage.loader(), State { confirmed: Slot::B, trial: Some(Slot::A), tried: false });
+}
+
+#[test]
+fn a_system_on_trial_never_writes_over_the_one_it_would_fall_back_to() {
+    let stage = Stage::new();
+    stage.offer(1, "1.0.1", "pc");
+    let updating = stage.updating();
+    // Which was not to be read when the process started.
+    boot::control(&stage.at("dev/vda1")).unwrap().set_trial(Slot::B).unwrap();
+    stage.runs(Slot::B, "second");
+    updating.run(Slot::A);
+    assert!(updating.shown().said.unwrap().contains("on trial"));
+    assert_eq!(fs::read(stage.at("dev/vda2")).unwrap(), [0; 40_000]);
+    assert_eq!(stage.loader(), State { trial: Some(Slot::B), ..FRESH });
+}
+
+#[test]
 fn what_is_not_for_this_box_changes_nothing() {
     for (seed, version, board, words) in [
         (2, "1.0.1", "pc", "is not signed"),
