@@ -8,46 +8,19 @@ The new versions are the image's own system under another number. They are put i
 
 import json
 import re
-import shutil
 import socket
-import subprocess
 import sys
 import time
 
-from box import ROOT, TARGET, USER, Box, debugfs  # first, since it says where house is
+from box import ALICE, Box, debugfs  # first, since it says where house is
 from boot import all_there, letter, send
 from house import Checks, same
+from newer import Loader, opened, pack, put_down
 
 MIB = 1024 * 1024
 DISK = 1500 * MIB
-
-
-def pack(board, folder, version, change=None):
-    """An update to the image's own system, called `version`; `change` gets its root file system first."""
-    root = folder / f"root-{version}"
-    subprocess.run(["cp", "-a", TARGET / "image" / board / "work" / "root", root], check=True)
-    told = root / "etc" / "os-release"
-    told.write_text(re.sub(r"^VERSION_ID=.*$", f"VERSION_ID={version}", told.read_text(), flags=re.M))
-    if change:
-        change(root)
-    system, out = folder / f"{version}.squashfs", folder / f"{version}.hpu"
-    subprocess.run(["mksquashfs", root, system, "-comp", "xz", "-b", "256K", "-all-root", "-noappend", "-quiet", "-no-progress"],
-                   check=True, stdout=subprocess.DEVNULL)
-    shutil.rmtree(root)
-    subprocess.run([ROOT / "scripts" / "update-file", "make", "--board", board, "--version", version, "--out", out, system],
-                   check=True, stdout=subprocess.DEVNULL)
-    system.unlink()
-    return out
-
-
-def put_down(box, file):
-    at = "/mail/update"
-    # A second mkdir leaves a folder that is nowhere.
-    if "/update/" not in debugfs(box, "ls -p /mail"):
-        debugfs(box, f"mkdir {at}")
-    debugfs(box, f"rm {at}/offered.hpu", f"cd {at}", f"write {file} offered.hpu",
-            *[f"set_inode_field {path} {name} {value}" for path, mode in ((at, "040700"), (f"{at}/offered.hpu", "0100600"))
-              for name, value in (("uid", USER), ("gid", USER), ("mode", mode))])
+# In the letters that a trial took which failed.
+UNDONE = "of a trial that failed"
 
 
 def said(box):
@@ -71,9 +44,65 @@ def runs(box, version, slot, times=1):
 
 
 def does_not_work(root):
-    """Somebody else has the port of imaps, and says nothing."""
+    """It takes letters and changes the settings, and nobody gets through to its imaps: the way back has something to undo."""
     start = root / "usr" / "lib" / "homepost" / "start"
-    start.write_text(start.read_text() + "\nnc -ll -p 993 -e sleep 1000 &\n")
+    start.write_text(start.read_text() + f"""
+nft 'table inet broken {{ chain input {{ type filter hook input priority -10; tcp dport 993 drop; }}; }}'
+(
+    until grep -qs . /data/mail/before-update/of; do sleep 1; done
+    for n in 1 2 3; do
+        until (
+            for words in 'EHLO x' 'MAIL FROM:<>' 'RCPT TO:<{ALICE}>' DATA "Subject: {UNDONE} $n" '' x . QUIT; do
+                sleep 2
+                printf '%s\\r\\n' "$words"
+            done
+        ) | nc -w 60 127.0.0.1 25 | grep '^250 2.0.0' >/dev/kmsg; do sleep 2; done
+    done
+    echo '# {UNDONE}' >>/data/mail/settings.toml
+    echo 'REPORT broken: letters taken' >/dev/console
+) &
+""")
+
+
+CUTS = 10
+# Seconds from the loader's word to the last of the cuts.
+LAST = 45
+
+
+def cuts(box, sent):
+    """System a, which works as well as the confirmed b, is given its one start again and again."""
+    loader = Loader(box)
+    same(loader.read(), {"order": "b a", "trial": "", "tried": "0"}, "before")
+    last, n = LAST, 0
+    while n < CUTS:
+        loader.write(order="b a", trial="a", tried="0")
+        box.start(memory=256)
+        box.wait("homepost: starting system a", 300)
+        time.sleep(last * n / (CUTS - 1))
+        box.cut_power()
+        state = loader.read()
+        if state["order"] == "a b":
+            # It had shown that it works by then, on a machine this fast.
+            last /= 2
+            assert last > 1, "confirmed at once"
+            continue
+        same(state, {"order": "b a", "trial": "a", "tried": "1"}, f"cut {n}")
+        box.start(memory=256)
+        # Every third time to the end: the others are cut as well, while the stores are put back or before.
+        if n % 3 == 2 or n == CUTS - 1:
+            runs(box, "98.0.0", "b")
+            opened(box)
+            all_there(box, sent)
+            same(box.report()["verdict"], ["passed"], f"the stores after cut {n}")
+            send(box, [letter(1000 + n)], sent)
+            box.press_power_button()
+            same(loader.read(), {"order": "b a", "trial": "", "tried": "0"}, f"after cut {n}")
+        else:
+            box.wait("homepost: starting system b", 300)
+            time.sleep(2 * n)
+            box.cut_power()
+        same(re.findall("starting system ([ab])", box.serial()), ["b"], f"started after cut {n}")
+        n += 1
 
 
 def main(board):
@@ -114,26 +143,36 @@ def main(board):
                 at = [box.serial().count(f"starting system {slot}") for slot in "ab"]
                 seen.add((greeting(box), *at))
                 time.sleep(1)
+            assert "REPORT broken: letters taken" in box.serial(), "the version that does not work changed nothing"
             assert ("421 ", 1, 1) in seen, f"not asked to come again: {seen}"
             assert ("220 ", 1, 1) not in seen, f"let in: {seen}"
+            opened(box)
             all_there(box, sent)
+            undone = [one for one in box.letters().values() if UNDONE.encode() in one]
+            same(undone, [], "letters of the trial")
             send(box, [letter(n) for n in range(20, 30)], sent)
             box.press_power_button()
+            assert UNDONE not in debugfs(box, "cat /mail/settings.toml"), "the settings are still those of the trial"
+            same([name for name in ("before-update", "undone") if name in debugfs(box, "ls -p /mail")], [], "what is left of it")
             assert said(box)["failed"] and "did not work here" in said(box)["words"], said(box)
         with checks("a version that works is confirmed, and keeps running"):
             put_down(box, good)
             box.start(memory=256)
             runs(box, "98.0.0", "b")
+            opened(box)
             all_there(box, sent)
             send(box, [letter(n) for n in range(30, 40)], sent)
             for _ in range(2):
                 box.cut_power()
                 box.start(memory=256)
                 runs(box, "98.0.0", "b")
+            opened(box)
             all_there(box, sent)
             same([line for line in box.report()["verdict"]], ["passed"], "the stores")
             box.press_power_button()
             same(said(box), {"failed": False, "words": "Version 98.0.0 runs."}, "what is said")
+        with checks(f"{CUTS} power cuts while a version is tried: each time the confirmed one starts next, with every letter"):
+            cuts(box, sent)
     finally:
         box.end()
     checks.end()
