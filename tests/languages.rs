@@ -13,7 +13,9 @@ use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 
 /// Whose words are shown on pages.
-const FOLDERS: [&str; 18] = [
+const FOLDERS: [&str; 21] = [
+    "appliance/machine/updating.rs",
+    "appliance/update",
     "appliance/wizard",
     "appliance/linetest",
     "appliance/rescue.rs",
@@ -27,6 +29,7 @@ const FOLDERS: [&str; 18] = [
     "server/setup",
     "server/verbs",
     "server/steward",
+    "server/update",
     "web/admin",
     "web/devices",
     "web/rescue",

@@ -158,7 +158,7 @@ mod tests {
                 free_guesses(settings),
                 (store.checkpoint_bytes, store.staged_bytes),
                 (policy::of(settings), &settings.relay, &settings.relays),
-                (&settings.sending, &settings.reports, &settings.line),
+                (&settings.sending, &settings.reports, &settings.line, &settings.update),
                 (
                     certificates(settings),
                     challenge_spec(settings, Shift::default()),

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -101,8 +102,14 @@ async fn run(folder: &Folder, shift: Shift, trial: Option<Trial>) -> Result<(), 
         *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(house));
     }
     let (tell, mut told) = mpsc::unbounded_channel();
-    let setup = Setup::begin(folder, &held, &tell, shift).map(Arc::new);
-    listen_for_commands(folder, held.clone(), tell.clone(), setup.clone())?;
+    let trial = match trial {
+        Some(trial) if current(&held).is_none() => trial.pass_empty(folder).await.map(|()| None)?,
+        other => other,
+    };
+    // What is done during a trial may be undone, so nobody does anything.
+    let trying = Arc::new(AtomicBool::new(trial.is_some()));
+    let setup = if trial.is_some() { None } else { Setup::begin(folder, &held, &tell, shift).map(Arc::new) };
+    listen_for_commands(folder, held.clone(), tell.clone(), setup.clone(), trying.clone())?;
 
     let mut told_opened = None;
     if current(&held).is_none() {
@@ -168,6 +175,7 @@ async fn run(folder: &Folder, shift: Shift, trial: Option<Trial>) -> Result<(), 
             let _ = remove(&folder.socket());
             return Err(words);
         }
+        trying.store(false, Ordering::Release);
         doors.keep_closed(false);
         problems = doors.apply(&house.settings.load()).await;
         house.noted.doors(&problems);
@@ -270,10 +278,14 @@ fn listen_for_commands(
     held: Held,
     tell: mpsc::UnboundedSender<Told>,
     setup: Option<Arc<Setup>>,
+    trying: Arc<AtomicBool>,
 ) -> Result<(), String> {
     let own = folder.clone();
     let house = held.clone();
     let run = move |request: Request| {
+        if trying.load(Ordering::Acquire) && !request.only_looks() {
+            return Reply::failed("a new version is being tried on this box; please try again in some minutes");
+        }
         if let (Request::Setup { answer }, Some(setup)) = (&request, &setup) {
             return setup.command(answer.as_ref());
         }

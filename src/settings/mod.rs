@@ -25,7 +25,7 @@ mod value;
 pub use help::{default_file, reference};
 pub use table::{
     Acme, Checks, DNS_METHODS, Def, Dns, DomainRelay, ImapLimits, Kind, Line, LoginLimits, Relay, ReportsSent,
-    SECTIONS, Section, Sending, SmtpLimits, StoreLimits, Strangers,
+    SECTIONS, Section, Sending, SmtpLimits, StoreLimits, Strangers, Updates,
 };
 pub use value::Value;
 
@@ -61,6 +61,7 @@ pub struct Settings {
     pub relays: Vec<DomainRelay>,
     pub sending: Sending,
     pub reports: ReportsSent,
+    pub update: table::Updates,
     pub line: Line,
     pub limits: Limits,
 }

@@ -551,6 +551,42 @@ const REPORTS: Section = Section {
     ],
 };
 
+const UPDATE: Section = Section {
+    path: "update",
+    about: "New versions of the box's system.",
+    shown: true,
+    settings: &[
+        Def {
+            key: "update.url",
+            kind: Kind::Url,
+            help: "Where new versions are published: the folder that holds homepost-BOARD.head, as https://updates.example.org/homepost. \
+                   Once a day the box looks there whether there is a newer one. Whoever runs that server cannot put anything on \
+                   the box that is not signed by whom the box believes. Empty: nobody is asked.",
+        },
+        Def {
+            key: "update.root",
+            kind: Kind::File,
+            help: "For a server of your own: the file (PEM) with the root certificate of where new versions are published, by its \
+                   path within the data folder. Empty: those that browsers trust.",
+        },
+        Def {
+            key: "update.install",
+            kind: Kind::Switch { default: false },
+            help: "A newer version that is found at update.url is put on the box by itself. The box restarts for it, and goes back \
+                   by itself to the version before when the new one does not work. Off: somebody has to say so.",
+        },
+    ],
+};
+
+/// Where new versions come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Updates {
+    pub url: String,
+    pub root: String,
+    /// By itself.
+    pub install: bool,
+}
+
 /// What is reported to others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReportsSent {
@@ -756,7 +792,7 @@ section! { StoreLimits, "limits.store", "How the disk and the memory are used.",
 }
 
 /// Every section, in the order of the file.
-pub const SECTIONS: [Section; 21] = [
+pub const SECTIONS: [Section; 22] = [
     TOP,
     listener!("smtp", true, 25, "Mail from other servers. Without it you only get mail from yourself."),
     listener!("submissions", true, 465, "Mail that your own mail programs send, encrypted from the first byte."),
@@ -779,6 +815,7 @@ pub const SECTIONS: [Section; 21] = [
     SENDING,
     REPORTS,
     LINE,
+    UPDATE,
     SmtpLimits::SECTION,
     ImapLimits::SECTION,
     LoginLimits::SECTION,
@@ -917,6 +954,11 @@ impl Values {
             reports: ReportsSent {
                 send: self.value("reports.send") == Some(Value::Switch(true)),
                 failures: self.value("reports.failures") == Some(Value::Switch(true)),
+            },
+            update: Updates {
+                url: self.text("update.url"),
+                root: self.text("update.root"),
+                install: self.value("update.install") == Some(Value::Switch(true)),
             },
             sending: Sending {
                 on: self.value("sending.on") == Some(Value::Switch(true)),

@@ -252,6 +252,12 @@ await hand.walk(async () => {
   await heading("Programs");
   check(!(await hand.page.locator("#main").textContent()).includes(`backup-${mode}`), "the token is there still");
 
+  await tab("Updates");
+  await heading("Updates");
+  await button("Look for newer versions");
+  await heading("Updates");
+  await seen("updates");
+
   await tab("You");
   await heading("You");
   if (mode === "german") {

@@ -3,64 +3,199 @@ what to do. Everything is in a network of its own with one address more, from wh
 
 usage: update.py"""
 
+import http.server
 import json
 import os
 import pathlib
+import random
+import re
+import shutil
 import smtplib
 import socket
-import struct
+import ssl
 import subprocess
 import sys
 import threading
 import time
 
-from house import ALICE, COMMAND, Checks, House, same
+from house import ALICE, COMMAND, ROOT, Checks, House, same
+from machine import Machine
 
 OUTSIDE = "192.0.2.7"
 LETTER = f"From: sender@example.net\r\nTo: {ALICE}\r\nSubject: %s\r\n\r\nx\r\n"
 
 
-class Machine:
-    """What `homepost machine` answers on its socket."""
+class Published:
+    """Where new versions are published: a folder over HTTPS, with what goes wrong with such servers."""
 
-    def __init__(self, path):
-        self.path, self.acts, self.status, self.at = path, [], {}, {}
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(str(path))
-        self.listener.listen(8)
-        threading.Thread(target=self.serve, daemon=True).start()
+    def __init__(self, folder):
+        self.folder, self.asked, self.until, self.whole, self.flip = folder, [], None, False, False
+        key, self.root = folder / "key.pem", folder / "root.pem"
+        config = folder / "openssl.cnf"
+        config.write_text("[req]\ndistinguished_name=d\nx509_extensions=x\nprompt=no\n[d]\nCN=localhost\n[x]\nsubjectAltName=DNS:localhost\n")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                        "-config", config, "-keyout", key, "-out", self.root], check=True, capture_output=True)
+        own = self
 
-    def runs(self, slot, trial=None, said=None):
-        self.acts = []
-        update = {"confirmed": None, "trial": trial, "step": None, "percent": 0, "ready": None, "said": said, "failed": bool(said)}
-        self.status = {"version": "9.9.9", "slot": slot, "clock_trusted": True, "clock_floor": 0, "problem": None, "notice": None,
-                       "health": None, "addresses": [], "open_ports": [], "disk": None, "uptime_seconds": 1, "update": update}
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                own.answer(self)
 
-    def serve(self):
-        while True:
-            peer, _ = self.listener.accept()
-            with peer:
-                head = peer.recv(4, socket.MSG_WAITALL)
-                if len(head) < 4:
-                    continue
-                request = json.loads(peer.recv(struct.unpack(">I", head)[0], socket.MSG_WAITALL))
-                reply = json.dumps(self.answer(request["verb"])).encode()
-                peer.sendall(struct.pack(">I", len(reply)) + reply)
+            def log_message(self, *_):
+                pass
 
-    def answer(self, verb):
-        if verb == "status":
-            return {"status": self.status}
-        if verb == "sticks":
-            # Asked for every few seconds; only looking.
-            return {"refused": "this machine of a test has no sticks"}
-        self.acts.append(verb)
-        if verb in self.at:
-            self.at.pop(verb)()
-        if verb == "check-update":
-            return {"refused": "this update is not for us"}
-        if verb == "confirm-slot":
-            self.status["update"]["trial"] = None
-        return "done"
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.root, key)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
+        self.url = f"https://localhost:{self.server.server_address[1]}/homepost"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def answer(self, peer):
+        file = self.folder / peer.path.removeprefix("/homepost/")
+        if not file.is_file():
+            return peer.send_error(404)
+        body, part = bytearray(file.read_bytes()), peer.headers["Range"]
+        if part and not self.whole:
+            first, last = map(int, part.removeprefix("bytes=").split("-"))
+            self.asked.append(first)
+            if self.until is not None and len(self.asked) > self.until:
+                return peer.connection.close()
+            if self.flip:
+                body[first] ^= 1
+            body = body[first:last + 1]
+        peer.send_response(206 if part and not self.whole else 200)
+        peer.send_header("Content-Length", str(len(body)))
+        peer.end_headers()
+        try:
+            peer.wfile.write(body)
+        except OSError:
+            pass
+
+    def publish(self, version, system, key):
+        """As scripts/release lays it out."""
+        (self.folder / "system").write_bytes(system)
+        done = subprocess.run([sys.executable, ROOT / "scripts" / "update-file", "make", "--board", "pc", "--version", version, "--key", key,
+                               "--out", self.folder / f"homepost-{version}-pc.hpu", "--head", self.folder / "homepost-pc.head",
+                               self.folder / "system"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return self.folder / f"homepost-{version}-pc.hpu"
+
+
+def signing_key(path):
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", path], check=True, capture_output=True)
+    return path
+
+
+def change(settings, *lines):
+    """In the section `update`."""
+    before, section, after = settings.read_text().partition("[update]\n")
+    for line in lines:
+        after = re.sub(rf"(?m)^{line.split()[0]} = .*$", lambda _: line, after, count=1)
+    settings.write_text(before + section + after)
+
+
+def newer_versions(checks, house, machine):
+    """Found where they are published and on a stick, fetched, and handed to the machine."""
+    system = house.folder / "system"
+    (system / "etc" / "homepost").mkdir(parents=True)
+    key, foreign = signing_key(house.folder / "key.pem"), signing_key(house.folder / "foreign.pem")
+    keys = subprocess.run([sys.executable, ROOT / "scripts" / "update-file", "keys", "--key", key], check=True, capture_output=True)
+    (system / "etc" / "homepost" / "update-keys").write_bytes(keys.stdout)
+    (system / "etc" / "os-release").write_text("ID=homepost\nVARIANT_ID=pc\n")
+    (house.folder / "web").mkdir()
+    web = Published(house.folder / "web")
+    shutil.copy(web.root, house.data / "updates.pem")
+    stick = house.folder / "stick" / "at"
+    stick.mkdir(parents=True)
+    os.environ.update(HOMEPOST_SYSTEM=str(system), HOMEPOST_STICK=str(stick.parent), HOMEPOST_MACHINE=str(machine.path))
+    settings = house.data / "settings.toml"
+    change(settings, f'url = "{web.url}"', 'root = "updates.pem"')
+    offered = house.data / "update" / "offered.hpu"
+    bytes_ = random.Random(1).randbytes(5 * 2**20 + 1000)
+
+    def offers(ok=True):
+        done = house.run("update", "check", "--json", ok=ok)
+        return [(one["version"], one["source"]) for one in house.json("update", "list")["offers"]], done.stderr
+
+    def handed():
+        """What the machine is handed, once it is."""
+        files = []
+        machine.runs("b")
+        machine.at["check-update"] = lambda: files.append(offered.read_bytes())
+        return files
+
+    def last():
+        return (house.json("update", "list")["last"] or {}).get("words", "")
+
+    machine.runs("b")
+    started(house, machine)
+    ready(house)
+    with checks("a newer version is found where it is published; one signed by somebody else, or an older one, is not"):
+        web.publish("10.0.0", bytes_, foreign)
+        found, why = offers(ok=False)
+        same(found, [], "offered")
+        assert "not signed by whom this box believes" in why, why
+        web.publish("9.0.0", bytes_, key)
+        same(offers(), ([], ""), "an older one")
+        file = web.publish("10.0.0", bytes_, key)
+        same(offers(), ([("10.0.0", "url")], ""), "a newer one")
+        assert not offered.exists() and "check-update" not in machine.acts, "nothing happens by itself"
+    with checks("a line that breaks costs one piece, a restart nothing, and what comes is what was published"):
+        files = handed()
+        web.asked, web.until = [], 3
+        house.run("update", "install")
+        until("the line broke", lambda: len(web.asked) > 4)
+        first = web.asked[:3]
+        house.kill()
+        assert (house.data / "update" / "fetched.part").stat().st_size >= 2**21
+        web.asked, web.until = [], None
+        started(house, machine)
+        ready(house)
+        house.run("update", "install", "--version", "10.0.0")
+        until("it is handed over", lambda: files)
+        same(files[0] == file.read_bytes(), True, "the same bytes")
+        assert not set(first[:2]) & set(web.asked), f"fetched twice: {first} {web.asked}"
+        until("it was looked at", lambda: not offered.exists())
+    with checks("a server that sends something else, or gives no parts of files, is told of, and nothing is handed over"):
+        files = handed()
+        (house.data / "update" / "fetched.part").unlink(missing_ok=True)
+        web.flip = True
+        house.run("update", "install")
+        until("it is said", lambda: "is not what pc.head says" in last(), 180)
+        web.flip, web.whole = False, True
+        house.run("update", "install")
+        until("it is said", lambda: "does not give parts of files" in last(), 180)
+        web.whole = False
+        assert not offered.exists() and not files
+    with checks("an update on the stick is found and put on the box"):
+        files = handed()
+        shutil.copy(web.publish("11.0.0", bytes_[:70000], key), stick / "Homepost.hpu")
+        web.publish("10.0.0", bytes_, key)
+        machine.stick = {"insertion": 1, "name": "Acme", "label": "HOMEPOST", "bytes": 1 << 30, "writable": True, "state": "ready"}
+        same(offers()[0], [("11.0.0", "stick"), ("10.0.0", "url")], "offered")
+        house.run("update", "install")
+        until("it is handed over", lambda: files)
+        same(files[0] == (stick / "Homepost.hpu").read_bytes(), True, "the same bytes")
+        until("it was looked at", lambda: not offered.exists())
+        machine.stick = None
+    with checks("where the settings say so a new version is put on the box by itself, once"):
+        house.stop()
+        change(settings, "install = true")
+        (house.data / "update" / "offers.json").unlink()
+        files = handed()
+        started(house, machine)
+        ready(house)
+        until("it is handed over", lambda: files)
+        until("it was looked at", lambda: not offered.exists())
+        state = json.loads((house.data / "update" / "offers.json").read_text())
+        same(state["by_itself"], "10.0.0", "what was put on by itself")
+        (house.data / "update" / "offers.json").write_text(json.dumps(state | {"looked": 5}))
+        until("it looked again", lambda: json.loads((house.data / "update" / "offers.json").read_text())["looked"] > 5)
+        time.sleep(2)
+        same(len(files), 1, "tried")
+    web.server.shutdown()
+    house.stop()
 
 
 def started(house, machine):
@@ -167,6 +302,25 @@ def main():
             said = json.loads((house.data / "update" / "said").read_text())["words"]
             assert "did not work here: imaps: " in said and said.endswith(" The version before runs again."), said
 
+        with checks("a machine's process that says nothing opens no door where a copy waits, and nothing is changed"):
+            house.stop()
+            machine.runs("a", trial="a")
+            machine.at["confirm-slot"] = house.kill
+            started(house, machine)
+            until("it was cut in the trial", lambda: not house.alive())
+            assert kept.exists(), "the way back"
+            machine.silent = True
+            started(house, machine)
+            until("it ends", lambda: not house.alive(), 300)
+            assert "nobody is let in" in house.tail(), house.tail()
+            assert not (house.data / "ready").exists() and kept.exists()
+            machine.silent = False
+            machine.runs("b", trial="a", said="The new version 9.9.9 did not work here.")
+            started(house, machine)
+            ready(house)
+            same(subjects(house), ["Your homepost was updated", "before"], "letters")
+            assert not kept.exists()
+
         with checks("an update that is put down is handed to the machine, and what it says is kept"):
             machine.runs("b")
             file = house.folder / "x.hpu"
@@ -182,6 +336,7 @@ def main():
             until("it is said", lambda: "this update is not for us" in told("status").stdout)
             same(machine.acts, ["check-update"], "asked of the machine")
         house.stop()
+        newer_versions(checks, house, machine)
         house.check()
     finally:
         house.end()

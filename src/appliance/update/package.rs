@@ -52,6 +52,25 @@ pub struct Manifest {
     pub sha256: Vec<String>,
 }
 
+impl Manifest {
+    /// Where in the system that piece is, and how long; `None`: there are not so many.
+    pub fn piece(&self, number: usize) -> Option<(u64, u64)> {
+        self.sha256.get(number)?;
+        let at = self.piece_bytes.checked_mul(number as u64)?;
+        Some((at, self.bytes.checked_sub(at)?.min(self.piece_bytes)))
+    }
+
+    /// Whether these bytes are that piece (U1).
+    pub fn is_piece(&self, number: usize, bytes: &[u8]) -> bool {
+        let length = self.piece(number).map(|(_, length)| length);
+        length == Some(bytes.len() as u64)
+            && self
+                .sha256
+                .get(number)
+                .is_some_and(|wanted| hex(digest::digest(&digest::SHA256, bytes).as_ref()) == *wanted)
+    }
+}
+
 /// An update whose manifest is believed; its system was not looked at yet.
 #[derive(Debug)]
 pub struct Package<R> {

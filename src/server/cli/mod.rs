@@ -119,6 +119,13 @@ pub(super) fn main() -> ExitCode {
         Command::Backup(args) => args.request(),
         Command::Box(args) => Ok(args.request()),
         Command::Setup(args) => args.request(),
+        Command::Update(args) if args.request().is_some() => {
+            if folder.path().as_os_str().is_empty() {
+                eprintln!("homepost: which data folder? Say --data DIR, or set HOMEPOST_DATA.");
+                return ExitCode::from(2);
+            }
+            args.request().ok_or_else(String::new)
+        }
         Command::Update(args) => {
             return match args.run((!folder.path().as_os_str().is_empty()).then_some(&folder)) {
                 Ok((text, json)) => print(&Reply { text, json, error: None }, cli.json),

@@ -9,6 +9,7 @@ use super::super::backup;
 use super::super::control;
 use super::super::folder::Folder;
 use super::super::house::House;
+use super::super::update;
 use super::super::verbs::{self, Reply, Request};
 
 /// For a server that is starting or ending, or another command, to let us in.
@@ -43,6 +44,9 @@ pub(super) fn reach(folder: &Folder, request: &Request) -> Result<Reply, String>
 }
 
 fn here(folder: &Folder, request: &Request) -> Reply {
+    if let Err(error) = update::may_open(folder) {
+        return Reply::failed(error);
+    }
     if let Err(error) = backup::end_restore(folder) {
         return Reply::failed(error);
     }

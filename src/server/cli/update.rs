@@ -11,6 +11,7 @@ use crate::appliance::update::{Keys, Package, keys};
 
 use super::super::folder::Folder;
 use super::super::update;
+use super::super::verbs::Request;
 
 /// The box's own updates
 #[derive(clap::Args)]
@@ -23,8 +24,17 @@ pub(super) struct Args {
 enum What {
     /// How it stands with updates
     Status,
-    /// Have the running server put an update on this box, and restart into it
-    Install { file: PathBuf },
+    /// Look whether there is a newer version: at update.url of the settings, and on a stick labelled HOMEPOST
+    Check,
+    /// What was found when somebody looked last
+    List,
+    /// Have the running server put an update on this box, and restart into it: a file, or what was found
+    Install {
+        file: Option<PathBuf>,
+        /// Of what was found, another than the newest
+        #[arg(long, conflicts_with = "file")]
+        version: Option<String>,
+    },
     /// What is in an update file, and whether it is whole and signed
     Inspect {
         file: PathBuf,
@@ -38,12 +48,23 @@ enum What {
 const KEYS_BYTES: u64 = 64 * 1024;
 
 impl Args {
+    /// What the server is asked, for the commands that are its; `None`: for [`Args::run`].
+    pub fn request(&self) -> Option<Request> {
+        match &self.what {
+            What::Check => Some(Request::UpdateCheck),
+            What::List => Some(Request::UpdateList),
+            What::Install { file: None, version } => Some(Request::UpdateInstall { version: version.clone() }),
+            _ => None,
+        }
+    }
+
     /// Words for people and for programs.
     pub fn run(&self, folder: Option<&Folder>) -> Result<(String, Value), String> {
         let folder = || folder.ok_or_else(|| "which data folder? Say --data DIR, or set HOMEPOST_DATA.".to_owned());
         match &self.what {
             What::Status => status(folder()?),
-            What::Install { file } => {
+            What::Check | What::List | What::Install { file: None, .. } => Err("nothing was done".to_owned()),
+            What::Install { file: Some(file), .. } => {
                 let folder = folder()?;
                 Client::new().status().map_err(|error| error.to_string())?;
                 update::offer(folder, file)?;

@@ -46,6 +46,11 @@ const LOOK: Duration = Duration::from_millis(500);
 /// For the last page to be read before the port closes.
 const FAREWELL: Duration = Duration::from_secs(4);
 
+/// Whether there is a set-up that is not finished.
+pub(super) fn is_going_on(folder: &Folder) -> bool {
+    files::path(folder, "state.json").exists()
+}
+
 pub(super) struct Setup {
     desk: Arc<Desk<Clerk>>,
     /// What a person at the console is told, one thing a line.

@@ -19,7 +19,7 @@ use crate::proto::sasl::{SaslAnswer, SaslAsk};
 use crate::queue;
 use crate::web::admin::{
     Act, Alias, Bearer, Certificate, Checked, Device, Domain, Error, Household, Later, Letter, Link, Person, Port,
-    Problem, Record, Reports, Secret, Standing, Token,
+    Problem, Record, Reports, Secret, Standing, Token, Updates,
 };
 
 use super::dns::{self, How};
@@ -384,6 +384,24 @@ impl Household for Steward {
 
     fn problems(&self) -> Result<Vec<Problem>, Error> {
         self.ask(Request::Problems)
+    }
+
+    fn updates(&self) -> Result<Updates, Error> {
+        self.ask(Request::UpdateList)
+    }
+
+    fn check_updates(&self) -> Result<Updates, Error> {
+        // That a server could not be asked is in what is shown then.
+        let looked = self.tell(Request::UpdateCheck);
+        let shown = self.updates()?;
+        match looked {
+            Err(error) if shown.problem.is_none() => Err(error),
+            _ => Ok(shown),
+        }
+    }
+
+    fn install_update(&self, version: &str) -> Result<(), Error> {
+        self.tell(Request::UpdateInstall { version: Some(version.to_owned()) })
     }
 
     fn tokens(&self) -> Result<Vec<Token>, Error> {

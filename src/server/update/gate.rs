@@ -20,6 +20,8 @@ use super::super::house::House;
 
 /// For one conversation; a Raspberry Pi that just started is slow.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// More than the letter is.
+const LETTER_BYTES: u64 = 4096;
 
 /// Errors: what does not work, in words.
 pub(super) async fn pass(house: &Arc<House>, shift: Shift, version: &str) -> Result<(), String> {
@@ -68,9 +70,12 @@ fn greeting(name: Name, settings: &Settings) -> Vec<Turn> {
     }
 }
 
-/// To an administrator, for whom it is the news as well.
+/// To an administrator, for whom it is the news as well. A full mailbox says nothing against a version.
 async fn letter(house: &Arc<House>, settings: &Settings, shift: Shift, version: &str) -> Result<(), String> {
-    let Some((id, to)) = in_store(house, administrator).await? else { return Ok(()) };
+    let Some((id, to)) = in_store(house, reader).await? else {
+        info!("no mailbox has room for a letter, so none is tried");
+        return Ok(());
+    };
     let before = in_store(house, move |house| change(house, id)).await?;
     let host = &settings.hostname;
     let date = date::rfc5322(Date::utc(house.clock.now()));
@@ -96,11 +101,14 @@ async fn letter(house: &Arc<House>, settings: &Settings, shift: Shift, version: 
     if after > before { Ok(()) } else { Err(format!("a letter to {to} was taken and did not arrive")) }
 }
 
-fn administrator(house: &House) -> Result<Option<(AccountId, String)>, String> {
+/// Whose mailbox has room for the letter: an administrator, if one has.
+fn reader(house: &House) -> Result<Option<(AccountId, String)>, String> {
     let read = house.data.read().map_err(|error| error.to_string())?;
-    let all = manage::account::list(&read).map_err(|error| error.to_string())?;
-    let able = all.into_iter().find(|one| one.administrator && !one.disabled && !one.closing);
-    Ok(able.map(|one| (one.id, one.address)))
+    let mut all = manage::account::list(&read).map_err(|error| error.to_string())?;
+    all.retain(|one| !one.disabled && !one.closing);
+    all.sort_by_key(|one| !one.administrator);
+    let room = |id, quota| account::quota::check(&read, id, LETTER_BYTES, quota).is_ok();
+    Ok(all.into_iter().find(|one| room(one.id, one.quota)).map(|one| (one.id, one.address)))
 }
 
 /// The last change of any mailbox.

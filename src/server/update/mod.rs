@@ -11,7 +11,9 @@
 //! So nothing is acknowledged that a way back could lose. The doors open after the slot is confirmed *and* the snapshot is
 //! out of the way: from then on there is no way back that would lose a letter.
 
+mod fetch;
 mod gate;
+pub(super) mod offers;
 mod snapshot;
 
 use std::fs;
@@ -29,6 +31,7 @@ use crate::base::{Clock, SystemClock};
 use super::doors::Shift;
 use super::folder::{Folder, remove, write};
 use super::house::House;
+use super::setup;
 
 use snapshot::Snapshot;
 
@@ -115,6 +118,7 @@ pub(super) fn offer(folder: &Folder, file: &std::path::Path) -> Result<(), Strin
 /// Before the stores are opened. `None`: nothing is on trial. Errors: sentences for the owner.
 pub(super) fn begin(folder: &Folder) -> Result<Option<Trial>, String> {
     // To be read as long as this process has more than the data folder.
+    offers::remember_system();
     let line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
     begin_with(folder, Arc::new(Client::new()), &line)
 }
@@ -179,6 +183,36 @@ fn begin_with(folder: &Folder, machine: Arc<dyn Machine>, line: &str) -> Result<
     Ok(None)
 }
 
+/// Whether a command may open the stores by itself. Not before this is known: a copy has to be taken of what no new version
+/// has opened, or an old one is to be put back. Errors: a sentence.
+pub(super) fn may_open(folder: &Folder) -> Result<(), String> {
+    may_open_with(folder, &Client::new(), &fs::read_to_string("/proc/cmdline").unwrap_or_default())
+}
+
+fn may_open_with(folder: &Folder, machine: &dyn Machine, line: &str) -> Result<(), String> {
+    let snapshot = Snapshot::of(folder).slot();
+    let in_doubt = snapshot.is_some() || line.contains("homepost.trial=1");
+    if !in_doubt && !line.contains("homepost.slot=") {
+        return Ok(());
+    }
+    match machine.status() {
+        Ok(status) => match before(snapshot, status.running_slot(), status.on_trial()) {
+            Before::Nothing | Before::Discard => Ok(()),
+            Before::Take(_) | Before::Restore => Err(
+                "a new version is being tried, and only the mail service opens the stores meanwhile; please try again in \
+                 some minutes"
+                    .to_owned(),
+            ),
+        },
+        Err(Error::NoBox) => Ok(()),
+        // The set-up from homepost.toml comes before the machine's process.
+        Err(_) if !in_doubt => Ok(()),
+        Err(error) => Err(format!(
+            "whether a new version is being tried cannot be found out, so the stores stay closed ({error})"
+        )),
+    }
+}
+
 /// Asks until it answers, or for that long since the start.
 fn ask(machine: &dyn Machine, patience_ms: u64) -> Result<Status, Error> {
     let clock = SystemClock::new();
@@ -221,6 +255,14 @@ impl Trial {
         ended.unwrap_or_else(|_| Err("a mistake of ours".to_owned()))
     }
 
+    /// The same where nothing was set up yet: there is nothing to go back to, and the one who sets it up is not to be
+    /// interrupted by a way back.
+    pub async fn pass_empty(self, folder: &Folder) -> Result<(), String> {
+        let folder = folder.clone();
+        let ended = tokio::task::spawn_blocking(move || self.end(&folder, Ok(()))).await;
+        ended.unwrap_or_else(|_| Err("a mistake of ours".to_owned()))
+    }
+
     fn end(&self, folder: &Folder, passed: Result<(), String>) -> Result<(), String> {
         let confirmed = passed.and_then(|()| self.machine.confirm_slot().map_err(|error| error.to_string()));
         if let Err(words) = confirmed {
@@ -241,7 +283,11 @@ pub(super) async fn run(house: Arc<House>) {
     loop {
         tokio::time::sleep(LOOK).await;
         let own = house.clone();
-        let _ = tokio::task::spawn_blocking(move || install(&own.folder, &Client::new())).await;
+        let work = move || {
+            install(&own.folder, &Client::new());
+            offers::by_itself(&own);
+        };
+        let _ = tokio::task::spawn_blocking(work).await;
     }
 }
 
@@ -250,9 +296,11 @@ fn install(folder: &Folder, machine: &dyn Machine) {
     if !offered(folder).exists() {
         return;
     }
-    let done = written(folder, machine);
-    if let Err(error) = remove(&offered(folder)) {
-        warn!("an update that was looked at cannot be removed: {error}");
+    let done = begun(folder).and_then(|()| written(folder, machine));
+    for path in [offered(folder), begun_file(folder)] {
+        if let Err(error) = remove(&path) {
+            warn!("an update that was looked at cannot be removed: {error}");
+        }
     }
     match done {
         Ok(version) => {
@@ -265,6 +313,28 @@ fn install(folder: &Folder, machine: &dyn Machine) {
             say(folder, true, &words);
         }
     }
+}
+
+fn begun_file(folder: &Folder) -> PathBuf {
+    drawer(folder).join("begun")
+}
+
+/// How often an update is begun that a restart broke off each time.
+const BEGINNINGS: u8 = 3;
+
+/// Counts the beginnings, before anything is done: where writing a system resets the box, that must come to an end.
+fn begun(folder: &Folder) -> Result<(), String> {
+    if setup::is_going_on(folder) {
+        return Err("the set-up has to be finished before an update is put on this box".to_owned());
+    }
+    let before = fs::read_to_string(begun_file(folder)).map_or(0, |text| text.trim().parse().unwrap_or(BEGINNINGS));
+    if before >= BEGINNINGS {
+        return Err(format!(
+            "the box restarted each of the {BEGINNINGS} times that the update was being written, so it is not tried again"
+        ));
+    }
+    let count = (before + 1).to_string();
+    write(&begun_file(folder), count.as_bytes()).map_err(|error| format!("the update cannot be begun: {error}"))
 }
 
 fn written(folder: &Folder, machine: &dyn Machine) -> Result<String, String> {
@@ -418,6 +488,61 @@ mod tests {
         fs::create_dir(&half).unwrap();
         assert!(stage.start(Slot::A, None).is_none());
         assert!(!half.exists());
+    }
+
+    #[test]
+    fn no_command_opens_the_stores_before_the_copy_of_them_is_taken_or_put_back() {
+        let stage = Stage::new();
+        let may = |running, trial, line| {
+            stage.machine.set_status(status(running, trial));
+            may_open_with(&stage.folder, &*stage.machine, line)
+        };
+        assert_eq!(may(Slot::A, Some(Slot::A), "quiet"), Ok(()), "no box");
+        assert!(may(Slot::B, Some(Slot::B), "homepost.slot=b").is_err(), "on trial");
+        assert_eq!(may(Slot::A, None, "homepost.slot=a"), Ok(()));
+        drop(stage.start(Slot::B, Some(Slot::B)));
+        assert!(may(Slot::A, Some(Slot::B), "homepost.slot=a").unwrap_err().contains("being tried"), "to be put back");
+        assert_eq!(may(Slot::B, None, "homepost.slot=b"), Ok(()), "it was passed");
+        let socket = stage.folder.path().join("machine.sock");
+        fs::write(&socket, "").unwrap();
+        let silent = Client::at(&socket);
+        assert!(may_open_with(&stage.folder, &silent, "homepost.slot=a").unwrap_err().contains("stay closed"));
+        let fresh = Stage::new();
+        assert!(may_open_with(&fresh.folder, &silent, "homepost.slot=a homepost.trial=1").is_err());
+        assert_eq!(
+            may_open_with(&fresh.folder, &silent, "homepost.slot=a"),
+            Ok(()),
+            "set-up comes before the machine's process"
+        );
+    }
+
+    #[test]
+    fn an_update_that_restarts_the_box_each_time_it_is_written_is_given_up() {
+        let stage = Stage::new();
+        let file = stage.folder.path().join("x.hpu");
+        fs::write(&file, "something").unwrap();
+        offer(&stage.folder, &file).unwrap();
+        for _ in 0..BEGINNINGS {
+            begun(&stage.folder).unwrap();
+        }
+        install(&stage.folder, &*stage.machine);
+        assert!(said(&stage.folder).unwrap().words.contains("not tried again"));
+        assert!(!offered(&stage.folder).exists());
+        // Another one counts from the beginning.
+        offer(&stage.folder, &file).unwrap();
+        begun(&stage.folder).unwrap();
+    }
+
+    #[test]
+    fn there_is_no_update_in_the_middle_of_the_set_up() {
+        let stage = Stage::new();
+        let file = stage.folder.path().join("setup/state.json");
+        fs::create_dir(file.parent().unwrap()).unwrap();
+        fs::write(&file, "{}").unwrap();
+        offer(&stage.folder, &file).unwrap();
+        install(&stage.folder, &*stage.machine);
+        assert!(said(&stage.folder).unwrap().words.contains("set-up has to be finished"));
+        assert!(!offered(&stage.folder).exists());
     }
 
     #[test]

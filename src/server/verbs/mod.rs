@@ -21,6 +21,7 @@ mod relay;
 mod reports;
 mod salvage;
 mod token;
+mod update;
 
 pub(super) use account::{delete_due, link_of, new_link, remove_closed};
 pub(super) use cert::may_renew;
@@ -261,12 +262,39 @@ pub(super) enum Request {
         phrase: bool,
         secret: Secret,
     },
+    /// Looks whether there is a newer version, at `update.url` and on the stick.
+    UpdateCheck,
+    /// What was found then, and how it stands.
+    UpdateList,
+    /// Puts one on the box that was found; without a version the newest.
+    UpdateInstall {
+        version: Option<String>,
+    },
     Box {
         what: AboutBox,
     },
     Setup {
         answer: Option<SetupAnswer>,
     },
+}
+
+impl Request {
+    /// What may be asked while nothing may be changed.
+    pub fn only_looks(&self) -> bool {
+        matches!(
+            self,
+            Request::Listeners
+                | Request::Check
+                | Request::Problems
+                | Request::AccountList
+                | Request::DomainList
+                | Request::CertList
+                | Request::QueueList
+                | Request::BackupStatus
+                | Request::UpdateList
+                | Request::Box { what: AboutBox::Status }
+        )
+    }
 }
 
 /// What can be done with a letter in the queue.
@@ -524,6 +552,9 @@ pub(super) fn attempt(house: &House, request: &Request) -> Done {
             return run_beside(&house.folder, request).map_or_else(|| Ok(Reply::failed("nothing was done")), Ok);
         }
         Request::Setup { .. } => Err(Error::Words("no set-up is going on".to_owned())),
+        Request::UpdateCheck => update::check(house),
+        Request::UpdateList => update::list(house),
+        Request::UpdateInstall { version } => update::install(house, version.as_deref()),
         Request::Box { what } => appliance::run(*what),
         Request::CheckSalvage => Err(Error::Words("salvage works on closed stores: stop the server first".to_owned())),
     };

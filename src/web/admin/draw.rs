@@ -7,9 +7,12 @@ use jiff::tz::TimeZone;
 
 use crate::web::writing::{Form, Panel};
 
-use super::household::{Alias, Certificate, Device, Link, Person, Port, Problem, Report, Standing, Token};
+use super::household::{
+    Alias, Certificate, Device, Link, Person, Port, Problem, Report, Standing, Token, UpdateLast, UpdateNow,
+};
 use super::queue::Waiting;
 use super::site::{Answer, Site};
+use super::updates::Newer;
 use super::visit::{Fields, Visit, encode};
 
 /// What stands around every page.
@@ -33,7 +36,7 @@ struct Tab {
 /// The last ones are everybody's.
 const OWN: usize = 2;
 
-const TABS: [(&str, &str); 11] = [
+const TABS: [(&str, &str); 12] = [
     ("/admin", "How it is"),
     ("/admin/people", "People"),
     ("/admin/aliases", "Aliases"),
@@ -43,6 +46,7 @@ const TABS: [(&str, &str); 11] = [
     ("/admin/queue", "Queue"),
     ("/admin/reports", "Reports"),
     ("/admin/programs", "Programs"),
+    ("/admin/updates", "Updates"),
     ("/me", "You"),
     ("/me/devices", "Your devices"),
 ];
@@ -130,6 +134,7 @@ page!(Certificates, "certificates.html", certificates: Vec<Held>, asked: bool);
 page!(Queue, "queue.html", letters: Vec<Waiting>, all: usize, why: Option<String>, waits: bool, held: bool);
 page!(LetterPage, "letter.html", letter: Option<Waiting>, why: Option<String>, sure: bool);
 page!(ReportsPage, "reports.html", reports: Vec<Told>, advice: Vec<String>);
+page!(UpdatesPage, "updates.html", version: String, on_trial: bool, now: Option<UpdateNow>, ready: Option<String>, last: Option<UpdateLast>, url: Option<String>, by_itself: bool, looked: Option<String>, offers: Vec<Newer>, problem: Option<String>, busy: bool);
 page!(Programs, "programs.html", tokens: Vec<Token>);
 
 /// A person in a list.

@@ -220,6 +220,51 @@ pub struct ReportRow {
     pub spf: bool,
 }
 
+/// How it stands with the system's version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Updates {
+    pub version: String,
+    /// It has yet to be confirmed.
+    pub on_trial: bool,
+    /// While one is being brought here, or written.
+    pub now: Option<UpdateNow>,
+    /// The version that waits for the next start.
+    pub ready: Option<String>,
+    pub last: Option<UpdateLast>,
+    /// Where new versions are looked for.
+    pub url: Option<String>,
+    /// What is found there is put on the box without being asked.
+    pub by_itself: bool,
+    /// RFC 3339.
+    pub looked: Option<String>,
+    /// The newest first.
+    pub offers: Vec<Offered>,
+    /// Why nobody knows: a sentence.
+    pub problem: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateNow {
+    /// A sentence.
+    pub words: String,
+    pub percent: u8,
+}
+
+/// What became of the last one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateLast {
+    pub failed: bool,
+    pub words: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offered {
+    pub version: String,
+    /// `url` or `stick`.
+    pub source: String,
+    pub bytes: u64,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
     pub id: u32,
@@ -365,6 +410,12 @@ pub trait Household: Send + Sync + 'static {
     fn standstill(&self) -> Option<String>;
     fn reports(&self) -> Result<Reports, Error>;
     fn problems(&self) -> Result<Vec<Problem>, Error>;
+
+    fn updates(&self) -> Result<Updates, Error>;
+    /// Looks now; may take a minute. That a server could not be asked is in the answer.
+    fn check_updates(&self) -> Result<Updates, Error>;
+    /// Begins; what becomes of it is in [`Household::updates`].
+    fn install_update(&self, version: &str) -> Result<(), Error>;
 
     fn tokens(&self) -> Result<Vec<Token>, Error>;
     fn add_token(&self, address: &str, name: &str, scope: &str, days: u32, token: &Secret) -> Result<Token, Error>;

@@ -25,10 +25,12 @@ mod queue;
 mod records;
 mod sessions;
 mod site;
+mod updates;
 mod visit;
 
 pub use household::{
     Act, Alias, Bearer, Certificate, CertificateProblem, Checked, CheckedRecord, Device, Domain, Error, Household,
-    Later, Letter, Link, Person, Port, Problem, Recipient, Record, Report, ReportRow, Reports, Secret, Standing, Token,
+    Later, Letter, Link, Offered, Person, Port, Problem, Recipient, Record, Report, ReportRow, Reports, Secret,
+    Standing, Token, UpdateLast, UpdateNow, Updates,
 };
 pub use site::part;

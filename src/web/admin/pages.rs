@@ -18,7 +18,7 @@ use super::draw::{
 use super::household::{Checked, Error, Port, Record, Secret, Standing};
 use super::site::{Answer, Site};
 use super::visit::{Fields, Visit, encode};
-use super::{forgotten, queue, records};
+use super::{forgotten, queue, records, updates};
 
 pub(super) type Done = Result<Answer, Error>;
 /// A form that was refused, and what was typed into it.
@@ -372,6 +372,7 @@ async fn admin(site: &Arc<Site>, visit: &Visit, path: &[&str], again: Again<'_>)
             let reports = all.reports.into_iter().map(|one| Told::of(one, &times(site))).collect();
             draw(&ReportsPage { frame: frame("Reports", "/admin/reports"), reports, advice: all.advice }, status)
         }
+        ["updates"] => return updates::show(site, visit, again).await,
         ["programs"] => {
             let mut tokens = site.ask(|household| household.tokens()).await?;
             for token in &mut tokens {
@@ -444,6 +445,7 @@ async fn act(site: &Arc<Site>, visit: &Visit, who: &Standing, path: &[&str], fie
             renew(site, group);
             back("/admin/certificates/asked")
         }
+        ["updates"] => updates::act(site, fields).await,
         ["programs"] if what == "delete" => {
             let id = field(fields, "id").parse().map_err(|_| Error::Missing("there is no such token".to_owned()))?;
             site.ask(move |household| household.delete_token(id)).await?;

@@ -155,6 +155,21 @@ fn household() -> Value {
                 "last": or_null("string"),
             }), &[]) },
         }), &[]),
+        "Updates": object(json!({
+            "version": text(),
+            "on_trial": { "type": "boolean" },
+            "now": { "anyOf": [{ "type": "null" }, object(json!({ "words": text(), "percent": number() }), &[])] },
+            "ready": or_null("string"),
+            "last": { "anyOf": [{ "type": "null" }, object(json!({ "failed": { "type": "boolean" }, "words": text() }), &[])] },
+            "url": or_null("string"),
+            "by_itself": { "type": "boolean" },
+            "looked": time_or_null(),
+            "offers": { "type": "array", "items": object(json!({
+                "version": text(), "source": { "enum": ["url", "stick"] }, "bytes": number(),
+            }), &[]) },
+            "problem": or_null("string"),
+        }), &[]),
+        "Install": object(json!({ "version": { "type": "string", "maxLength": 32 } }), &[]),
         "Device": object(json!({
             "id": number(), "name": text(), "created": time(), "used": time_or_null(), "waits-until": time_or_null(),
         }), &[]),

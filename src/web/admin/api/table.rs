@@ -191,6 +191,12 @@ struct Switch {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Install {
+    version: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Renewal {
     name: Option<String>,
 }
@@ -387,6 +393,16 @@ pub(super) const OPERATIONS: &[Operation] = &[
 
     operation!("GET" "/api/reports" "reports" Read "What other servers report about letters in the household's name, the newest first, and what follows from it.",
         None => OK Some(One("Reports")), |house, _| is(house.reports()?)),
+
+    operation!("GET" "/api/updates" "updates" Read "The version of the system, what is newer, and what is being done about it.",
+        None => OK Some(One("Updates")), |house, _| is(house.updates()?)),
+    operation!("POST" "/api/updates/check" "check-updates" All "Looks for newer versions now: where they are published, and on the stick.",
+        None => OK Some(One("Updates")), |house, _| is(house.check_updates()?)),
+    operation!("POST" "/api/updates/install" "install-update" All "Puts a version on the box that was found; what becomes of it is seen in the updates. The box restarts for it.",
+        Some("Install") => NO_CONTENT None, |house, call| {
+            let Install { version } = call.read()?;
+            done(house.install_update(&version))
+        }),
 
     operation!("GET" "/api/tokens" "tokens" Read "The tokens that hold, without what they say themselves.",
         None => OK Some(Many("Token")), |house, _| is(house.tokens()?)),
