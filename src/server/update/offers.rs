@@ -149,7 +149,7 @@ pub(in super::super) fn look(house: &House) -> Result<Offers, String> {
             Err(words) => warn!("the stick cannot be looked at: {words}"),
         }
     }
-    found.offers.sort_by(|a, b| b.version.cmp(&a.version));
+    found.offers.sort_by_key(|one| std::cmp::Reverse(one.version));
     found.keep(&house.folder);
     Ok(found)
 }
