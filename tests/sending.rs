@@ -12,6 +12,8 @@ use tokio::sync::watch;
 use homepost::account;
 use homepost::base::{AccountId, Clock, ManualClock, OsRandom, QueueId, Time};
 use homepost::delivery::remote::{Bell, Sender, Way, World};
+use homepost::directory::dkim::NewKeys;
+use homepost::directory::manage::domain;
 use homepost::net::ClientTls;
 use homepost::net::dns::Asker;
 use homepost::queue::schedule::By;
@@ -177,7 +179,11 @@ fn rows(data: &Data, table: Table) -> Option<usize> {
 
 /// Sends until nothing waits, or until the power goes. Whether it came to an end.
 async fn send(data: &Data, disk: &SimDisk, far: &Far) -> bool {
-    let clock = Arc::new(ManualClock::at(NOW));
+    send_at(NOW, data, disk, far).await
+}
+
+async fn send_at(now: Time, data: &Data, disk: &SimDisk, far: &Far) -> bool {
+    let clock = Arc::new(ManualClock::at(now));
     let world = Room { port: far.address.port() };
     let sender = Sender::new(data.clone(), clock, Arc::new(OsRandom), world, Bell::default());
     let (stop, stopped) = watch::channel(false);
@@ -400,5 +406,31 @@ async fn a_time_to_be_delivered_by_is_kept_to_or_told_of() {
         let notice = data.blobs().read(homepost::base::BlobId(ids[0]), 0..1 << 20).unwrap();
         let notice = String::from_utf8(notice.to_vec()).unwrap();
         assert!(notice.contains(words) && notice.contains("\r\nDeliver-By-Date: "), "{notice}");
+    }
+}
+
+/// The keys of a domain change after half a year, and a letter may be appointed for a year from now, or be held: what has waited for
+/// long is signed when it leaves, and what leaves at once as it was taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_waited_for_long_is_signed_by_the_keys_of_today() {
+    let text = "Received: by mail.example.test\r\nDKIM-Signature: v=1; a=ed25519-sha256; d=example.test; s=old; c=relaxed/relaxed;\r\n \
+                h=from; bh=x; b=y\r\nFrom: anna@example.test\r\nSubject: x\r\n\r\nbody line\r\n";
+    for (days, again) in [(4, false), (6, true)] {
+        let disk = SimDisk::new(SimOptions::default());
+        let data = open(&disk);
+        let keys = NewKeys::make(&OsRandom, NOW).unwrap();
+        data.write_blocking(move |txn| domain::add(txn, "example.test", &keys, NOW)).unwrap();
+        queue_text(&data, &["anna"], text, None, None);
+        let far = Far::begin(|| TAKEN);
+        assert!(send_at(CAME.plus_ms(days * 24 * 3_600_000), &data, &disk, &far).await);
+        let lines = far.lines.lock().unwrap().clone();
+        let signed = lines.iter().filter(|line| line.starts_with("DKIM-Signature:")).count();
+        assert_eq!(
+            (signed, lines.iter().any(|line| line.contains("s=old;"))),
+            if again { (2, false) } else { (1, true) }
+        );
+        let at = |start: &str| lines.iter().position(|line| line.starts_with(start)).unwrap();
+        assert!(at("Received:") < at("DKIM-Signature:") && at("DKIM-Signature:") < at("From:"), "{lines:?}");
+        assert_eq!(lines.iter().filter(|line| *line == "body line").count(), 1, "{lines:?}");
     }
 }

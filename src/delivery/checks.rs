@@ -109,18 +109,26 @@ pub(super) fn signatures(data: &Data, head: &[u8], body: &[u8], now: Option<Time
 /// there are no keys any more it goes without: a signature that does not verify is worth less than none.
 pub(super) fn sign_again(data: &Data, letter: Vec<u8>, now: Option<Time>) -> Vec<u8> {
     let (head, body) = letter.split_at(header::end(&letter));
-    let Some(domain) = mailauth::signers_domain(head) else { return letter };
+    match signed_again(data, head, body, now) {
+        Some(head) => [&head, body].concat(),
+        None => letter,
+    }
+}
+
+/// The header section of such a letter. `None`: it has no signature of ours.
+pub(super) fn signed_again(data: &Data, head: &[u8], body: &[u8], now: Option<Time>) -> Option<Vec<u8>> {
+    let domain = mailauth::signers_domain(head)?;
     let is_ours = |field: &header::Field<'_>| {
         let by = |value: &[u8]| Tags::read_what_can_be(value).get("d").is_some_and(|d| d.eq_ignore_ascii_case(&domain));
         field.is("DKIM-Signature") && by(&field.value())
     };
     let fields: Vec<header::Field<'_>> = header::fields(head).collect();
-    let Some(first) = fields.iter().position(is_ours) else { return letter };
+    let first = fields.iter().position(is_ours)?;
     let (above, below) = fields.split_at(first);
     let above: Vec<u8> = above.iter().flat_map(|field| field.raw).copied().collect();
     let mut below: Vec<u8> =
         below.iter().filter(|field| !is_ours(field)).flat_map(|field| field.raw).copied().collect();
     below.extend_from_slice(b"\r\n");
     let signed = signatures(data, &[above.as_slice(), &below].concat(), body, now);
-    [above.as_slice(), &signed, &below, body].concat()
+    Some([above.as_slice(), &signed, &below].concat())
 }

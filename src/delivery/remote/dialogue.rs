@@ -476,19 +476,22 @@ impl<W: World> Host<'_, W> {
                         self.sender.give_back(&job);
                         continue;
                     }
-                    let mut converted = None;
-                    if letter.eight_bit && !self.hello.eight_bit {
-                        match convert::seven_bit(&self.sender, &entry).await {
-                            Ok(done) => converted = done,
-                            Err(trouble) => {
-                                settle::all(&self.sender, &self.sender.world.way(), &job, &trouble).await;
-                                self.sender.give_back(&job);
-                                continue;
-                            }
+                    let eight_bit = letter.eight_bit && !self.hello.eight_bit;
+                    let made = match eight_bit {
+                        true => convert::seven_bit(&self.sender, &entry).await,
+                        false => convert::fresh(&self.sender, &entry).await,
+                    };
+                    let converted = match made {
+                        Ok(converted) => converted,
+                        Err(trouble) => {
+                            settle::all(&self.sender, &self.sender.world.way(), &job, &trouble).await;
+                            self.sender.give_back(&job);
+                            continue;
                         }
-                    }
+                    };
                     if let Some(converted) = &converted {
-                        (letter.eight_bit, letter.size) = (false, converted.bytes.len() as u64);
+                        letter.eight_bit &= !eight_bit;
+                        letter.size = converted.len(entry.size);
                     }
                     self.hand = Some(Hand { job, entry, converted });
                     return Answer::Letter(letter);
@@ -624,14 +627,13 @@ impl<W: World> proto::Host<Machine> for &mut Host<'_, W> {
     fn body_abort(&mut self) {}
 
     async fn blob(&mut self, blob: BlobId, range: Range<u64>) -> Result<Bytes, BodyFault> {
-        if let Some(converted) = self.hand.as_ref().and_then(|hand| hand.converted.as_ref()) {
-            let at = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
-            let piece = converted.bytes.get(at(range.start)..at(range.end).min(converted.bytes.len()));
-            return piece.map(|piece| converted.bytes.slice_ref(piece)).ok_or(BodyFault::NotStored);
-        }
+        let converted = self.hand.as_ref().and_then(|hand| hand.converted.as_ref());
+        let (first, range) = converted.map_or((Bytes::new(), Some(range.clone())), |made| made.piece(range));
+        let Some(range) = range else { return Ok(first) };
         let blobs = self.sender.data.blobs().clone();
         let read = tokio::task::spawn_blocking(move || blobs.read(blob, range));
-        read.await.ok().and_then(Result::ok).ok_or(BodyFault::NotStored)
+        let rest = read.await.ok().and_then(Result::ok).ok_or(BodyFault::NotStored)?;
+        Ok(if first.is_empty() { rest } else { [first, rest].concat().into() })
     }
 }
 
