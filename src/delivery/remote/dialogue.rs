@@ -454,10 +454,8 @@ impl<W: World> Host<'_, W> {
                 Some(job) => Some((job, None)),
                 None => self.sender.next_over(number, self.destination),
             };
-            let Some((mut job, plan)) = next else { return Answer::Nothing };
+            let Some((job, plan)) = next else { return Answer::Nothing };
             plan.into_iter().for_each(|plan| self.carry(plan));
-            let joined = self.sender.join_companions(number, &mut job).await;
-            joined.into_iter().for_each(|plan| self.carry(plan));
             let sender = self.sender.clone();
             let id = job.id;
             let found = tokio::task::spawn_blocking(move || {

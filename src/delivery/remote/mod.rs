@@ -44,10 +44,6 @@ use tls::Plan;
 const BATCH: usize = 1000;
 /// Recipients of one letter in one dialogue (RFC 5321 4.5.3.1.8: every server takes a hundred).
 const TOGETHER: usize = 100;
-/// A letter waits two seconds at most for the hosts of its other domains to be found out, so that those of one host get it in one
-/// dialogue.
-const NAPS: usize = 100;
-const NAP: Duration = Duration::from_millis(20);
 /// Between two looks where nothing rings: a clock may have been set.
 const LOOK: Duration = Duration::from_secs(60);
 /// After the store or the resolver failed.
@@ -330,9 +326,6 @@ impl<W: World> Sender<W> {
             let open = going.open.entry(destination.clone()).or_default();
             let wanted =
                 line.len().div_ceil(CROWD).min(way.connections_to_one).min(open.saturating_add(way.connections - all));
-            if *open == 0 && wanted > 0 {
-                going.standing.look(destination);
-            }
             for _ in *open..wanted {
                 *open += 1;
                 let (sender, destination, stop) = (self.clone(), destination.clone(), stop.clone());
@@ -350,7 +343,6 @@ impl<W: World> Sender<W> {
         if let Some(open) = going.open.get_mut(destination) {
             *open = open.saturating_sub(1);
         }
-        going.standing.looked(destination);
         going.waiting.retain(|_, line| !line.is_empty());
     }
 
@@ -369,8 +361,9 @@ impl<W: World> Sender<W> {
         going.standing.place(host, destination, plan, way.connections_to_one, waiting + 1)
     }
 
-    /// The next letter for a connection: of its own destination's, else of one that it carries too. `None`: it is over, and
-    /// nobody counts on it any more.
+    /// The next letter for a connection: of its own destination's, else of one that it carries too. A letter to several domains
+    /// comes once for each: servers that host thousands of domains take one of them in a transaction, and answer 451 to the
+    /// recipients of the others (Google). `None`: it is over, and nobody counts on it any more.
     fn next_over(&self, number: Number, destination: &Destination) -> Option<(Job, Option<Plan>)> {
         if let Some(job) = self.next(destination) {
             return Some((job, None));
@@ -383,35 +376,6 @@ impl<W: World> Sender<W> {
             self.bell.ring();
         }
         found.map(|(job, plan)| (job, Some(plan)))
-    }
-
-    /// Adds to a letter's recipients in a dialogue those of the other domains that the connection carries. The plans of these.
-    async fn join_companions(&self, number: Number, job: &mut Job) -> Vec<Plan> {
-        for _ in 0..NAPS {
-            if !self.is_one_looking(job.id) {
-                break;
-            }
-            tokio::time::sleep(NAP).await;
-        }
-        let (mut going, mut plans) = (self.going(), Vec::new());
-        for (other, plan) in going.standing.others(number) {
-            let Some(line) = going.waiting.get_mut(&other) else { continue };
-            let fits = |one: &Job| one.id == job.id && one.recipients.len() + job.recipients.len() <= TOGETHER;
-            if let Some(found) = line.iter().position(fits).and_then(|at| line.remove(at)) {
-                job.recipients.extend(found.recipients);
-                plans.push(plan);
-            }
-        }
-        plans
-    }
-
-    /// Whether it is just being found out where other recipients of a letter go.
-    fn is_one_looking(&self, id: QueueId) -> bool {
-        let going = self.going();
-        let looking = |(destination, line): (&Destination, &VecDeque<Job>)| {
-            going.standing.is_looking(destination) && line.iter().any(|job| job.id == id)
-        };
-        going.waiting.iter().any(looking)
     }
 
     fn put_back(&self, destination: &Destination, job: Job) {

@@ -20,8 +20,6 @@ pub(super) struct Standing {
     connections: BTreeMap<Number, Connection>,
     /// Destinations without a connection of their own that others carry, or that wait until there is room at their host.
     parked: BTreeMap<Destination, Parked>,
-    /// Destinations whose host is being found out.
-    looking: BTreeSet<Destination>,
     last: u64,
 }
 
@@ -37,18 +35,6 @@ struct Parked {
 }
 
 impl Standing {
-    pub fn look(&mut self, destination: &Destination) {
-        self.looking.insert(destination.clone());
-    }
-
-    pub fn looked(&mut self, destination: &Destination) {
-        self.looking.remove(destination);
-    }
-
-    pub fn is_looking(&self, destination: &Destination) -> bool {
-        self.looking.contains(destination)
-    }
-
     pub fn is_parked(&self, destination: &Destination) -> bool {
         self.parked.contains_key(destination)
     }
@@ -75,7 +61,6 @@ impl Standing {
         most: usize,
         waiting: usize,
     ) -> Option<Number> {
-        self.looked(destination);
         let (open, host) = (self.to(host).count(), host.to_owned());
         let served = self.to(&host).any(|(_, connection)| connection.carries(destination, plan));
         let most = if served { most.min(waiting.div_ceil(CROWD)) } else { most };
