@@ -76,6 +76,8 @@ pub enum Refusal {
     NotPassedOn,
     /// No room on the disk, or in the queue.
     Full,
+    /// As many of the account's letters as may be wait for a time that it named; a sentence.
+    Appointed(String),
     /// No room in any recipient's account.
     OverQuota,
     /// Our store failed, or took too long.
@@ -109,6 +111,7 @@ impl fmt::Display for Refusal {
             Refusal::Message(why) => why.fmt(f),
             Refusal::NotPassedOn => f.write_str("the message looks like spam, and this server passes none on"),
             Refusal::Full => f.write_str("there is no room for the message now"),
+            Refusal::Appointed(why) => f.write_str(why),
             Refusal::OverQuota => f.write_str("the recipient's mailbox is full"),
             Refusal::Failed(_) => f.write_str("the message could not be stored now"),
             Refusal::Changed => f.write_str("a recipient has changed just now"),
@@ -127,7 +130,9 @@ impl Fault for Refusal {
             | Refusal::Stopped
             | Refusal::Message(_)
             | Refusal::NotPassedOn => Family::Peer,
-            Refusal::Full | Refusal::OverQuota | Refusal::Changed | Refusal::Slow(_) => Family::World,
+            Refusal::Full | Refusal::Appointed(_) | Refusal::OverQuota | Refusal::Changed | Refusal::Slow(_) => {
+                Family::World
+            }
             Refusal::Failed(_) => Family::Own,
         }
     }
@@ -517,6 +522,7 @@ impl Intake {
             Err(Stop::Account(error)) => Err(Refusal::Failed(error.to_string())),
             Err(Stop::Refused(why)) => Err(why),
             Err(Stop::Queue(queue::Error::Full)) => Err(Refusal::Full),
+            Err(Stop::Queue(why @ queue::Error::Appointed)) => Err(Refusal::Appointed(why.to_string())),
             Err(Stop::Queue(error)) => Err(Refusal::Failed(error.to_string())),
         }
     }

@@ -40,4 +40,5 @@ pub use checks::Checks;
 pub use envelope::{Dsn, Envelope, Origin, Recipient, Target};
 pub use intake::{Intake, Limits, Outcome, Refusal, Ticket};
 pub use reports::{Kept, Office, Poster, Reports, Sent, What, day as report_day, is_time as is_time_for_reports};
+pub use stopped::{Why as WhyHeld, hold_appointed, tell_of_held};
 pub use submission::{Claim, claims};

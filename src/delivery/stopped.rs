@@ -153,6 +153,96 @@ pub(super) fn stop_and_tell(data: &Data, account: AccountId, over: Over, pen: &P
     Ok(())
 }
 
+/// Why letters that were to leave later are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The account has a new pass phrase.
+    NewPhrase,
+    /// It is to be deleted then.
+    Leaves(Time),
+}
+
+/// The letters of an account that wait for a time which it named are held, in the transaction of whoever changes the account: with
+/// them a thief would outlast the pass phrase that was stolen. They stay until somebody releases or cancels them.
+pub fn hold_appointed(txn: &mut Txn<'_>, account: AccountId) -> Result<Vec<QueueId>, queue::Error> {
+    let ids = queue::appointed(txn, account)?;
+    for id in &ids {
+        queue::hold(txn, *id)?;
+    }
+    Ok(ids)
+}
+
+/// Names them to the account, and where it is to be deleted to who administers, by a letter in the inbox. Blocks on the disk.
+/// Errors: a sentence.
+pub fn tell_of_held(
+    data: &Data,
+    account: AccountId,
+    held: &[QueueId],
+    why: Why,
+    hostname: &str,
+    (now, chance): (Time, [u64; 2]),
+) -> Result<(), String> {
+    let pen = Pen { hostname: hostname.to_owned(), now, chance };
+    tell(data, account, held, why, &pen).map_err(|Stop(why)| why)
+}
+
+fn tell(data: &Data, account: AccountId, held: &[QueueId], why: Why, pen: &Pen) -> Result<(), Stop> {
+    let mut told = who_is_told(data, account)?;
+    let Some(address) = told.iter().find(|one| one.id == account).map(|one| one.address.clone()) else { return Ok(()) };
+    // Whom somebody writes to is nobody else's business while they are there.
+    told.retain(|one| one.id == account || matches!(why, Why::Leaves(_)));
+    let mut lines = String::new();
+    let read = data.read()?;
+    for id in held {
+        let Some(entry) = queue::find(&read, *id).map_err(|error| Stop(error.to_string()))? else { continue };
+        let to: Vec<&str> = entry.recipients.iter().map(|one| one.address.as_str()).collect();
+        let when = entry.release.map(|time| date::iso_minute(Date::utc(time))).unwrap_or_default();
+        lines.push_str(&format!("    {id}  {when}  to {}\n", to.join(", ")));
+    }
+    drop(read);
+    let letter = pen.stage(
+        data,
+        &told.iter().map(|one| one.address.clone()).collect::<Vec<_>>(),
+        &words_of_held(&address, &lines, why),
+    )?;
+    let (ids, now): (Vec<AccountId>, Time) = (told.iter().map(|one| one.id).collect(), pen.now);
+    data.write_blocking(move |txn| -> Result<(), Stop> {
+        for id in &ids {
+            put(txn, *id, &letter, now)?;
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+fn words_of_held(address: &str, lines: &str, why: Why) -> (String, String) {
+    let (subject, happened) = match why {
+        Why::NewPhrase => (
+            format!("Letters of {address} that were to leave later are held"),
+            format!(
+                "{address} has a new pass phrase. Whoever knew the old one may have handed in letters that were to leave later, so \
+                 these are held in the queue of this server, and none leaves by itself:\n"
+            ),
+        ),
+        Why::Leaves(at) => (
+            format!("Letters of {address} that were to leave later are held"),
+            format!(
+                "{address} is to be deleted on {}. Letters of it that were to leave later are held in the queue of this server; on \
+                 that day they go with the account:\n",
+                date::iso_minute(Date::utc(at))
+            ),
+        ),
+    };
+    let words = format!(
+        "{happened}\n{lines}\n\
+         The administrator lets all that are held leave at their times with\n\
+         \n    homepost queue release --all\n\n\
+         one of them at once with `homepost queue release NUMBER`, and takes one back with `homepost queue cancel NUMBER`. The page \
+         of the queue does the same.\n"
+    );
+    (subject, words)
+}
+
 /// Letters looked at in one step.
 const STEP: usize = 100;
 

@@ -5,7 +5,8 @@
 //! Invariants, cited by tests:
 //! - Q1: a recipient is in exactly one state of [`State`], and each function names the one it leaves and the one it reaches.
 //! - Q2: a letter is in the queue as long as it has a recipient there, and holds its bytes as long.
-//! - Q3: the queue has a limit; past it a letter is refused before it is acknowledged (P7).
+//! - Q3: the queue has a limit, and so has what an account may have waiting for a time that it named; past it a letter is refused
+//!   before it is acknowledged (P7).
 
 mod check;
 mod moves;
@@ -15,7 +16,9 @@ pub mod schedule;
 mod spool;
 
 pub use check::check;
-pub use moves::{Appointed, Due, cancel, due, hold, leave, put_off, release, retry};
+pub use moves::{
+    Appointed, Due, MOST_APPOINTED, appointed, cancel, due, hold, leave, put_off, release, retry, withdraw,
+};
 pub use restore::{is_total, returned};
 #[doc(hidden)]
 pub use row::reads_back;

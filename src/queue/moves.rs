@@ -1,9 +1,10 @@
 //! From one state into another, each in one durable act of whoever commits the transaction. A recipient that is not there
 //! any more, or not in the state that is left, is left alone: somebody else was quicker.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use crate::base::{BlobId, QueueId, Time};
+use crate::base::{AccountId, BlobId, QueueId, Time};
 use crate::store::schema::Key;
 use crate::store::{Order, Read, Table, Txn};
 
@@ -165,6 +166,33 @@ pub fn release(txn: &mut Txn<'_>, id: QueueId, now: Time, appointed: Appointed) 
     Ok(changed)
 }
 
+/// Letters an account may have waiting for the time that it named (P7): a family's Christmas cards, and no stock of a thief's.
+pub const MOST_APPOINTED: usize = 100;
+
+/// The letters of an account that wait for the time that it named.
+pub fn appointed(read: &dyn Read, account: AccountId) -> Result<Vec<QueueId>, Error> {
+    let mut ids = BTreeSet::new();
+    read.scan(Table::QueueDue, &[], &[0xff; 24], Order::Forward, &mut |key, mark| {
+        ids.extend(split(key).filter(|_| mark == APPOINTED).map(|(_, id, _)| id));
+        ControlFlow::Continue(())
+    })?;
+    let mut out = Vec::new();
+    for id in ids {
+        let row = read.get(Table::Queue, Key::new().u64(id.0).as_ref())?;
+        let row = row.map(|value| decode::<LetterRow>(&value)).transpose()?;
+        out.extend(row.filter(|row| row.account == Some(account.0)).map(|_| id));
+    }
+    Ok(out)
+}
+
+/// Later or held → nothing, of a letter that nobody will ever release. How many recipients it was.
+pub fn withdraw(txn: &mut Txn<'_>, id: QueueId) -> Result<u32, Error> {
+    each(txn, id, |txn, n, row| match row.state {
+        WAITING => Ok(false),
+        _ => remove(txn, id, n, &row).map(|()| true),
+    })
+}
+
 fn each(
     txn: &mut Txn<'_>,
     id: QueueId,
@@ -244,7 +272,14 @@ mod tests {
     }
 
     fn add_for(data: &Data, addresses: &[&str], now: Time, release: Option<Time>) -> QueueId {
-        let letter = NewLetter {
+        let letter = letter(data, release);
+        let to = |address: &&str| NewRecipient { address: (*address).into(), notify: None, orcpt: None };
+        let recipients: Vec<NewRecipient> = addresses.iter().map(to).collect();
+        data.write_blocking(move |txn| enqueue(txn, &letter, &recipients, now, Limits::default())).unwrap().value
+    }
+
+    fn letter(data: &Data, release: Option<Time>) -> NewLetter {
+        NewLetter {
             staged: data.blobs().stage(LetterHeader::default(), b"Subject: x\r\n\r\nx\r\n").unwrap(),
             from: None,
             account: None,
@@ -256,10 +291,7 @@ mod tests {
             proven: false,
             release,
             by: None,
-        };
-        let to = |address: &&str| NewRecipient { address: (*address).into(), notify: None, orcpt: None };
-        let recipients: Vec<NewRecipient> = addresses.iter().map(to).collect();
-        data.write_blocking(move |txn| enqueue(txn, &letter, &recipients, now, Limits::default())).unwrap().value
+        }
     }
 
     fn does<T: Send + 'static>(data: &Data, act: impl Fn(&mut Txn<'_>) -> Result<T, Error> + Send + 'static) -> T {
@@ -307,6 +339,35 @@ mod tests {
         assert_eq!(does(&data, move |txn| cancel(txn, id)), 1);
         assert_eq!(find(&data.read().unwrap(), id).unwrap(), None);
         assert!(data.blobs().read(blob, 0..1).is_err(), "Q2");
+    }
+
+    /// Q3, for one account.
+    #[test]
+    fn an_account_has_a_hundred_letters_waiting_for_their_time_and_no_more() {
+        let (data, _) = queued(&["first@x.test"]);
+        let later = |account: u32, release: i64| {
+            let mut letter = letter(&data, Some(Time(NOW.0 + release)));
+            letter.account = Some(AccountId(account));
+            let to = NewRecipient { address: "a@x.test".into(), notify: None, orcpt: None };
+            let put = move |txn: &mut Txn<'_>| enqueue(txn, &letter, &[to.clone(), to.clone()], NOW, Limits::default());
+            data.write_blocking(put).map(|done| done.value)
+        };
+        let ids: Vec<QueueId> = (1..=100).map(|n| later(1, n * 1000).unwrap()).collect();
+        assert_eq!(later(1, 5), Err(Error::Appointed));
+        assert!(later(2, 5).is_ok() && later(1, 0).is_ok() && later(1, -5).is_ok(), "another's, and what leaves now");
+        let of = |account| appointed(&data.read().unwrap(), AccountId(account)).unwrap();
+        assert_eq!((of(1), of(2).len()), (ids.clone(), 1));
+        let (first, second) = (ids[0], ids[1]);
+        assert_eq!(does(&data, move |txn| hold(txn, first)), 2);
+        assert!(later(1, 5).is_ok() && later(1, 5).is_err());
+        // Nobody will release what is held of an account that is gone; what is on its way goes on.
+        assert!(does(&data, move |txn| put_off(txn, second, 0, NOW, "451 busy", false)));
+        assert_eq!(
+            (does(&data, move |txn| withdraw(txn, first)), does(&data, move |txn| withdraw(txn, second))),
+            (2, 1)
+        );
+        assert_eq!(find(&data.read().unwrap(), first).unwrap(), None);
+        assert_eq!(find(&data.read().unwrap(), second).unwrap().unwrap().recipients.len(), 1);
     }
 
     /// RFC 4865: not before its time, however far away that is, and then like any other.

@@ -4,8 +4,8 @@
 //! |---|---|---|
 //! | nothing | - | [`enqueue`] → waiting, or later |
 //! | waiting | rows in Queue, QueueRecipients and QueueDue | [`leave`](super::leave) → nothing (delivered, or bounced in the same transaction); [`put_off`](super::put_off) → waiting, due later; [`retry`](super::retry) → waiting, due now; [`hold`](super::hold) → held; [`cancel`](super::cancel) → nothing |
-//! | later | rows in Queue, QueueRecipients and QueueDue, marked there | [`leave`](super::leave) → nothing; [`put_off`](super::put_off) → waiting, due later; [`hold`](super::hold) → held; [`release`](super::release) where the time is dropped → waiting, due now; [`cancel`](super::cancel) → nothing |
-//! | held | rows in Queue and QueueRecipients | [`release`](super::release) → waiting, due now, or later where its time is kept; [`cancel`](super::cancel) → nothing; [`leave`](super::leave) → nothing, where it was held while it was being sent |
+//! | later | rows in Queue, QueueRecipients and QueueDue, marked there | [`leave`](super::leave) → nothing; [`put_off`](super::put_off) → waiting, due later; [`hold`](super::hold) → held; [`release`](super::release) where the time is dropped → waiting, due now; [`cancel`](super::cancel) and [`withdraw`](super::withdraw) → nothing |
+//! | held | rows in Queue and QueueRecipients | [`release`](super::release) → waiting, due now, or later where its time is kept; [`cancel`](super::cancel) and [`withdraw`](super::withdraw) → nothing; [`leave`](super::leave) → nothing, where it was held while it was being sent |
 //!
 //! Who is later is tried at the time that the sender named, and not before; from then on they wait like all others. A time far away
 //! is meant here, and elsewhere is the mistake of a clock.
@@ -19,6 +19,7 @@ use crate::base::{AccountId, BlobId, Family, Fault, QueueId, Time};
 use crate::store::schema::Key;
 use crate::store::{self, Order, Read, Staged, Table, Txn};
 
+use super::moves::{MOST_APPOINTED, appointed};
 use super::row::{ANY, APPOINTED, HELD, LATER, LetterRow, RecipientRow, WAITING};
 use super::schedule::By;
 
@@ -27,6 +28,8 @@ pub enum Error {
     Store(store::Error),
     /// The queue holds as much as it may (Q3).
     Full,
+    /// The account has as many letters as it may that wait for a time which it named (Q3).
+    Appointed,
     Corrupt(String),
 }
 
@@ -35,6 +38,12 @@ impl std::fmt::Display for Error {
         match self {
             Error::Store(error) => write!(f, "the store failed: {error:?}"),
             Error::Full => f.write_str("the queue of outgoing mail is full"),
+            Error::Appointed => {
+                write!(
+                    f,
+                    "{MOST_APPOINTED} letters of this account wait for their time already; no more are kept until one has left"
+                )
+            }
             Error::Corrupt(what) => write!(f, "a row of the queue cannot be read: {what}"),
         }
     }
@@ -46,7 +55,7 @@ impl Fault for Error {
     fn family(&self) -> Family {
         match self {
             Error::Store(store::Error::Corrupt(_) | store::Error::Panicked(_)) | Error::Corrupt(_) => Family::Own,
-            Error::Store(_) | Error::Full => Family::World,
+            Error::Store(_) | Error::Full | Error::Appointed => Family::World,
         }
     }
 }
@@ -197,7 +206,7 @@ impl Entry {
 /// How much the queue holds: kept beside it, so that the limit costs one look-up.
 pub(super) const TOTALS: &[u8] = b"queue/totals";
 
-/// Nothing → waiting, due at once; or later. Errors: [`Error::Full`].
+/// Nothing → waiting, due at once; or later. Errors: [`Error::Full`], [`Error::Appointed`].
 pub fn enqueue(
     txn: &mut Txn<'_>,
     letter: &NewLetter,
@@ -209,6 +218,12 @@ pub fn enqueue(
     let size = letter.staged.len();
     if letters >= limits.letters || bytes.saturating_add(size) > limits.bytes {
         return Err(Error::Full);
+    }
+    let later = letter.release.filter(|release| *release > now);
+    if let (Some(account), Some(_)) = (letter.account, later)
+        && appointed(txn, account)?.len() >= MOST_APPOINTED
+    {
+        return Err(Error::Appointed);
     }
     put_totals(txn, letters + 1, bytes + size)?;
     let id = QueueId(txn.next("queue")?);
@@ -232,7 +247,6 @@ pub fn enqueue(
         by_how: letter.by.map(|by| u8::from(by.returns) | u8::from(by.trace) << 1),
     };
     txn.put(Table::Queue, Key::new().u64(id.0).as_ref(), encode(&row)?);
-    let later = letter.release.filter(|release| *release > now);
     let (state, due, mark) = later.map_or((WAITING, now, ANY), |release| (LATER, release, APPOINTED));
     for (n, recipient) in (0u32..).zip(recipients) {
         let row = RecipientRow {

@@ -103,7 +103,7 @@ pub(super) fn refusal(why: &Refusal) -> Reply {
         Refusal::Message(_) => (554, (5, 6, 0)),
         // RFC 3463 3.8: delivery not authorized, message refused.
         Refusal::NotPassedOn => (550, (5, 7, 1)),
-        Refusal::Full => (452, (4, 3, 1)),
+        Refusal::Full | Refusal::Appointed(_) => (452, (4, 3, 1)),
         Refusal::OverQuota => (452, (4, 2, 2)),
         Refusal::Failed(_) => (451, (4, 3, 0)),
         Refusal::Changed => (451, (4, 2, 1)),

@@ -1,8 +1,11 @@
 //! MAIL: who it is from, and whether they may say so.
 
+use super::accept::refusal;
 use super::{Host, try_later};
+use crate::delivery::Refusal;
 use crate::directory::Directory;
 use crate::proto::smtp::{HOLD_SECONDS, Hold, Mail, Reply};
+use crate::queue;
 use crate::queue::schedule::By;
 
 impl<D: Directory> Host<D> {
@@ -36,6 +39,17 @@ impl<D: Directory> Host<D> {
             if release > now.plus_ms(i64::from(HOLD_SECONDS) * 1000) {
                 let days = HOLD_SECONDS / (24 * 60 * 60);
                 return Reply::new(501, (5, 5, 4), format!("Letters are held for {days} days at the longest"));
+            }
+            if let (Some(who), true) = (&self.who, release > now) {
+                // Said here already, and not after the whole letter.
+                let (data, id) = (self.shared.data.clone(), who.id);
+                let look = move || queue::appointed(&data.read()?, id).map(|found| found.len());
+                match tokio::task::spawn_blocking(look).await {
+                    Ok(Ok(found)) if found < queue::MOST_APPOINTED => {}
+                    Ok(Ok(_)) => return refusal(&Refusal::Appointed(queue::Error::Appointed.to_string())),
+                    Ok(Err(error)) => return try_later(&error),
+                    Err(error) => return try_later(&error),
+                }
             }
             // One that lies in the past asks for nothing.
             self.release = Some(release).filter(|release| *release > now);

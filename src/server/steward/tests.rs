@@ -443,17 +443,21 @@ async fn programs_get_what_their_token_allows_and_are_told_why_not() {
 impl Home {
     /// A letter for elsewhere, which nobody sends here.
     fn waits(&self) -> u64 {
+        self.waits_for(None, None)
+    }
+
+    fn waits_for(&self, account: Option<crate::base::AccountId>, release: Option<crate::base::Time>) -> u64 {
         let letter = queue::NewLetter {
             staged: self.house.data.blobs().stage(LetterHeader::default(), b"Subject: x\r\n\r\nx\r\n").unwrap(),
             from: Some(BEN.into()),
-            account: None,
+            account,
             utf8: false,
             eight_bit: false,
             ret_full: None,
             envid: None,
             tls: queue::Tls::Usual,
             proven: false,
-            release: None,
+            release,
             by: None,
         };
         let to = queue::NewRecipient { address: "<aunt>@far.test".into(), notify: None, orcpt: None };
@@ -463,6 +467,35 @@ impl Home {
         };
         self.house.data.write_blocking(put).unwrap().value.0
     }
+}
+
+/// A thief's appointed letters do not outlast the pass phrase that was stolen, nor the account.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_to_leave_later_is_held_and_named_when_the_account_changes_hands() {
+    let home = home(&[]);
+    let run = |request| {
+        let reply = verbs::run(&home.house, &request);
+        assert_eq!(reply.error, None);
+        reply
+    };
+    let ben = run(Request::AccountShow { address: BEN.into() }).json["id"].as_u64().unwrap();
+    let account = crate::base::AccountId(u32::try_from(ben).unwrap());
+    let later = || home.waits_for(Some(account), Some(home.house.clock.now().plus_ms(3_600_000)));
+    let state = |id| verbs::run(&home.house, &Request::QueueShow { id }).json["recipients"][0]["state"].clone();
+    let inbox = |address: &str| run(Request::AccountShow { address: address.into() }).json["messages"].clone();
+    let (first, plain) = (later(), home.waits_for(Some(account), None));
+    assert_eq!((state(first), state(plain)), ("later".into(), "waiting".into()));
+    let password = Password("another river oak lantern".into());
+    let reply = run(Request::AccountPassword { address: BEN.into(), password, own: true });
+    assert!(reply.text.contains("are held: 1"), "{}", reply.text);
+    assert_eq!((state(first), state(plain)), ("held".into(), "waiting".into()));
+    assert_eq!((inbox(BEN), inbox(ALICE)), (1.into(), 0.into()), "whom ben writes to is his business");
+    let second = later();
+    run(Request::AccountLeave { address: BEN.into() });
+    assert_eq!((state(second), inbox(BEN), inbox(ALICE)), ("held".into(), 2.into(), 1.into()));
+    run(Request::AccountDelete { address: BEN.into() });
+    assert_eq!((state(first), state(second), state(plain)), (Value::Null, Value::Null, "waiting".into()));
+    assert_eq!(verbs::run(&home.house, &Request::Check).error, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,13 +6,15 @@ use serde_json::{Value, json};
 
 use crate::account as mailboxes;
 use crate::account::quota::Usage;
-use crate::base::{AccountId, Random, Time};
+use crate::base::{AccountId, QueueId, Random, Time};
+use crate::delivery::{self, WhyHeld};
 use crate::directory::manage::account::{self, NewAccount, Shown};
 use crate::directory::manage::invitation;
 use crate::directory::{self, Credential};
 use crate::message::date::{Date, iso_minute, rfc3339};
+use crate::queue;
 use crate::settings::Settings;
-use crate::store::Snapshot;
+use crate::store::{Snapshot, Txn};
 
 use super::super::house::House;
 use super::{Done, Error, Reply, Secret};
@@ -83,8 +85,12 @@ pub(super) fn password(house: &House, address: &str, password: &Secret, own: boo
     let credential = Credential::renewed(&shown.address, &password.0, &*house.random, house.clock.now(), salt)?;
     let address = shown.address.clone();
     let set = if own { account::change_password } else { account::set_password };
-    house.data.write_blocking(move |txn| set(txn, &address, &credential).map_err(Error::from))?;
-    Ok(Reply::done(format!("{} has a new password.\n", shown.address), json!({ "address": shown.address })))
+    let done = house.data.write_blocking(move |txn| {
+        let id = set(txn, &address, &credential)?;
+        hold_appointed(txn, id)
+    })?;
+    let held = told_of_held(house, shown.id, &done.value, WhyHeld::NewPhrase);
+    Ok(Reply::done(format!("{} has a new password.\n{held}", shown.address), json!({ "address": shown.address })))
 }
 
 pub(super) fn quota(house: &House, address: &str, quota: Option<u64>) -> Done {
@@ -105,10 +111,15 @@ const GRACE_DAYS: i64 = 14;
 /// owner thinks better of it.
 pub(super) fn leave(house: &House, address: &str) -> Done {
     let (key, at) = (address.to_owned(), house.clock.now().plus_ms(GRACE_DAYS * 24 * 3600 * 1000));
-    house.data.write_blocking(move |txn| account::leave(txn, &key, at).map_err(Error::from))?;
+    let done = house.data.write_blocking(move |txn| {
+        let id = account::leave(txn, &key, at)?;
+        Ok::<_, Error>((id, hold_appointed(txn, id)?))
+    })?;
+    let (id, held) = done.value;
+    let held = told_of_held(house, id, &held, WhyHeld::Leaves(at));
     let words = format!(
         "{address} will be deleted on {}, with all its mail. Until then nobody can log in, mail still arrives, and it can \
-         be kept.\n",
+         be kept.\n{held}",
         iso_minute(Date::utc(at))
     );
     Ok(Reply::done(words, json!({ "address": address, "leaves": when(at) })))
@@ -184,11 +195,15 @@ pub(super) fn accept(house: &House, link: &Secret, password: &Secret) -> Done {
     let there = invitation::find(&house.data.read()?, &digest, now)?.ok_or(directory::Error::NoSuchInvitation)?;
     let salt = account::salt(&house.data.read()?, &there.address)?;
     let credential = Credential::renewed(&there.address, &password.0, &*house.random, now, salt)?;
-    let done = house
-        .data
-        .write_blocking(move |txn| invitation::accept(txn, &digest, &credential, now).map_err(Error::from))?;
-    let address = done.value.address;
-    Ok(Reply::done(format!("{address} can log in.\n"), json!({ "address": address })))
+    let done = house.data.write_blocking(move |txn| {
+        let accepted = invitation::accept(txn, &digest, &credential, now)?;
+        let held = hold_appointed(txn, accepted.id)?;
+        Ok::<_, Error>((accepted, held))
+    })?;
+    let (accepted, held) = done.value;
+    let held = told_of_held(house, accepted.id, &held, WhyHeld::NewPhrase);
+    let address = accepted.address;
+    Ok(Reply::done(format!("{address} can log in.\n{held}"), json!({ "address": address })))
 }
 
 /// The secret of a new link: 160 bits.
@@ -237,8 +252,39 @@ pub(super) fn delete(house: &House, address: &str) -> Done {
     Ok(Reply::done(format!("{address} is deleted, with all its mail.\n"), json!({ "address": address })))
 }
 
+fn hold_appointed(txn: &mut Txn<'_>, id: AccountId) -> Result<Vec<QueueId>, Error> {
+    delivery::hold_appointed(txn, id).map_err(|error| Error::Words(error.to_string()))
+}
+
+/// For the reply; empty where there are none.
+fn told_of_held(house: &House, id: AccountId, held: &[QueueId], why: WhyHeld) -> String {
+    if held.is_empty() {
+        return String::new();
+    }
+    let hostname = house.settings.load().hostname.clone();
+    let moment = (house.clock.now(), [house.random.u64(), house.random.u64()]);
+    if let Err(why) = delivery::tell_of_held(&house.data, id, held, why, &hostname, moment) {
+        tracing::error!(why, "that letters are held cannot be told now");
+    }
+    format!("Letters of it that were to leave later are held: {} (homepost queue list).\n", held.len())
+}
+
+/// What a closed account has in the queue and nobody will ever release goes; what is on its way goes on.
+fn withdraw(house: &House, account: AccountId) -> Result<(), Error> {
+    let entries = queue::list(&house.data.read()?, QueueId(0), usize::MAX);
+    let entries = entries.map_err(|error| Error::Words(error.to_string()))?;
+    for entry in entries.into_iter().filter(|entry| entry.account == Some(account)) {
+        let done = house.data.write_blocking(move |txn| queue::withdraw(txn, entry.id));
+        if done.map_err(|error| Error::Words(error.to_string()))?.value > 0 {
+            tracing::info!(letter = %entry.id, "a letter that was held or to leave later goes with its account");
+        }
+    }
+    Ok(())
+}
+
 /// Removes what is left of a closed account.
 pub(in super::super) fn remove_closed(house: &House, id: AccountId) -> Result<(), Error> {
+    withdraw(house, id)?;
     while house.data.write_blocking(move |txn| mailboxes::remove(txn, id))?.value {}
     house.data.write_blocking(move |txn| account::remove(txn, id).map_err(Error::from))?;
     Ok(())
