@@ -10,7 +10,7 @@ use crate::base::{AccountId, Time};
 use crate::mailauth::{Evidence, Outcome};
 use crate::message::date::Date;
 use crate::message::dsn::{About, Kind, Notice};
-use crate::message::{self, header, trace};
+use crate::message::{self, convert, header, trace};
 use crate::queue::{self, NewLetter, NewRecipient, Notify};
 use crate::store::blob::LetterHeader;
 use crate::store::{self, Data, Txn};
@@ -55,6 +55,12 @@ pub(super) fn stage(
         }
     }
     if ways.out {
+        // In seven bits from the beginning: what is converted on its way out (RFC 6152 3) has no valid signature any more, and is
+        // signed again only for people of the house.
+        let text = match text.is_ascii() {
+            true => text,
+            false => convert::seven_bit(&text, &message::Limits::default()).unwrap_or(text),
+        };
         let (head, body) = text.split_at(header::end(&text));
         let signed = checks::signatures(data, head, body, trusted.then_some(now));
         let header = LetterHeader { accounts: Vec::new(), received: now };
@@ -212,6 +218,46 @@ mod tests {
         fn from(error: store::Error) -> Stop {
             Stop::Store(error)
         }
+    }
+
+    /// RFC 6152 3: nobody signs it again on its way out.
+    #[test]
+    fn a_notice_leaves_in_seven_bits() {
+        let data = Data::open(Arc::new(SimDisk::new(SimOptions::default())), Options::default()).unwrap();
+        let about = About {
+            address: "b@far.test".to_owned(),
+            original: None,
+            status: (5, 1, 1),
+            own: true,
+            diagnostic: None,
+            remote: None,
+            until: None,
+        };
+        let letter = "Subject: =?utf-8?q?gr=C3=BCn?=\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nsch\u{f6}n\r\n";
+        let notice = Notice {
+            kind: Kind::Failed,
+            hostname: "mail.example.test",
+            to: "a@far.test",
+            now: Date::utc(Time(0)),
+            arrived: Date::utc(Time(0)),
+            envid: None,
+            by: None,
+            recipients: &[about],
+            full: Some(true),
+            passed_on: false,
+            letter: letter.as_bytes(),
+            chance: [1, 2],
+        };
+        assert!(!notice.build().is_ascii());
+        let parcels = stage(&data, &notice, &Ways { accounts: &[], out: true }, (Time(0), true)).unwrap();
+        let [Parcel::Out(letter, to)] = parcels.as_slice() else { panic!("one parcel") };
+        let (letter, to) = (letter.clone(), to.clone());
+        assert!(!letter.eight_bit);
+        let put =
+            move |txn: &mut Txn<'_>| queue::enqueue(txn, &letter, &[to.clone()], Time(0), queue::Limits::default());
+        data.write_blocking(put).unwrap();
+        let entry = queue::list(&data.read().unwrap(), crate::base::QueueId(0), 1).unwrap().remove(0);
+        assert!(data.blobs().read(entry.blob, 0..entry.size).unwrap().is_ascii());
     }
 
     /// P7: whoever has us write notices that nobody takes leaves the household its queue.

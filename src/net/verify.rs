@@ -23,6 +23,11 @@ const CHAIN: usize = 10;
 pub struct Seen(Arc<Mutex<Option<Result<(), TlsFault>>>>);
 
 impl Seen {
+    #[cfg(test)]
+    pub fn of(result: Result<(), TlsFault>) -> Seen {
+        Seen(Arc::new(Mutex::new(Some(result))))
+    }
+
     pub fn get(&self) -> Option<Result<(), TlsFault>> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

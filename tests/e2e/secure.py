@@ -20,7 +20,7 @@ import world
 from bind import Bind, tool
 from farend import Far
 from house import TARGET, Checks, same
-from sending import Box, ends, report, wait_for
+from sending import BOX6, FAR6, Box, ends, report, wait_for
 from world import BOX, FAR, NAMES, run
 
 # One server for everybody's mail, one for everybody's policies, and the one that keeps the zones.
@@ -191,6 +191,7 @@ def zones(folder, certificates):
         "denied.test": f"_25._tcp.mx TLSA {wrong}\n",
         # Hashed so often that nobody checks it (RFC 9276 3.2).
         "slow.test": f"* MX 10 mx\nsub NS ns.sub\nns.sub A {NAMES}\n",
+        "pair.test": f"mx AAAA {FAR6}\n",
         "useless.test": f"_25._tcp.mx TLSA 0 0 1 {'cd' * 32}\n_25._tcp.mx TLSA 3 1 9 {'cd' * 32}\n",
     }
     unsigned = {
@@ -463,6 +464,15 @@ def requiretls(check, box, send, tls):
         send("without.test", options=["REQUIRETLS"])
         waits(box, far, "(REQUIRETLS)", "comes from nobody who is trusted")
         far.end()
+    with check("REQUIRETLS: where a server's first address does not promise it and the second does, that one gets it, at once"):
+        run("ip", "addr", "add", f"{FAR6}/64", "dev", "world", "nodad")
+        run(*box.place.inside, "ip", "addr", "add", f"{BOX6}/64", "dev", "eth0", "nodad")
+        far, six = Far(MAIL, tls=tls["mx"]), Far(FAR6, tls=tls["mx"], offers=offers)
+        send("pair.test", options=["REQUIRETLS"])
+        arrives(box, six, True)
+        same((len(far.talks), len(six.talks), far.letters), (1, 1, []))
+        far.end()
+        six.end()
     with check("TLS-Required: No arrives, whatever its domain asks for"):
         far = Far(MAIL)
         send("enforce.test", fields="TLS-Required: No\r\n")
@@ -480,7 +490,7 @@ def main():
     check, box, bind, policies, line = Checks(), Box(place, "secure"), None, None, None
     try:
         authority, stranger = Authority(box.folder / "tls", "authority"), Authority(box.folder / "tls", "stranger")
-        mx = [f"mx.{name}.test" for name in ("enforce", "unnamed", "kept", "testing", "change", "without", "plain", "both")]
+        mx = [f"mx.{name}.test" for name in ("enforce", "unnamed", "kept", "testing", "change", "without", "plain", "both", "pair")]
         made = {
             "own": stranger.issue("nobody.test"),
             "mx": authority.issue(*mx),

@@ -62,6 +62,7 @@ pub(super) async fn serve<W: World>(sender: &Arc<Sender<W>>, destination: &Desti
             served: 0,
             failed: None,
             connected: false,
+            took: false,
             place: None,
             carried: Vec::new(),
         };
@@ -173,9 +174,12 @@ async fn talk_to_any<W: World>(
     let mut silent: BTreeMap<Family, Trouble> = BTreeMap::new();
     let ordered = sender.going().families.order(name, addresses, sender.clock.mono());
     for address in ordered {
-        host.connected = false;
+        (host.connected, host.took) = (false, false);
         let talked = talk(way, plan, name, address, host).await;
         tried.add(address, host.connected);
+        if host.took {
+            tried.took(address);
+        }
         match talked {
             Ok(()) => {
                 done = true;
@@ -402,6 +406,8 @@ struct Host<'a, W> {
     failed: Option<Failure>,
     /// The address that is tried now could be connected to.
     connected: bool,
+    /// And it took a letter.
+    took: bool,
     /// Among the connections to the host that is tried now.
     place: Option<Number>,
     /// What other domains want whose letters went over this connection too.
@@ -525,6 +531,7 @@ impl<W: World> Host<'_, W> {
     async fn done(&mut self, verdicts: Vec<Verdict>) {
         self.served += 1;
         let Some(Hand { job, entry, .. }) = self.hand.take() else { return };
+        self.took |= verdicts.iter().any(|verdict| matches!(verdict, Verdict::Sent(_)));
         let way = self.sender.world.way();
         let waiting = still_waiting(&entry, &job);
         let outcomes: Vec<settle::Outcome> = waiting

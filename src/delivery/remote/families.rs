@@ -10,8 +10,9 @@ use crate::base::Mono;
 
 /// For how long a family is tried last, in milliseconds.
 const LAST: u64 = 30 * 60_000;
-/// Hosts that a family failed with, and the other did not, before it is the house's that does not work.
-const HOSTS: usize = 3;
+/// Networks in which a host took a letter by the other family while this one failed, before it is the house's that does not work. Who
+/// has a few names and one server must not turn a house's mail from IPv4 to IPv6, where large receivers refuse it.
+const NETWORKS: usize = 3;
 /// Hosts that are remembered (P7).
 const MOST: usize = 1000;
 
@@ -39,23 +40,40 @@ impl std::fmt::Display for Family {
 
 /// What connecting to a host came to.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tried(BTreeMap<Family, bool>);
+pub(super) struct Tried {
+    connected: BTreeMap<Family, bool>,
+    /// Where a letter was taken.
+    took: Option<IpAddr>,
+}
 
 impl Tried {
     pub fn add(&mut self, address: IpAddr, connected: bool) {
-        *self.0.entry(Family::of(address)).or_default() |= connected;
+        *self.connected.entry(Family::of(address)).or_default() |= connected;
+    }
+
+    /// A letter was taken there: a name can lead to anybody's server, which then takes nothing.
+    pub fn took(&mut self, address: IpAddr) {
+        self.took = Some(address);
     }
 
     pub fn is_silent(&self) -> bool {
-        self.0.values().all(|connected| !connected)
+        self.connected.values().all(|connected| !connected)
     }
 
     fn connected(&self, family: Family) -> bool {
-        self.0.get(&family) == Some(&true)
+        self.connected.get(&family) == Some(&true)
     }
 
     fn failed(&self, family: Family) -> bool {
-        self.0.get(&family) == Some(&false)
+        self.connected.get(&family) == Some(&false)
+    }
+}
+
+/// About as much as one holder has: /16 of IPv4, /32 of IPv6.
+fn network(address: IpAddr) -> [u8; 4] {
+    match address {
+        IpAddr::V4(four) => [four.octets()[0], four.octets()[1], 0, 0],
+        IpAddr::V6(six) => [six.octets()[0], six.octets()[1], six.octets()[2], six.octets()[3]],
     }
 }
 
@@ -68,8 +86,8 @@ pub(super) struct Families {
 
 #[derive(Default)]
 struct House {
-    /// With these it failed since it last worked.
-    with: BTreeSet<String>,
+    /// Since it last worked the other one did with hosts in these.
+    networks: BTreeSet<[u8; 4]>,
     until: Option<Mono>,
 }
 
@@ -96,11 +114,12 @@ impl Families {
                 self.house.remove(&family);
             } else if tried.failed(family) && tried.connected(family.other()) {
                 self.keep(host, family, now);
+                let Some(took) = tried.took.filter(|took| Family::of(*took) != family) else { continue };
                 let house = self.house.entry(family).or_default();
-                if house.with.len() < HOSTS {
-                    house.with.insert(host.to_owned());
+                if house.networks.len() < NETWORKS {
+                    house.networks.insert(network(took));
                 }
-                if house.with.len() >= HOSTS {
+                if house.networks.len() >= NETWORKS {
                     let known = house.until.is_some_and(|until| now < until);
                     house.until = Some(now.plus_ms(LAST));
                     found = (!known).then_some(family).or(found);
@@ -175,12 +194,21 @@ mod tests {
     fn a_house_without_one_of_them_tries_it_last_with_hosts_it_has_never_seen() {
         let mut families = Families::default();
         let usual = addresses(&[FOUR, SIX]);
-        let broken = tried(&[(FOUR, false), (SIX, true)]);
-        assert_eq!(families.learn("mx1.test", &broken, NOW), None);
-        assert_eq!(families.learn("mx1.test", &broken, NOW), None, "the same host once more");
-        assert_eq!(families.learn("mx2.test", &broken, NOW), None);
-        assert_eq!(families.learn("mx3.test", &broken, NOW), Some(Family::Four));
-        assert_eq!(families.learn("mx4.test", &broken, NOW), None, "it is said once");
+        let at = |six: &str| {
+            let mut tried = tried(&[(FOUR, false), (six, true)]);
+            tried.took(six.parse().unwrap());
+            tried
+        };
+        assert_eq!(families.learn("mx1.test", &at("2001:db8::1"), NOW), None);
+        for n in 0..5 {
+            let stranger = at(&format!("2001:db8:{n}::{n}"));
+            assert_eq!(families.learn(&format!("a{n}.stranger.test"), &stranger, NOW), None, "all in one network");
+            let others = tried(&[(FOUR, false), (&format!("2001:{n}::1"), true)]);
+            assert_eq!(families.learn(&format!("b{n}.stranger.test"), &others, NOW), None, "that took no letter");
+        }
+        assert_eq!(families.learn("mx2.test", &at("2001:db9::1"), NOW), None);
+        assert_eq!(families.learn("mx3.test", &at("2001:dba::1"), NOW), Some(Family::Four));
+        assert_eq!(families.learn("mx4.test", &at("2001:dbb::1"), NOW), None, "it is said once");
         assert_eq!(families.order("new.test", &usual, NOW), addresses(&[SIX, FOUR]));
         assert_eq!(families.order("new.test", &usual, NOW.plus_ms(LAST)), usual);
         families.learn("mx4.test", &tried(&[(FOUR, true)]), NOW);

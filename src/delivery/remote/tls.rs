@@ -275,10 +275,11 @@ pub(super) struct Session<'a> {
 /// What a session came to as far as TLS goes. `None`: it did not come so far.
 pub(super) fn result(session: &Session<'_>) -> Option<Result<(), Failure>> {
     if session.secured {
-        if session.plan.how == How::Watched && session.seen.is_none() {
-            return None;
+        // Who asks for no certificate is told of none, whatever another domain on the connection wants to see.
+        if session.plan.how != How::Watched {
+            return Some(Ok(()));
         }
-        let shown = session.seen.as_ref().and_then(Seen::get).unwrap_or(Ok(()));
+        let shown = session.seen.as_ref()?.get().unwrap_or(Ok(()));
         return Some(shown.map_err(|fault| kind(session.plan, fault).because("the certificate")));
     }
     let not_offered =
@@ -349,6 +350,18 @@ mod tests {
         }
 
         fn note(&self, _: tlsrpt::Outcome) {}
+    }
+
+    #[test]
+    fn a_domain_that_asks_for_no_certificate_is_told_of_none() {
+        let of = |how| {
+            let plan = Plan { how, ..Plan::relay("mx.a.test", "") };
+            let seen = Some(Seen::of(Err(TlsFault::Name)));
+            result(&Session { plan: &plan, seen, secured: true, plain: false, failed: None, end: &End::Closed })
+                .unwrap()
+        };
+        assert!(of(How::Watched).is_err());
+        assert_eq!(of(How::Offered), Ok(()), "over the connection that is watched for another domain");
     }
 
     #[test]
