@@ -21,6 +21,7 @@ use crate::store::lookup::Lookup;
 use super::certificates;
 use super::dns::RESOLVERS;
 use super::doors::Shift;
+use super::folder;
 use super::house::House;
 use super::setup::RELAY_PASSWORD;
 
@@ -73,7 +74,11 @@ pub(super) async fn run(house: Arc<House>, shift: Shift, mut stop: watch::Receiv
     let bell = house.bell.clone();
     let facts = {
         let house = house.clone();
-        tokio::task::spawn_blocking(move || house.facts().clone()).await
+        let look = move || {
+            bind_passwords(&house);
+            house.facts().clone()
+        };
+        tokio::task::spawn_blocking(look).await
     };
     let Ok(facts) = facts else { return };
     let world =
@@ -107,7 +112,7 @@ impl World for Outside {
             implicit: relay.tls == "implicit",
             login: Some(&relay.user).filter(|user| !user.is_empty()).map(|user| Login {
                 user: user.clone(),
-                password: password(&self.house, &password_file(name)),
+                password: password(&self.house, name, relay),
                 nonce: format!("{:016x}{:016x}", self.house.random.u64(), self.house.random.u64()),
             }),
             trust: relay.trust.clone(),
@@ -206,18 +211,127 @@ fn root_keys(house: &House, file: &str) -> Result<Option<String>, String> {
 }
 
 /// Where a relay's password is, by the relay's name.
-pub(super) fn password_file(name: &str) -> String {
+fn password_file(name: &str) -> String {
     if name.is_empty() { RELAY_PASSWORD.to_owned() } else { format!("{RELAY_PASSWORD}-{name}") }
 }
 
-/// Empty if it cannot be read: the relay then says that it is wrong.
-fn password(house: &House, file: &str) -> String {
-    let path = house.folder.path().join(file);
-    let mut text = String::new();
-    let read = std::fs::File::open(&path)
-        .and_then(|file| std::io::Read::read_to_string(&mut std::io::Read::take(file, PASSWORD_BYTES), &mut text));
-    if let Err(error) = read {
-        warn!(%error, "the relay's password cannot be read");
+/// And whom it is for: no name has a dot in it.
+fn bound_file(name: &str) -> String {
+    format!("{}.for", password_file(name))
+}
+
+fn server(relay: &settings::Relay) -> String {
+    format!("{}:{}", relay.host.to_ascii_lowercase(), relay.port)
+}
+
+/// What is kept of a relay's password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeptPassword {
+    None,
+    /// It was given for another server than the settings name now, which gets none of it.
+    ForAnother,
+    Kept,
+}
+
+pub(super) fn kept_password(house: &House, name: &str, relay: &settings::Relay) -> KeptPassword {
+    let path = house.folder.path();
+    match (path.join(password_file(name)).exists(), read_short(&path.join(bound_file(name)))) {
+        (false, _) => KeptPassword::None,
+        (true, Ok(bound)) if bound.trim() != server(relay) => KeptPassword::ForAnother,
+        // Of a version that did not write it down; the next start does.
+        (true, Err(error)) if error.kind() != std::io::ErrorKind::NotFound => KeptPassword::ForAnother,
+        (true, _) => KeptPassword::Kept,
     }
+}
+
+/// Keeps it, for that server and no other.
+pub(super) fn keep_password(
+    house: &House,
+    name: &str,
+    relay: &settings::Relay,
+    password: &str,
+) -> Result<(), std::io::Error> {
+    let path = house.folder.path();
+    // A cut between the two leaves it for the server of before, who knew the old one.
+    folder::write(&path.join(password_file(name)), password.as_bytes())?;
+    folder::write(&path.join(bound_file(name)), server(relay).as_bytes())
+}
+
+pub(super) fn forget_password(house: &House, name: &str) -> Result<(), std::io::Error> {
+    let path = house.folder.path();
+    folder::remove(&path.join(password_file(name)))?;
+    folder::remove(&path.join(bound_file(name)))
+}
+
+/// Passwords of a version that did not write down whom they are for are for whom the settings name at this start.
+fn bind_passwords(house: &House) {
+    let (settings, path) = (house.settings.load(), house.folder.path());
+    let some = settings.relays.iter().map(|one| (one.name.as_str(), &one.relay));
+    for (name, relay) in some.chain([("", &settings.relay)]).filter(|(_, relay)| !relay.host.is_empty()) {
+        let bound = path.join(bound_file(name));
+        if path.join(password_file(name)).exists() && !bound.exists() {
+            let written = folder::write(&bound, server(relay).as_bytes());
+            written.unwrap_or_else(|error| warn!(%error, "whom a relay's password is for cannot be written down"));
+        }
+    }
+}
+
+/// Empty if it cannot be read, or is for another server: the relay then says that it is wrong.
+fn password(house: &House, name: &str, relay: &settings::Relay) -> String {
+    if kept_password(house, name, relay) == KeptPassword::ForAnother {
+        warn!(relay = name, host = relay.host, "the relay's password was given for another server, so it is not sent");
+        return String::new();
+    }
+    let read = read_short(&house.folder.path().join(password_file(name)));
+    let text = read.inspect_err(|error| warn!(%error, "the relay's password cannot be read")).unwrap_or_default();
     text.trim_end_matches(['\r', '\n']).to_owned()
+}
+
+fn read_short(path: &std::path::Path) -> Result<String, std::io::Error> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    std::io::Read::read_to_string(&mut std::io::Read::take(file, PASSWORD_BYTES), &mut text)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::folder::Folder;
+    use super::super::verbs::{self, Secret as Password};
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_relays_password_goes_to_the_server_that_it_was_given_for_and_to_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(&dir.path().join("data"));
+        folder.make().unwrap();
+        let phrase = Password("river oak lantern moon".into());
+        verbs::init(&folder, "mail.example.test", "example.test", "a@example.test", None, &phrase).unwrap();
+        let house = House::open(&folder).unwrap();
+        let relay = |host: &str, port| settings::Relay { host: host.into(), port, ..settings::Relay::default() };
+        let first = relay("smtp.a.test", 465);
+        let found =
+            |name: &str, relay: &settings::Relay| (kept_password(&house, name, relay), password(&house, name, relay));
+        assert_eq!(found("", &first), (KeptPassword::None, String::new()));
+        keep_password(&house, "", &first, "s3cret").unwrap();
+        for (other, kept, given) in [
+            (&first, KeptPassword::Kept, "s3cret"),
+            (&relay("SMTP.a.test", 465), KeptPassword::Kept, "s3cret"),
+            (&relay("smtp.b.test", 465), KeptPassword::ForAnother, ""),
+            (&relay("smtp.a.test", 587), KeptPassword::ForAnother, ""),
+        ] {
+            assert_eq!(found("", other), (kept, given.to_owned()), "{other:?}");
+        }
+        assert_eq!(found("office", &first).0, KeptPassword::None);
+        // As a version before left it: for whom the settings name at the next start.
+        std::fs::remove_file(folder.path().join(bound_file(""))).unwrap();
+        crate::settings::edit::set(folder.path(), "relay.host", "smtp.a.test").unwrap();
+        drop(house);
+        let house = House::open(&folder).unwrap();
+        bind_passwords(&house);
+        assert_eq!(kept_password(&house, "", &first), KeptPassword::Kept);
+        assert_eq!(kept_password(&house, "", &relay("smtp.b.test", 465)), KeptPassword::ForAnother);
+        forget_password(&house, "").unwrap();
+        assert_eq!(kept_password(&house, "", &first), KeptPassword::None);
+    }
 }

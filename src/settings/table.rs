@@ -448,6 +448,12 @@ const RELAYS: Section = Section {
             help: "The user name there. Empty: it wants none.",
         },
         Def {
+            key: "relays.office.spf",
+            kind: Kind::Words { default: "" },
+            help: "What stands for it in SPF records, as include:_spf.provider.example. Empty: nothing, since those it takes letters \
+                   for do not look.",
+        },
+        Def {
             key: "relays.office.trust",
             kind: Kind::File,
             help: "The file (PEM) with the root of its certificate, as of [relay].",
@@ -848,7 +854,7 @@ fn domain_relay(name: &str, values: &BTreeMap<&'static str, Value>) -> DomainRel
             port: values.port("relays.office.port"),
             tls: values.text("relays.office.tls"),
             user: values.text("relays.office.user"),
-            spf: String::new(),
+            spf: values.text("relays.office.spf"),
             trust: values.text("relays.office.trust"),
         },
     }

@@ -24,6 +24,8 @@ pub struct Facts {
     /// Whether the zone is signed with DNSSEC; `None`: nobody has looked.
     pub signed: Option<bool>,
     pub outbound: Outbound,
+    /// What stands in SPF for relays that take letters for some domains.
+    pub relays: Vec<String>,
     /// With those who issue the certificates, or rehearse it, once there are such.
     pub authorities: Vec<Account>,
     /// Base64 of the SHA-256 of the document that mail programs fetch (draft-ietf-mailmaint-pacc-04); `None`: it is not
@@ -110,7 +112,7 @@ pub struct Certificate {
     pub next_key: Option<Vec<u8>>,
 }
 
-/// By which way letters leave the house.
+/// By which way letters leave the house, as far as a relay does not take them for their domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outbound {
     Direct,

@@ -45,6 +45,7 @@ pub fn gather(
         certificate: chain.and_then(certificate),
         signed: None,
         outbound: outbound(settings),
+        relays: relays(settings),
         authorities: authorities.to_vec(),
         pacc: pacc::document(settings, &domain).map(|document| pacc::digest(&document)),
         policy: policy::of(settings),
@@ -62,6 +63,12 @@ fn outbound(settings: &Settings) -> Outbound {
         (false, true) => Outbound::Relay(relay.spf.clone()),
         (false, false) => Outbound::UnknownRelay,
     }
+}
+
+/// Those that the settings say something of: for whom a relay takes letters they mostly do not look.
+fn relays(settings: &Settings) -> Vec<String> {
+    let there = settings.relays.iter().map(|one| &one.relay).filter(|relay| !relay.host.is_empty());
+    there.map(|relay| relay.spf.clone()).filter(|spf| super::is_mechanism(spf)).collect()
 }
 
 /// Each service that programs look for, with its port if it is open.

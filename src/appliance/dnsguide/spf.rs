@@ -8,13 +8,24 @@ const REPORTS: &str = "ra=postmaster";
 
 /// For the domain. Errors: the relay's words are no mechanism of SPF.
 pub(super) fn of_domain(facts: &Facts) -> Result<String, Refused> {
-    match &facts.outbound {
-        Outbound::Direct | Outbound::UnknownRelay => Ok(format!("v=spf1 mx {REPORTS} -all")),
-        Outbound::Relay(mechanism) => {
-            check_mechanism(mechanism)?;
-            Ok(format!("v=spf1 mx {mechanism} {REPORTS} -all"))
+    let mut terms = vec!["v=spf1", "mx"];
+    for mechanism in mechanisms(facts) {
+        check_mechanism(mechanism)?;
+        if !terms.contains(&mechanism) {
+            terms.push(mechanism);
         }
     }
+    terms.extend([REPORTS, "-all"]);
+    Ok(terms.join(" "))
+}
+
+/// Of the relay for all, and of those for some domains.
+fn mechanisms(facts: &Facts) -> impl Iterator<Item = &str> {
+    let relay = match &facts.outbound {
+        Outbound::Relay(mechanism) => Some(mechanism.as_str()),
+        Outbound::Direct | Outbound::UnknownRelay => None,
+    };
+    relay.into_iter().chain(facts.relays.iter().map(String::as_str))
 }
 
 /// For the host, which is the sender of bounces and of its own greeting.
@@ -36,7 +47,7 @@ pub(super) fn check_mechanism(text: &str) -> Result<(), Refused> {
     Err(Refused(format!("{} is no part of an SPF record; one is include:_spf.provider.example", super::shown(text))))
 }
 
-/// An SPF record that is there, with this server in it as well: `mx` (or the relay's words) before all others, everything
+/// An SPF record that is there, with this server in it as well: `mx` (and the relays' words) before all others, everything
 /// else as it was. `None`: it is no SPF record that can be extended.
 pub(super) fn merged(there: &str, facts: &Facts) -> Option<String> {
     let mut terms = there.split_whitespace();
@@ -49,10 +60,10 @@ pub(super) fn merged(there: &str, facts: &Facts) -> Option<String> {
     if !has("mx") {
         out.push("mx");
     }
-    if let Outbound::Relay(mechanism) = &facts.outbound
-        && !has(mechanism)
-    {
-        out.push(mechanism);
+    for mechanism in mechanisms(facts) {
+        if !has(mechanism) && !out.contains(&mechanism) {
+            out.push(mechanism);
+        }
     }
     out.extend(rest);
     Some(out.join(" "))

@@ -34,6 +34,7 @@ pub(super) fn facts() -> Facts {
         certificate: Some(Certificate { own: digests(1), issuer: digests(5), key_kept: false, next_key: None }),
         signed: None,
         outbound: Outbound::Direct,
+        relays: Vec::new(),
         authorities: vec![Account { authority: "ca.test".into(), uri: "https://ca.test/acct/1".into() }],
         pacc: Some("ZGlnZXN0".into()),
         policy: Policy::of("mail.example.test", Mode::Testing),
@@ -111,6 +112,14 @@ fn what_is_not_known_yet_is_left_out_or_withheld() {
     let relay = Outbound::Relay("include:_spf.relay.test".into());
     assert_eq!(relayed(relay), ("v=spf1 mx include:_spf.relay.test ra=postmaster -all".into(), true));
     assert!(!relayed(Outbound::UnknownRelay).1, "others would refuse the letters");
+    // Relays for some domains, too, each once.
+    let office = ["include:_spf.office.test", "include:_spf.relay.test", "ip4:192.0.2.7"].map(str::to_owned);
+    let facts =
+        Facts { relays: office.to_vec(), outbound: Outbound::Relay("include:_spf.relay.test".into()), ..facts() };
+    let whole = "v=spf1 mx include:_spf.relay.test include:_spf.office.test ip4:192.0.2.7 ra=postmaster -all";
+    assert_eq!(super::spf::of_domain(&facts).unwrap(), whole);
+    let merged = super::spf::merged("v=spf1 include:_spf.office.test ~all", &facts).unwrap();
+    assert_eq!(merged, "v=spf1 mx include:_spf.relay.test ip4:192.0.2.7 include:_spf.office.test ~all");
 }
 
 #[test]

@@ -3,10 +3,10 @@
 
 use crate::appliance::dnsguide;
 use crate::appliance::wizard::{Relay, Secret};
-use crate::settings::edit;
+use crate::settings::{self, edit};
 
-use super::super::folder;
 use super::super::house::House;
+use super::super::outgoing::{KeptPassword, forget_password, keep_password, kept_password};
 
 /// In the data folder, the owner's only (DESIGN section 6).
 pub(in crate::server) const PASSWORD: &str = "relay-password";
@@ -16,7 +16,7 @@ pub(super) fn known(house: &House) -> Option<Relay> {
     if relay.host.is_empty() {
         return None;
     }
-    let password = house.folder.path().join(PASSWORD).exists();
+    let password = kept_password(house, "", &relay) == KeptPassword::Kept;
     Some(Relay { host: relay.host, port: relay.port, tls: relay.tls, user: relay.user, spf: relay.spf, password })
 }
 
@@ -24,7 +24,6 @@ pub(super) fn known(house: &House) -> Option<Relay> {
 /// the field, and a sentence.
 pub(super) fn keep(house: &House, relay: &Relay, password: &Secret) -> Result<(), (Option<&'static str>, String)> {
     let path = house.folder.path();
-    let file = path.join(PASSWORD);
     let failed = |why: String| (None, why);
     if !relay.spf.is_empty() && !dnsguide::is_mechanism(&relay.spf) {
         let words = "That is no part of an SPF record; one is include:_spf.provider.example.".to_owned();
@@ -33,11 +32,15 @@ pub(super) fn keep(house: &House, relay: &Relay, password: &Secret) -> Result<()
     // The host is the switch: it goes first when everything is to go, and last when it comes.
     if relay.host.is_empty() {
         edit::set(path, "relay.host", "").map_err(|error| failed(error.to_string()))?;
-        return folder::remove(&file).map_err(|error| failed(format!("the password is still there: {error}")));
+        return forget_password(house, "").map_err(|error| failed(format!("the password is still there: {error}")));
     }
+    let known = settings::Relay { host: relay.host.clone(), port: relay.port, ..settings::Relay::default() };
     if !password.0.is_empty() {
-        folder::write(&file, password.0.as_bytes())
+        keep_password(house, "", &known, &password.0)
             .map_err(|error| failed(format!("the password cannot be kept: {error}")))?;
+    } else if kept_password(house, "", &known) == KeptPassword::ForAnother {
+        let words = "The password that is kept is for another server; type the one for this server.".to_owned();
+        return Err((Some("password"), words));
     }
     let fields: [(&'static str, &str, &str); 4] = [
         ("tls", "relay.tls", &relay.tls),

@@ -6,15 +6,14 @@ use serde_json::{Value, json};
 
 use crate::settings::Relay;
 
-use super::super::folder;
 use super::super::house::House;
-use super::super::outgoing::password_file;
+use super::super::outgoing::{KeptPassword, keep_password, kept_password};
 use super::{Done, Error, Reply, Secret};
 
 pub(super) fn list(house: &House) -> Done {
     let (mut text, mut all) = (String::new(), Vec::new());
     for (name, domains, relay) in known(house) {
-        let kept = house.folder.path().join(password_file(&name)).exists();
+        let kept = kept_password(house, &name, &relay);
         let takes = match &domains {
             None => "everything".to_owned(),
             Some(domains) if domains.is_empty() => "nothing (it names no domains)".to_owned(),
@@ -22,8 +21,13 @@ pub(super) fn list(house: &House) -> Done {
         };
         let user = match (relay.user.as_str(), kept) {
             ("", _) => "without a user name".to_owned(),
-            (user, true) => format!("as {user}"),
-            (user, false) => format!("as {user}, whose password is missing (homepost relay password {name})"),
+            (user, KeptPassword::Kept) => format!("as {user}"),
+            (user, KeptPassword::ForAnother) => {
+                format!("as {user}, whose password was given for another server (homepost relay password {name})")
+            }
+            (user, KeptPassword::None) => {
+                format!("as {user}, whose password is missing (homepost relay password {name})")
+            }
         };
         let shown = if name.is_empty() { "-" } else { &name };
         let _ = writeln!(text, "{shown}  {}:{} {}  {}: {takes}", relay.host, relay.port, relay.tls, user.trim_end());
@@ -33,7 +37,8 @@ pub(super) fn list(house: &House) -> Done {
             "port": relay.port,
             "tls": relay.tls,
             "user": relay.user,
-            "password": kept,
+            "password": kept == KeptPassword::Kept,
+            "spf": relay.spf,
             "domains": domains,
         }));
     }
@@ -43,15 +48,14 @@ pub(super) fn list(house: &House) -> Done {
     Ok(Reply::done(text, Value::Array(all)))
 }
 
-/// Keeps the password that the server logs in with there.
+/// Keeps the password that this server logs in with there, and nowhere else.
 pub(super) fn password(house: &House, name: Option<&str>, password: &Secret) -> Done {
     let name = name.unwrap_or_default();
-    if known(house).iter().all(|(known, _, _)| known != name) {
+    let Some((_, _, relay)) = known(house).into_iter().find(|(known, _, _)| known == name) else {
         let words = if name.is_empty() { "relay.host names no relay" } else { "the settings name no such relay" };
         return Err(Error::Words(format!("{words}; homepost relay list shows those that there are")));
-    }
-    let file = house.folder.path().join(password_file(name));
-    folder::write(&file, password.0.as_bytes())
+    };
+    keep_password(house, name, &relay, &password.0)
         .map_err(|error| Error::Words(format!("the password cannot be kept: {error}")))?;
     Ok(Reply::done("It counts from the next attempt on.\n", Value::Null))
 }
