@@ -14,6 +14,8 @@ mod imap;
 mod mailauth;
 #[path = "fuzz/bodies/message.rs"]
 mod message;
+#[path = "fuzz/bodies/notice.rs"]
+mod notice;
 #[path = "fuzz/bodies/replies.rs"]
 mod replies;
 #[path = "fuzz/bodies/reports.rs"]
@@ -55,6 +57,11 @@ fn mailauth_understands_its_corpus() {
 #[test]
 fn message_reads_its_corpus() {
     replay("message", message::run);
+}
+
+#[test]
+fn notices_of_the_corpus_are_letters() {
+    replay("notice", notice::run);
 }
 
 #[test]

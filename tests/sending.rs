@@ -93,6 +93,8 @@ fn talk(
 
 struct Room {
     port: u16,
+    /// Who keeps the house.
+    keepers: Vec<AccountId>,
 }
 
 impl World for Room {
@@ -133,7 +135,7 @@ impl World for Room {
     }
 
     fn caretakers(&self) -> Vec<AccountId> {
-        Vec::new()
+        self.keepers.clone()
     }
 
     fn note(&self, _: homepost::mailauth::tlsrpt::Outcome) {}
@@ -183,24 +185,44 @@ async fn send(data: &Data, disk: &SimDisk, far: &Far) -> bool {
 }
 
 async fn send_at(now: Time, data: &Data, disk: &SimDisk, far: &Far) -> bool {
-    let clock = Arc::new(ManualClock::at(now));
-    let world = Room { port: far.address.port() };
-    let sender = Sender::new(data.clone(), clock, Arc::new(OsRandom), world, Bell::default());
-    let (stop, stopped) = watch::channel(false);
+    send_from(now, data, disk, far, |data| rows(data, Table::QueueRecipients) == Some(0)).await.is_some()
+}
+
+/// Sends until it is done, or until the power goes; what is put off meanwhile is due at once. How many calls of the disk there had
+/// been when it was seen to be done.
+async fn send_until(data: &Data, disk: &SimDisk, far: &Far, is_done: impl Fn(&Data) -> bool) -> Option<u64> {
+    send_from(NOW, data, disk, far, is_done).await
+}
+
+async fn send_from(
+    now: Time,
+    data: &Data,
+    disk: &SimDisk,
+    far: &Far,
+    is_done: impl Fn(&Data) -> bool,
+) -> Option<u64> {
+    let (clock, bell) = (Arc::new(ManualClock::at(now)), Bell::default());
+    let world = Room { port: far.address.port(), keepers: Vec::new() };
+    let sender = Sender::new(data.clone(), clock.clone(), Arc::new(OsRandom), world, bell.clone());
+    let (_stop, stopped) = watch::channel(false);
     let task = tokio::spawn(sender.run(stopped));
-    for _ in 0..6_000 {
+    for look in 1..30_000 {
         if disk.is_dead() {
             task.abort();
-            return false;
+            return None;
         }
-        if rows(data, Table::QueueRecipients) == Some(0) {
-            stop.send(true).unwrap();
-            task.await.unwrap();
-            return true;
+        let calls = disk.calls();
+        if is_done(data) {
+            task.abort();
+            return Some(calls);
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        if look % 500 == 0 {
+            clock.advance_ms(3 * 60_000);
+            bell.ring();
+        }
     }
-    panic!("not sent after a minute");
+    panic!("not done after a minute");
 }
 
 /// P1, P3: a word that cannot be written down is kept until it can, and nobody gets the letter again meanwhile.
@@ -224,7 +246,8 @@ async fn a_disk_that_fails_when_the_word_comes_means_no_second_copy() {
 }
 
 /// The power goes at each call of the disk: nothing is lost, every recipient is told of once, and there is a second copy only
-/// where the first one's word was not on the disk yet.
+/// where the first one's word was not on the disk yet: behind the call at which it was said, and not behind the one at which it was
+/// seen to be written.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cut_at_any_call_loses_nothing_and_tells_once() {
     cut_at_any_call(None).await;
@@ -237,7 +260,8 @@ async fn a_cut_at_any_call_loses_nothing_of_what_was_to_leave_later() {
 }
 
 async fn cut_at_any_call(release: Option<Time>) {
-    let mut twice = 0;
+    // Each cut that led to a second copy, and how many calls there had been when the far end said its word.
+    let mut twice: Vec<(u64, u64)> = Vec::new();
     for call in 1..200 {
         let disk = SimDisk::new(SimOptions { seed: call, ..SimOptions::default() });
         let data = open(&disk);
@@ -245,14 +269,30 @@ async fn cut_at_any_call(release: Option<Time>) {
         let state = if release.is_some() { queue::State::Later } else { queue::State::Waiting };
         let entries = queue::list(&data.read().unwrap(), homepost::base::QueueId(0), 2).unwrap();
         assert!(entries[0].recipients.iter().all(|one| one.state == state));
+        let begun = disk.calls();
         disk.plan(&[(call, Fault::Cut)]);
-        let far = Far::begin(|| TAKEN);
-        let whole = send(&data, &disk, &far).await;
+        let (watched, word_at) = (disk.clone(), Arc::new(AtomicU64::new(0)));
+        let said_at = word_at.clone();
+        let far = Far::begin(move || {
+            let _ = said_at.compare_exchange(0, watched.calls() - begun + 1, Ordering::SeqCst, Ordering::SeqCst);
+            TAKEN
+        });
+        let nothing_waits = |data: &Data| rows(data, Table::QueueRecipients) == Some(0);
+        let whole = send_until(&data, &disk, &far, nothing_waits).await;
         let before = far.letters();
         drop(data);
-        if whole {
+        // Of calls beginning with 1, as of the plan.
+        let word_at = word_at.load(Ordering::SeqCst).saturating_sub(1);
+        if let Some(written_at) = whole.map(|calls| calls - begun) {
             assert_eq!((before, call > 1), (1, true), "call {call}");
-            assert!(twice > 0, "no cut fell between the far end's word and the disk: the test shows nothing");
+            assert!(!twice.is_empty(), "no cut fell between the far end's word and the disk: the test shows nothing");
+            for (cut, word_at) in &twice {
+                assert!(
+                    word_at < cut && *cut <= written_at,
+                    "a second copy for a cut at {cut}: {word_at}, {written_at}"
+                );
+            }
+            assert!(word_at > 0 && written_at - word_at < 60, "{word_at} to {written_at} is no short time");
             return;
         }
         disk.reboot();
@@ -263,7 +303,149 @@ async fn cut_at_any_call(release: Option<Time>) {
         assert!(far.letters() > 0, "call {call}: lost");
         assert_eq!(rows(&data, Table::Messages), Some(1), "call {call}: told once");
         assert_eq!(queue::check(&data.read().unwrap()).unwrap(), Vec::<String>::new());
-        twice += usize::from(far.letters() > 1);
+        if far.letters() > 1 {
+            twice.push((call, word_at));
+        }
+    }
+    panic!("a letter takes more calls of the disk than anybody thought");
+}
+
+/// A letter that has been tried three times since it came, with one recipient.
+fn queue_old(data: &Data, came: Time) {
+    queue_text(data, &["anna"], "Subject: x\r\n\r\nx\r\n", None);
+    let entry = queue::list(&data.read().unwrap(), QueueId(0), 1).unwrap().remove(0);
+    let (n, staged) =
+        (entry.recipients[0].n, data.blobs().stage(LetterHeader::default(), b"Subject: x\r\n\r\nx\r\n").unwrap());
+    let letter = NewLetter {
+        staged,
+        from: entry.from.clone(),
+        account: entry.account,
+        utf8: false,
+        eight_bit: false,
+        ret_full: None,
+        envid: None,
+        tls: homepost::queue::Tls::Usual,
+        proven: false,
+        release: None,
+    };
+    let to = [NewRecipient { address: "anna@[127.0.0.1]".into(), notify: None, orcpt: None }];
+    let first = entry.id;
+    data.write_blocking(move |txn| -> Result<(), queue::Error> {
+        queue::leave(txn, first, n)?;
+        enqueue(txn, &letter, &to, came, Limits::default()).map(|_| ())
+    })
+    .unwrap();
+    let entry = queue::list(&data.read().unwrap(), QueueId(0), 1).unwrap().remove(0);
+    let (id, n) = (entry.id, entry.recipients[0].n);
+    for _ in 0..3 {
+        data.write_blocking(move |txn| queue::put_off(txn, id, n, came, "451", false)).unwrap();
+    }
+}
+
+/// How often the one that waits was tried; `None`: it has left.
+fn tried(data: &Data) -> Option<u32> {
+    let entries = queue::list(&data.read().ok()?, QueueId(0), 1).ok()?;
+    Some(entries.first()?.recipients[0].attempts)
+}
+
+/// R1: a notice and what it tells of are one step, at whichever call the power goes: of a letter that takes long, and of one that is
+/// given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_at_any_call_tells_once_of_what_takes_long_and_of_what_is_given_up() {
+    const HOUR: i64 = 3_600_000;
+    for (age, leaves) in [(5 * HOUR, false), (6 * 24 * HOUR, true)] {
+        let is_done =
+            move |data: &Data| if leaves { tried(data).is_none() } else { tried(data).is_some_and(|n| n > 3) };
+        let (mut cuts, mut ended) = ([0, 0], false);
+        for call in 1..200 {
+            let disk = SimDisk::new(SimOptions { seed: call, ..SimOptions::default() });
+            let data = open(&disk);
+            queue_old(&data, Time(NOW.0 - age));
+            disk.plan(&[(call, Fault::Cut)]);
+            let far = Far::begin(|| "451 4.3.2 not today");
+            let whole = send_until(&data, &disk, &far, is_done).await.is_some();
+            if whole {
+                assert_eq!(rows(&data, Table::Messages), Some(1));
+                ended = true;
+                break;
+            }
+            drop(data);
+            disk.reboot();
+            let data = open(&disk);
+            let done = is_done(&data);
+            cuts[usize::from(done)] += 1;
+            assert_eq!(rows(&data, Table::Messages), Some(usize::from(done)), "call {call}: told of what was done");
+            assert!(send_until(&data, &disk, &far, is_done).await.is_some());
+            assert_eq!(rows(&data, Table::Messages), Some(1), "call {call}: told once");
+            assert_eq!(queue::check(&data.read().unwrap()).unwrap(), Vec::<String>::new());
+            let told =
+                queue::list(&data.read().unwrap(), QueueId(0), 1).unwrap().first().map(|one| one.recipients[0].told);
+            assert_eq!(told, (!leaves).then_some(true), "call {call}");
+        }
+        assert!(ended && cuts[0] > 0, "{cuts:?}");
+    }
+}
+
+/// P3, with two letters in one connection: each arrives, and one whose word was not said before the cut arrives once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_at_any_call_between_two_letters_loses_neither() {
+    let mut twice = 0;
+    for call in 1..300 {
+        let disk = SimDisk::new(SimOptions { seed: call, ..SimOptions::default() });
+        let data = open(&disk);
+        for n in 0..2 {
+            queue_text(&data, &["anna"], &format!("Subject: x\r\n\r\nthe letter {n}\r\n"), None);
+        }
+        disk.plan(&[(call, Fault::Cut)]);
+        let far = Far::begin(|| TAKEN);
+        let copies = |far: &Far| {
+            let lines = far.lines.lock().unwrap();
+            [0, 1].map(|n| lines.iter().filter(|line| **line == format!("the letter {n}")).count())
+        };
+        let whole = send(&data, &disk, &far).await;
+        drop(data);
+        if whole {
+            let lines = far.lines.lock().unwrap().clone();
+            assert_eq!(lines.iter().filter(|line| line.starts_with("EHLO")).count(), 1, "one connection: {lines:?}");
+            assert!(twice > 0, "the test shows nothing");
+            return;
+        }
+        // What a peer hears when the power goes may still be on its way.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let before = copies(&far);
+        disk.reboot();
+        let data = open(&disk);
+        let waiting = rows(&data, Table::QueueRecipients).unwrap();
+        assert!(send(&data, &disk, &far).await);
+        let after = copies(&far);
+        assert_eq!(after[0] + after[1], before[0] + before[1] + waiting, "call {call}");
+        for (before, after) in before.into_iter().zip(after) {
+            assert!(after == 1 || (before == 1 && after == 2), "call {call}: {before}, {after}");
+            twice += usize::from(after == 2);
+        }
+        assert_eq!(rows(&data, Table::Messages), Some(0));
+        assert_eq!(queue::check(&data.read().unwrap()).unwrap(), Vec::<String>::new());
+    }
+    panic!("two letters take more calls of the disk than anybody thought");
+}
+
+/// P1, P3: one call of the disk fails, whichever it is: the letter arrives once, and its sender hears once of whom nobody knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_fails_anywhere_loses_nothing_and_sends_nothing_twice() {
+    for call in 1..200 {
+        let disk = SimDisk::new(SimOptions { seed: call, ..SimOptions::default() });
+        let data = open(&disk);
+        queue_letter(&data, &["anna", "nobody"]);
+        let begun = disk.calls();
+        disk.plan(&[(call, Fault::Eio)]);
+        let far = Far::begin(|| TAKEN);
+        assert!(send(&data, &disk, &far).await);
+        assert_eq!((far.letters(), rows(&data, Table::Messages)), (1, Some(1)), "call {call}");
+        assert_eq!(queue::check(&data.read().unwrap()).unwrap(), Vec::<String>::new());
+        if disk.calls() - begun < call {
+            assert!(call > 3, "no call failed");
+            return;
+        }
     }
     panic!("a letter takes more calls of the disk than anybody thought");
 }
@@ -302,7 +484,7 @@ async fn what_cannot_be_read_to_be_converted_waits() {
     // The rows are in memory; the first call is the letter's.
     disk.plan(&[(1, Fault::Eio)]);
     let far = Far::begin(|| TAKEN);
-    let world = Room { port: far.address.port() };
+    let world = Room { port: far.address.port(), keepers: Vec::new() };
     let clock = Arc::new(ManualClock::at(NOW));
     let sender = Sender::new(data.clone(), clock, Arc::new(OsRandom), world, Bell::default());
     let (stop, stopped) = watch::channel(false);
@@ -333,7 +515,7 @@ async fn a_host_that_is_busy_for_a_day_is_asked_now_and_then_and_gets_the_letter
     let says = busy.clone();
     let far = Far::begin(move || if says.load(Ordering::SeqCst) { "451 4.3.2 not today" } else { TAKEN });
     let (clock, bell) = (Arc::new(ManualClock::at(NOW)), Bell::default());
-    let world = Room { port: far.address.port() };
+    let world = Room { port: far.address.port(), keepers: Vec::new() };
     let sender = Sender::new(data.clone(), clock.clone(), Arc::new(OsRandom), world, bell.clone());
     let (stop, stopped) = watch::channel(false);
     let task = tokio::spawn(sender.run(stopped));
@@ -433,4 +615,155 @@ async fn what_has_waited_for_long_is_signed_by_the_keys_of_today() {
         assert!(at("Received:") < at("DKIM-Signature:") && at("DKIM-Signature:") < at("From:"), "{lines:?}");
         assert_eq!(lines.iter().filter(|line| *line == "body line").count(), 1, "{lines:?}");
     }
+}
+
+/// What became of a letter that an address here sent on for somebody outside, and the notices that lay in the queue right then: to
+/// whom, and whether they were from nobody and asked for nothing. With how many the keeper of the house got.
+async fn sent_on(
+    word: &'static str,
+    proven: bool,
+    notify: Option<queue::Notify>,
+    keepers: Vec<AccountId>,
+) -> (Vec<(String, bool)>, usize, Vec<String>) {
+    let disk = SimDisk::new(SimOptions::default());
+    let data = open(&disk);
+    data.write_blocking(|txn| account::open(txn, PERSON)).map_err(|error: account::Error| error).unwrap();
+    let letter = NewLetter {
+        staged: data.blobs().stage(LetterHeader::default(), b"Subject: x\r\n\r\nx\r\n").unwrap(),
+        from: Some("them@[127.0.0.1]".into()),
+        account: None,
+        utf8: false,
+        eight_bit: false,
+        ret_full: None,
+        envid: None,
+        tls: homepost::queue::Tls::Usual,
+        proven,
+        release: None,
+    };
+    let to = [NewRecipient { address: "friend@[127.0.0.1]".into(), notify, orcpt: None }];
+    let came = Time(NOW.0 - 5 * 3_600_000);
+    data.write_blocking(move |txn| enqueue(txn, &letter, &to, came, Limits::default())).unwrap();
+    let first = |data: &Data| queue::list(&data.read().unwrap(), QueueId(0), 9).unwrap();
+    let entry = first(&data).remove(0);
+    let (id, n) = (entry.id, entry.recipients[0].n);
+    // Late means that it was tried a few times.
+    for _ in 0..3 {
+        data.write_blocking(move |txn| queue::put_off(txn, id, n, came, "451", false)).unwrap();
+    }
+    let far = Far::begin(move || word);
+    let world = Room { port: far.address.port(), keepers };
+    let clock = Arc::new(ManualClock::at(NOW));
+    let sender = Sender::new(data.clone(), clock, Arc::new(OsRandom), world, Bell::default());
+    let (stop, stopped) = watch::channel(false);
+    let task = tokio::spawn(sender.run(stopped));
+    // Whatever is told of it stands in the queue with what became of it: one transaction. The far end takes no notice either.
+    let mut looks = 0;
+    let notices: Vec<_> = loop {
+        let mut entries = first(&data);
+        let at = entries.iter().position(|one| one.id == id);
+        if at.is_none_or(|at| entries.remove(at).recipients[0].attempts > 3) {
+            break entries;
+        }
+        looks += 1;
+        assert!(looks < 6_000, "not tried after a minute");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    let heard = |far: &Far| far.lines.lock().unwrap().iter().filter(|line| line.starts_with("MAIL")).count();
+    while heard(&far) < 1 + notices.len() {
+        looks += 1;
+        assert!(looks < 6_000, "the notice is not sent after a minute");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stop.send(true).unwrap();
+    task.await.unwrap();
+    let quiet = |one: &queue::Entry| {
+        one.from.is_none() && !one.proven && one.recipients[0].notify == Some(queue::Notify::default())
+    };
+    let kept = rows(&data, Table::Messages).unwrap();
+    let notices = notices.iter().map(|one| (one.recipients[0].address.clone(), quiet(one))).collect();
+    let lines = far.lines.lock().unwrap().clone();
+    (notices, kept, lines.into_iter().filter(|line| line.starts_with("MAIL") || line.starts_with("RCPT")).collect())
+}
+
+/// P7, RFC 3461 6.2: anybody can write anybody's address on an envelope. Of a letter that an alias sends on, a failure or a delay is
+/// told to the reverse path only where SPF spoke for it, and NOTIFY asked; and the notice is from nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_notice_leaves_for_a_sender_who_was_not_proved_or_did_not_ask() {
+    let notify = |success, failure, delay| Some(queue::Notify { success, failure, delay });
+    for (word, asked, other) in [
+        // The far end will not have it, or not yet; what asks to hear of that, and what asks for something else.
+        ("550 5.7.1 no", notify(false, true, false), notify(true, false, true)),
+        ("451 4.3.2 not today", notify(false, false, true), notify(true, true, false)),
+    ] {
+        for (proven, notify, leaves) in [
+            (false, None, false),
+            (false, asked, false),
+            (true, None, false),
+            (true, other, false),
+            (true, notify(false, false, false), false),
+            (true, asked, true),
+        ] {
+            let (notices, kept, lines) = sent_on(word, proven, notify, Vec::new()).await;
+            let wanted: Vec<_> = leaves.then(|| ("them@[127.0.0.1]".to_owned(), true)).into_iter().collect();
+            assert_eq!(notices, wanted, "{word}, proven: {proven}, {notify:?}");
+            assert_eq!(kept, 0, "nobody of the house wrote it");
+            let out =
+                |line: &String| line.starts_with("MAIL FROM:<>") || line.starts_with("RCPT TO:<them@[127.0.0.1]>");
+            assert_eq!(lines.iter().filter(|line| out(line)).count() >= 2, leaves, "{lines:?}");
+            assert!(leaves || !lines.iter().any(|line| out(line)), "{lines:?}");
+        }
+        // Who keeps the house hears of it in any case, and that lets nothing out.
+        let (notices, kept, _) = sent_on(word, false, asked, vec![PERSON]).await;
+        assert_eq!((notices, kept), (Vec::new(), 1), "{word}");
+    }
+}
+
+/// P3, P7: where notices have filled their part of the queue, a failure that has to be told keeps its recipient waiting, and is told
+/// when there is room; it is not told to nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_waits_until_there_is_room_to_tell_of_it() {
+    let disk = SimDisk::new(SimOptions::default());
+    let data = open(&disk);
+    data.write_blocking(|txn| account::open(txn, PERSON)).map_err(|error: account::Error| error).unwrap();
+    let letter = |release, proven| NewLetter {
+        staged: data.blobs().stage(LetterHeader::default(), b"Subject: x\r\n\r\nx\r\n").unwrap(),
+        from: Some("them@[127.0.0.1]".into()),
+        account: None,
+        utf8: false,
+        eight_bit: false,
+        ret_full: None,
+        envid: None,
+        tls: homepost::queue::Tls::Usual,
+        proven,
+        release,
+    };
+    let far_off = letter(Some(Time(NOW.0 + 30 * 86_400_000)), false);
+    let failure = Some(queue::Notify { success: false, failure: true, delay: false });
+    let to = |local: &str, notify| [NewRecipient { address: format!("{local}@[127.0.0.1]"), notify, orcpt: None }];
+    // A tenth of what the queue holds.
+    let room = usize::try_from(Limits::default().letters).unwrap() / 10;
+    let others = to("later", None);
+    data.write_blocking(move |txn| -> Result<(), queue::Error> {
+        (0..room).try_for_each(|_| enqueue(txn, &far_off, &others, CAME, Limits::default()).map(|_| ()))
+    })
+    .unwrap();
+    let (ours, nobody) = (letter(None, true), to("nobody", failure));
+    data.write_blocking(move |txn| enqueue(txn, &ours, &nobody, CAME, Limits::default())).unwrap();
+    let all = |data: &Data| queue::list(&data.read().unwrap(), QueueId(0), 2 * room).unwrap();
+    let is_ours = |one: &&queue::Entry| one.recipients[0].notify == failure;
+    let waits = |data: &Data| all(data).iter().find(is_ours).map(|one| one.recipients[0].clone());
+    let far = Far::begin(|| TAKEN);
+    assert!(send_until(&data, &disk, &far, |data| waits(data).is_none_or(|one| one.attempts > 0)).await.is_some());
+    let (one, waiting) = (waits(&data).expect("it waits"), all(&data).iter().find(is_ours).unwrap().id);
+    assert!(one.last.unwrap().contains("nobody") && one.due > NOW);
+    assert!(!far.lines.lock().unwrap().iter().any(|line| line.starts_with("MAIL FROM:<>")));
+    // Room for one.
+    let entry = all(&data).into_iter().find(|one| one.release.is_some()).unwrap();
+    let (id, n) = (entry.id, entry.recipients[0].n);
+    data.write_blocking(move |txn| queue::leave(txn, id, n)).unwrap();
+    data.write_blocking(move |txn| queue::retry(txn, waiting, NOW)).unwrap();
+    assert!(send_until(&data, &disk, &far, |data| waits(data).is_none() && all(data).len() < room).await.is_some());
+    let lines = far.lines.lock().unwrap().clone();
+    assert!(lines.iter().any(|line| line.starts_with("MAIL FROM:<>")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("RCPT TO:<them@[127.0.0.1]>")), "{lines:?}");
 }

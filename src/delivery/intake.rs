@@ -490,7 +490,9 @@ impl Intake {
                 }
                 // L8
                 for parcel in &notices {
-                    notice::put::<Stop>(txn, parcel, now, queue_limits)?;
+                    if !notice::put::<Stop>(txn, parcel, now, queue_limits)? {
+                        tracing::warn!("a notice that a letter arrived finds no room in the queue, and is not sent");
+                    }
                 }
                 seen::take(txn, &digest, now);
                 Ok(())

@@ -44,7 +44,11 @@ pub(super) fn stage(
     ways: &Ways<'_>,
     (now, trusted): (Time, bool),
 ) -> Result<Vec<Parcel>, store::Error> {
-    let text = notice.build();
+    let mut text = notice.build();
+    // A letter within a letter may be one part too deep, or one too many: then its header alone goes back.
+    if message::parse(&text, &message::Limits::default()).is_err() {
+        text = Notice { full: Some(false), ..notice.clone() }.build();
+    }
     let mut parcels = Vec::new();
     if !ways.accounts.is_empty() {
         let header = LetterHeader { accounts: vec![notice.to.to_owned()], received: now };
@@ -90,8 +94,8 @@ fn share(limits: queue::Limits) -> queue::Limits {
 }
 
 /// Into the INBOX, however full it is; an account that went meanwhile needs no notice. Or into the queue, and nowhere where
-/// a good part of that is full: a notice is worth no letter.
-pub(super) fn put<E>(txn: &mut Txn<'_>, parcel: &Parcel, now: Time, limits: queue::Limits) -> Result<(), E>
+/// a good part of that is full: a notice is worth no letter. Whether there was room.
+pub(super) fn put<E>(txn: &mut Txn<'_>, parcel: &Parcel, now: Time, limits: queue::Limits) -> Result<bool, E>
 where
     E: From<account::Error> + From<queue::Error>,
 {
@@ -99,16 +103,13 @@ where
         Parcel::Into(account, letter) => {
             let place = Place { mailbox: account::INBOX, flags: account::Flags::default() };
             match account::append(txn, *account, letter, &[place], now, now, None) {
-                Ok(_) | Err(account::Error::NoSuchAccount | account::Error::NoSuchMailbox) => Ok(()),
+                Ok(_) | Err(account::Error::NoSuchAccount | account::Error::NoSuchMailbox) => Ok(true),
                 Err(error) => Err(error.into()),
             }
         }
         Parcel::Out(letter, to) => match queue::enqueue(txn, letter, std::slice::from_ref(to), now, share(limits)) {
-            Ok(_) => Ok(()),
-            Err(queue::Error::Full) => {
-                tracing::warn!("a notice finds no room in the queue, and is not sent");
-                Ok(())
-            }
+            Ok(_) => Ok(true),
+            Err(queue::Error::Full) => Ok(false),
             Err(error) => Err(error.into()),
         },
     }

@@ -6,6 +6,8 @@ use super::header;
 
 /// Whole letters up to this size are given back where nobody asked for less; of longer ones the header.
 const WHOLE: usize = 50 * 1024;
+/// Octets of a line of ours, after which it is continued on another (RFC 5322 2.1.1 has 998).
+const LINE: usize = 900;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -67,7 +69,15 @@ impl Notice<'_> {
         let boundary = format!("={:016x}{:016x}=", self.chance[0], self.chance[1]);
         let mut out = Vec::new();
         let mut line = |text: String| {
-            out.extend_from_slice(text.replace(['\r', '\n'], " ").as_bytes());
+            let text = text.replace(|c: char| c.is_control(), " ");
+            let mut rest = text.as_str();
+            while rest.len() > LINE {
+                let (now, later) = rest.split_at(rest.floor_char_boundary(LINE));
+                out.extend_from_slice(now.as_bytes());
+                out.extend_from_slice(b"\r\n ");
+                rest = later;
+            }
+            out.extend_from_slice(rest.as_bytes());
             out.extend_from_slice(b"\r\n");
         };
         line(format!("From: \"Mail server {}\" <mailer-daemon@{}>", self.hostname, self.hostname));
@@ -77,7 +87,11 @@ impl Notice<'_> {
         line(format!("Message-ID: <{:016x}.{:016x}@{}>", self.chance[1], self.chance[0], self.hostname));
         if let Some(id) = header::find(head, "Message-ID") {
             let id = String::from_utf8_lossy(&id.value()).trim().to_owned();
-            if id.starts_with('<') && id.ends_with('>') && id.len() < 500 && !id.contains(char::is_whitespace) {
+            let within = id.strip_prefix('<').and_then(|id| id.strip_suffix('>')).unwrap_or_default();
+            if !within.is_empty()
+                && id.len() < 500
+                && within.bytes().all(|b| b.is_ascii_graphic() && !b"<>".contains(&b))
+            {
                 line(format!("In-Reply-To: {id}"));
                 line(format!("References: {id}"));
             }
@@ -95,25 +109,39 @@ impl Notice<'_> {
         self.words(&mut line);
         line(String::new());
         line(format!("--{boundary}"));
-        // RFC 6533 4: addresses beyond ASCII need the other type.
-        let ascii = self.recipients.iter().all(|about| about.address.is_ascii());
-        let kind = if ascii { "delivery-status" } else { "global-delivery-status" };
+        // RFC 6533 4: addresses beyond ASCII need the other type; RFC 3464 2.1: this one is in seven bits.
+        let (kind, encoding) =
+            if self.is_global() { ("global-delivery-status", "8bit") } else { ("delivery-status", "7bit") };
         line(format!("Content-Type: message/{kind}"));
-        line("Content-Transfer-Encoding: 8bit".to_owned());
+        line(format!("Content-Transfer-Encoding: {encoding}"));
         line(String::new());
         self.status(&mut line);
         line(String::new());
         line(format!("--{boundary}"));
-        line(format!("Content-Type: {}", if whole { "message/rfc822" } else { "text/rfc822-headers" }));
-        line("Content-Transfer-Encoding: 8bit".to_owned());
-        line(String::new());
         let given = if whole { self.letter } else { head };
+        // RFC 6532 3.7, RFC 6533 6: a header in UTF-8 makes another type of it.
+        let is_utf8 = !head.is_ascii() && std::str::from_utf8(head).is_ok();
+        let kind = match (whole, is_utf8) {
+            (true, false) => "message/rfc822",
+            (true, true) => "message/global",
+            (false, false) => "text/rfc822-headers",
+            (false, true) => "message/global-headers",
+        };
+        line(format!("Content-Type: {kind}"));
+        line(format!("Content-Transfer-Encoding: {}", if given.is_ascii() { "7bit" } else { "8bit" }));
+        line(String::new());
         out.extend_from_slice(given);
         if !given.ends_with(b"\r\n") {
             out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
         out
+    }
+
+    /// RFC 6533 3: whether an address in the status is written in UTF-8.
+    fn is_global(&self) -> bool {
+        let original = |about: &About| about.original.as_ref().is_none_or(|(_, address)| address.is_ascii());
+        !self.recipients.iter().all(|about| about.address.is_ascii() && original(about))
     }
 
     fn subject(&self) -> &'static str {
@@ -129,7 +157,7 @@ impl Notice<'_> {
         let head = self.letter.get(..header::end(self.letter)).unwrap_or_default();
         let subject = header::find(head, "Subject").map(|field| {
             let decoded = super::decode::words(&field.value());
-            decoded.chars().filter(|c| !c.is_control()).take(200).collect::<String>()
+            decoded.chars().filter(|c| !c.is_control() && !is_unseen(*c)).take(200).collect::<String>()
         });
         let whose = if self.passed_on { "A letter that an address here passes on," } else { "Your letter" };
         let what = match subject.as_deref().map(str::trim) {
@@ -176,6 +204,8 @@ impl Notice<'_> {
 
     /// RFC 3464 2.2 and 2.3.
     fn status(&self, line: &mut impl FnMut(String)) {
+        let global = self.is_global();
+        let mut line = |text: String| line(if global { text } else { seven_bits(&text) });
         line(format!("Reporting-MTA: dns; {}", self.hostname));
         if let Some(envid) = self.envid {
             line(format!("Original-Envelope-Id: {envid}"));
@@ -214,6 +244,16 @@ impl Notice<'_> {
             }
         }
     }
+}
+
+/// RFC 6533 3, as in utf-8-addr-unitext: what is not ASCII by its number.
+fn seven_bits(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii() { c.to_string() } else { format!("\\x{{{:X}}}", u32::from(c)) }).collect()
+}
+
+/// Characters that turn the order of the others round, or part lines where none are.
+fn is_unseen(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// What a status means to somebody who wrote a letter (RFC 3463 3).
@@ -307,6 +347,93 @@ mod tests {
         ] {
             let text = String::from_utf8(text).unwrap();
             assert!(text.contains("text/rfc822-headers") && !text.contains("hello"), "{text}");
+        }
+    }
+
+    /// Each part's type, its encoding, and its body.
+    fn parts(bytes: &[u8]) -> Vec<(String, String, String)> {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let boundary = text.split("boundary=\"").nth(1).unwrap().split('"').next().unwrap();
+        let (delimiter, end) = (format!("\r\n--{boundary}\r\n"), format!("\r\n--{boundary}--\r\n"));
+        let inside = text.strip_suffix(&end).unwrap();
+        let part = |part: &str| {
+            let (head, body) = part.split_once("\r\n\r\n").unwrap();
+            let value = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
+            (value("Content-Type: "), value("Content-Transfer-Encoding: "), body.to_owned())
+        };
+        inside.split(&delimiter).skip(1).map(part).collect()
+    }
+
+    /// RFC 6533: the status is in seven bits where each address is, whatever the other side said; a header in UTF-8 has its own types.
+    #[test]
+    fn what_is_beyond_ascii_has_the_types_of_rfc_6533() {
+        let plain = about("b@out.test");
+        let said = About { diagnostic: Some("550 nobody h\u{e9}re".into()), ..plain.clone() };
+        let original = Some(("utf-8".to_owned(), "gr\u{fc}n@out.test".to_owned()));
+        let asked = About { original, diagnostic: Some("550 h\u{e9}re".into()), ..plain.clone() };
+        let coded = About { original: Some(("utf-8".into(), "gr\\x{FC}n@out.test".into())), ..plain.clone() };
+        for (about, kind, encoding, shown) in [
+            (plain, "message/delivery-status", "7bit", "Diagnostic-Code: smtp; 550 5.1.1 nobody  here\r\n"),
+            (said, "message/delivery-status", "7bit", "Diagnostic-Code: smtp; 550 nobody h\\x{E9}re\r\n"),
+            (
+                asked.clone(),
+                "message/global-delivery-status",
+                "8bit",
+                "Original-Recipient: utf-8; gr\u{fc}n@out.test\r\n",
+            ),
+            (asked, "message/global-delivery-status", "8bit", "Diagnostic-Code: smtp; 550 h\u{e9}re\r\n"),
+            (coded, "message/delivery-status", "7bit", "Original-Recipient: utf-8; gr\\x{FC}n@out.test\r\n"),
+        ] {
+            let parts = parts(&notice(Kind::Failed, &[about], LETTER).build());
+            assert_eq!((parts[1].0.as_str(), parts[1].1.as_str()), (kind, encoding), "{parts:?}");
+            assert!(parts[1].2.contains(shown), "{}", parts[1].2);
+            assert_eq!(parts[1].2.is_ascii(), encoding == "7bit");
+        }
+        let utf8 = "Subject: Gr\u{fc}\u{df}e\r\n\r\nhello\r\n".as_bytes();
+        for (letter, whole, head) in [
+            (LETTER, "message/rfc822", "text/rfc822-headers"),
+            (utf8, "message/global", "message/global-headers"),
+            // No UTF-8: what such a letter is nobody knows.
+            (b"Subject: Gr\xfc\r\n\r\nhello\r\n", "message/rfc822", "text/rfc822-headers"),
+        ] {
+            let recipients = [about("b@out.test")];
+            let mut notice = notice(Kind::Failed, &recipients, letter);
+            let kind = |notice: &Notice<'_>| (parts(&notice.build())[2].0.clone(), parts(&notice.build())[2].1.clone());
+            let encoding = if letter.is_ascii() { "7bit" } else { "8bit" };
+            assert_eq!(kind(&notice), (whole.to_owned(), encoding.to_owned()));
+            notice.full = Some(false);
+            assert_eq!(kind(&notice), (head.to_owned(), encoding.to_owned()));
+        }
+    }
+
+    /// What others wrote stands in its place, in one line, and leads nobody's eye astray.
+    #[test]
+    fn nothing_of_a_letter_or_a_reply_writes_a_field_of_a_notice() {
+        let evil = "x\r\nX-Evil: 1\r\n\r\n--=00000000000000010000000000000002=--\r\n";
+        let about = About {
+            address: format!("b@{evil}"),
+            original: Some((evil.into(), evil.into())),
+            diagnostic: Some(format!("{evil}{}", "\u{fc}\0\x7f".repeat(1000))),
+            remote: Some(evil.into()),
+            ..about("b@out.test")
+        };
+        let letter = "Subject: =?utf-8?q?a=0D=0AX-Evil:_1=E2=80=AE=E2=80=A8b?=\r\nMessage-ID: <1@x> <2@x>\r\n\r\n";
+        let recipients = [about];
+        for kind in [Kind::Failed, Kind::Delayed, Kind::Relayed, Kind::Delivered, Kind::Expanded] {
+            let mut notice = notice(kind, &recipients, letter.as_bytes());
+            notice.envid = Some(evil);
+            let bytes = notice.build();
+            let text = String::from_utf8(bytes.clone()).unwrap();
+            assert!(text.lines().all(|line| line.len() <= 998 && !line.starts_with("X-Evil")), "{text}");
+            assert!(!text.replace("\r\n", "").contains(|c: char| c.is_control() || is_unseen(c)), "{text}");
+            assert_eq!(parts(&bytes).len(), 3, "{text}");
+            assert!(text.contains("\u{201c}aX-Evil: 1b\u{201d}"), "{text}");
+            assert_eq!(header::count(&bytes, "In-Reply-To") + header::count(&bytes, "References"), 0);
+        }
+        for id in ["<a>b>", "<>", "<1@x>\u{202e}>", "<a b>", "<a<b>", "a@b"] {
+            let letter = format!("Message-ID: {id}\r\n\r\n");
+            let bytes = notice(Kind::Failed, &recipients, letter.as_bytes()).build();
+            assert_eq!(header::count(&bytes, "In-Reply-To"), 0, "{id}");
         }
     }
 

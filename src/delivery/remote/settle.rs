@@ -25,6 +25,8 @@ const GIVEN_BACK: u64 = 256 * 1024;
 /// Between tries to write down what became of a letter; each twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Until a recipient that was refused is looked at again, where the notice of it had no room, in milliseconds.
+const NO_ROOM_PAUSE: i64 = 3_600_000;
 
 pub(super) struct Outcome {
     /// Which recipient.
@@ -63,6 +65,7 @@ enum Move {
 /// What is to be said of a recipient.
 #[derive(Clone)]
 struct Told {
+    n: u32,
     kind: Kind,
     about: About,
     /// By NOTIFY.
@@ -84,14 +87,40 @@ pub(super) async fn write<W: World>(sender: &Arc<Sender<W>>, way: &Way, entry: &
         }
     }
     let mut pause = FIRST_PAUSE;
-    while let Err(why) = try_write(sender, way, entry, &moves, &told, now).await {
-        error!(letter = %entry.id, why, "what became of a letter cannot be written down now; it is tried again");
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+    loop {
+        match try_write(sender, way, entry, &moves, &told, now).await {
+            Ok(true) => break,
+            Ok(false) => wait_for_room(&mut moves, &mut told, now),
+            Err(why) => {
+                error!(letter = %entry.id, why, "what became of a letter cannot be written down now; it is tried again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
     }
 }
 
-/// R1. Errors: a sentence.
+/// P3: whoever asked to hear that it failed hears so, if later: a recipient whose notice finds no room stays, and is tried again. It
+/// leaves without one only when its time is over: else whoever has us write notices that nobody takes keeps the queue full (P7).
+fn wait_for_room(moves: &mut [Move], told: &mut Vec<Told>, now: Time) {
+    for one in told.iter().filter(|one| one.must_leave()) {
+        for step in moves.iter_mut().filter(|step| matches!(step, Move::Leave(n) if *n == one.n)) {
+            let last = one.about.diagnostic.clone().unwrap_or_default();
+            let due = Time(now.0.saturating_add(NO_ROOM_PAUSE));
+            *step = Move::PutOff { n: one.n, due, last, told: false };
+        }
+    }
+    told.retain(|one| !one.must_leave());
+}
+
+impl Told {
+    /// To whoever wrote the letter, elsewhere (RFC 3461 4.1).
+    fn must_leave(&self) -> bool {
+        self.asked && self.kind == Kind::Failed
+    }
+}
+
+/// R1. Whether it was written down; not where a notice that has to leave found no room. Errors: a sentence.
 async fn try_write<W: World>(
     sender: &Arc<Sender<W>>,
     way: &Way,
@@ -99,10 +128,12 @@ async fn try_write<W: World>(
     moves: &[Move],
     told: &[Told],
     now: Time,
-) -> Result<(), String> {
+) -> Result<bool, String> {
     let parcels = notices(sender, way, entry, told, now).await?;
     let leaves = parcels.iter().any(|parcel| matches!(parcel, Parcel::Out(..)));
     let (id, moves) = (entry.id, moves.to_vec());
+    let is_over = now.0.saturating_sub(entry.since().0) >= GIVE_UP;
+    let patient = !is_over && told.iter().any(Told::must_leave);
     let written = sender.data.write(move |txn| -> Result<(), Stop> {
         let mut moved = false;
         for one in &moves {
@@ -114,16 +145,26 @@ async fn try_write<W: World>(
         // A try whose outcome was not known has done it after all, or the owner has taken the letter away.
         if moved {
             for parcel in &parcels {
-                notice::put::<Stop>(txn, parcel, now, queue::Limits::default())?;
+                let found_room = notice::put::<Stop>(txn, parcel, now, queue::Limits::default())?;
+                if !found_room && patient {
+                    return Err(Stop::NoRoom);
+                }
+                if !found_room {
+                    warn!(letter = %id, "a notice finds no room in the queue, and is not sent");
+                }
             }
         }
         Ok(())
     });
-    written.await.map_err(|stop| stop.to_string())?;
+    match written.await {
+        Ok(_) => {}
+        Err(Stop::NoRoom) => return Ok(false),
+        Err(stop) => return Err(stop.to_string()),
+    }
     if leaves {
         sender.bell.ring();
     }
-    Ok(())
+    Ok(true)
 }
 
 fn judge(
@@ -138,7 +179,7 @@ fn judge(
     // RFC 3461 4.1: without NOTIFY, failures are told, and delays may be.
     let (success, failure, delay) =
         recipient.notify.map_or((false, true, true), |notify| (notify.success, notify.failure, notify.delay));
-    let mut tell = |kind, about| told.push(Told { kind, about, asked: recipient.notify.is_some() });
+    let mut tell = |kind, about| told.push(Told { n, kind, about, asked: recipient.notify.is_some() });
     match &outcome.verdict {
         Verdict::Sent(said) => {
             moves.push(Move::Leave(n));
@@ -282,6 +323,7 @@ async fn notices<W: World>(
 }
 
 enum Stop {
+    NoRoom,
     Queue(queue::Error),
     Account(account::Error),
     Store(store::Error),
@@ -290,6 +332,7 @@ enum Stop {
 impl std::fmt::Display for Stop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Stop::NoRoom => f.write_str("the notices have filled their part of the queue"),
             Stop::Queue(error) => error.fmt(f),
             Stop::Account(error) => error.fmt(f),
             Stop::Store(error) => write!(f, "{error:?}"),

@@ -107,6 +107,15 @@ fn domain(raw: &str) -> String {
 /// Any bytes; for the fuzzer.
 #[doc(hidden)]
 pub fn reads_anything(input: &[u8]) {
+    for place in places(String::from_utf8_lossy(input).split(',')) {
+        match place {
+            Place::Mail { address, domain, .. } => {
+                assert!(address.ends_with(&format!("@{domain}")) && address.bytes().all(|b| b.is_ascii_graphic()));
+                assert!(address.len() <= 254 && !address.contains(['<', '>', '"', '(', ',', ';']));
+            }
+            Place::Https(uri) => assert!(uri.len() <= 1024 && uri.bytes().all(|b| b.is_ascii_graphic())),
+        }
+    }
     let _ = find(input);
     let _ = aggregate::read(input);
     let _ = tls::read(input);
