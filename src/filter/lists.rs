@@ -188,7 +188,7 @@ mod tests {
     fn zone() -> Zone {
         let mut zone = Zone::default().with_address("2.0.0.127.list.example", "127.0.0.2");
         zone = zone.with_address("7.113.0.203.list.example", "127.0.0.4");
-        zone.with_txt("7.113.0.203.list.example", "see https://list.example/\u{7}203.0.113.7")
+        zone.with_txt("7.113.0.203.list.example", "see https://list.example/\u{7}\r\n203.0.113.7\u{202e}")
     }
 
     async fn look(lists: &Lists, zone: &Zone, address: &str, at: u64) -> Option<String> {

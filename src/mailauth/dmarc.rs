@@ -56,10 +56,17 @@ pub struct Record {
     pub ruf: Vec<String>,
     /// RFC 9991 3: of which letters failure reports are wanted.
     pub fo: Vec<char>,
+    /// Neither a policy that can be read nor anybody who wants reports: it has its place in the tree, and letters that it would
+    /// speak for are judged by no DMARC at all (RFC 9989 4.10.1).
+    pub silent: bool,
 }
 
 impl Record {
-    /// `None`: not a DMARC record, or one that says nothing (RFC 9989 4.7, 4.10.1).
+    /// `None`: not a DMARC record (RFC 9989 4.7: `v=` is the first tag).
+    ///
+    /// Of a `p`, `sp` or `np` that is not valid RFC 9989 says two things. 4.8 has each mistake passed over in favour of what the tag
+    /// is when it is not there; 4.10.1 has the whole record be `p=none` where it asks for reports, else no DMARC for the letter. The
+    /// second is the one about just this, and the milder one: it is done. So also where `p` is not there (4.7 would have it `none`).
     pub fn read(bytes: &[u8]) -> Option<Record> {
         let tags = Tags::read_what_can_be(bytes);
         if tags.first() != Some(("v", "DMARC1")) {
@@ -67,17 +74,18 @@ impl Record {
         }
         let list = |name: &str| -> Vec<String> {
             let text = tags.get(name).unwrap_or_default();
-            text.split(',').map(|uri| uri.trim().to_owned()).filter(|uri| uri.contains(':')).take(20).collect()
+            text.split(',').map(|uri| uri.trim().to_owned()).filter(|uri| is_uri(uri)).take(20).collect()
         };
         let (rua, ruf) = (list("rua"), list("ruf"));
-        let policy = |name: &str| tags.get(name).and_then(Policy::read);
-        // Without a policy that is understood there is one only for who wants reports.
-        let p = match policy("p") {
-            Some(policy) => policy,
-            None if !rua.is_empty() => Policy::None,
-            None => return None,
+        let policy = |name: &str| tags.get(name).map(Policy::read);
+        let valid = match (policy("p"), policy("sp"), policy("np")) {
+            (None | Some(None), ..) | (_, Some(None), _) | (.., Some(None)) => None,
+            (Some(Some(p)), sp, np) => {
+                let sp = sp.flatten().unwrap_or(p);
+                Some((p, sp, np.flatten().unwrap_or(sp)))
+            }
         };
-        let sp = policy("sp").unwrap_or(p);
+        let (p, sp, np) = valid.unwrap_or((Policy::None, Policy::None, Policy::None));
         let options: Vec<char> = tags
             .get("fo")
             .unwrap_or_default()
@@ -95,16 +103,27 @@ impl Record {
         Some(Record {
             p,
             sp,
-            np: policy("np").unwrap_or(sp),
+            np,
             strict_dkim: is("adkim", "s"),
             strict_spf: is("aspf", "s"),
             psd: is("psd", "y").then_some(true).or(is("psd", "n").then_some(false)),
             testing: is("t", "y"),
+            silent: valid.is_none() && rua.is_empty(),
             rua,
             ruf,
             fo: if options.is_empty() { vec!['0'] } else { options },
         })
     }
+}
+
+/// RFC 3986 3.1: a scheme, and something behind it.
+fn is_uri(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once(':') else { return false };
+    let is_scheme = |b: u8| b.is_ascii_alphanumeric() || b"+-.".contains(&b);
+    scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.bytes().all(is_scheme)
+        && !rest.is_empty()
+        && rest.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// What a walk from a name up the tree found.
@@ -127,7 +146,7 @@ impl Walk {
             match names.txt(&format!("_dmarc.{name}")).await {
                 Ok(records) => {
                     let mut records = records.iter().filter_map(|record| Record::read(record));
-                    // Of several none counts.
+                    // Of several none counts, be it that only one of them can be read beyond its `v=` (RFC 9989 4.10, 2).
                     if let (Some(record), None) = (records.next(), records.next()) {
                         let ends = record.psd.is_some();
                         walk.found.push((name.to_owned(), record));
@@ -214,7 +233,7 @@ pub(super) struct Witness {
 /// RFC 9989 5.3.
 pub(super) async fn judge(names: &dyn Names, walk: &Walk, witnesses: &[Witness]) -> Verdict {
     let author = walk.start.as_str();
-    let Some((place, record)) = walk.policy_record() else {
+    let Some((place, record)) = walk.policy_record().filter(|(_, record)| !record.silent) else {
         return Verdict::without(Outcome::None, author, None);
     };
     let (mut dkim, mut spf, mut unknown) = (false, false, false);
@@ -303,6 +322,8 @@ mod tests {
         const PSD: &[(&str, &str)] = &[("bank", "v=DMARC1; p=reject; psd=y"), ("y.bank", "v=DMARC1; p=none")];
         const BARE: &[(&str, &str)] = &[("bank", "v=DMARC1; p=reject; psd=y")];
         const CUT: &[(&str, &str)] = &[("x.test", "v=DMARC1; p=none"), ("a.x.test", "v=DMARC1; p=reject; psd=n")];
+        const ADKIM: &[(&str, &str)] = &[("x.test", "v=DMARC1; p=reject; adkim=s; aspf=r")];
+        const ASPF: &[(&str, &str)] = &[("x.test", "v=DMARC1; p=reject; adkim=r; aspf=s")];
         const BOTH: &[(&str, &str)] = &[("x.test", "v=DMARC1; p=reject"), ("x.test", "v=DMARC1; p=none")];
         let cases: &[Case<'_>] = &[
             ("no record", &[], "x.test", &["x.test"], &["x.test"], Nothing, None, ""),
@@ -334,21 +355,75 @@ mod tests {
             ("a p that nobody knows, without", &[("x.test", "v=DMARC1; p=destroy")], "x.test", &[], &[], Nothing, None, ""),
             ("v= has to come first", &[("x.test", "p=reject; v=DMARC1")], "x.test", &[], &[], Nothing, None, ""),
             ("pct is not asked any more", &[("x.test", "v=DMARC1; p=reject; pct=0")], "x.test", &[], &[], Fail, Reject, "x.test"),
-            ("an sp that nobody knows is as if it were not there", &[("x.test", "v=DMARC1; p=reject; sp=x")], "a.x.test", &[], &[], Fail, Reject, "x.test"),
+            ("an sp that nobody knows, with reports (4.10.1)", &[("x.test", "v=DMARC1; p=reject; sp=x; rua=mailto:a@x.test")], "x.test", &[], &[], Fail, None, "x.test"),
+            ("an sp that nobody knows, without", &[("x.test", "v=DMARC1; p=reject; sp=x")], "a.x.test", &[], &[], Nothing, None, ""),
+            ("an np that nobody knows, with reports", &[("x.test", "v=DMARC1; p=reject; np=x; rua=mailto:a@x.test")], "no.x.test", &[], &[], Fail, None, "x.test"),
+            ("an np that nobody knows, without", &[("x.test", "v=DMARC1; p=reject; np=")], "x.test", &[], &[], Nothing, None, ""),
+            ("neither p nor reports", &[("x.test", "v=DMARC1")], "x.test", &[], &[], Nothing, None, ""),
+            ("reports to what is no URI", &[("x.test", "v=DMARC1; rua=:, x, 1a:b, mailto:")], "x.test", &[], &[], Nothing, None, ""),
+            ("a record of nothing is the author's all the same (4.10.1)", &[("x.test", "v=DMARC1; p=reject"), ("a.x.test", "v=DMARC1; p=destroy")], "a.x.test", &[], &[], Nothing, None, ""),
+            ("a record of nothing with psd=n cuts the tree (4.10, 2)", &[("x.test", "v=DMARC1; p=reject"), ("a.x.test", "v=DMARC1; psd=n"), ("b.a.x.test", "v=DMARC1; p=reject")], "b.a.x.test", &["x.test"], &[], Fail, Reject, "b.a.x.test"),
+            ("two records, one of which says nothing, are none", &[("x.test", "v=DMARC1; p=reject"), ("x.test", "v=DMARC1; p=destroy")], "x.test", &[], &[], Nothing, None, ""),
+            ("and above it one counts again", &[("a.x.test", "v=DMARC1"), ("a.x.test", "v=DMARC1; p=none"), ("x.test", "v=DMARC1; p=reject")], "a.x.test", &[], &[], Fail, Reject, "x.test"),
+            ("v= has to come first, also behind what is no tag", &[("x.test", "hello; v=DMARC1; p=reject")], "x.test", &[], &[], Nothing, None, ""),
+            ("and behind nothing", &[("x.test", "; v=DMARC1; p=reject")], "x.test", &[], &[], Nothing, None, ""),
+            ("the version is told by its case, too (4.7)", &[("x.test", "v=dmarc1; p=reject")], "x.test", &[], &[], Nothing, None, ""),
+            ("policies are not", &[("x.test", "v=DMARC1; p=REJECT; t=Y")], "x.test", &[], &[], Fail, Quarantine, "x.test"),
+            ("nor alignment", &[("x.test", "v=DMARC1; p=Reject; adkim=S; aspf=S")], "x.test", &["a.x.test"], &["a.x.test"], Fail, Reject, "x.test"),
+            ("nor psd", &[("x.test", "v=DMARC1; p=none"), ("a.x.test", "v=DMARC1; p=reject; psd=N")], "b.a.x.test", &["x.test"], &[], Fail, Reject, "a.x.test"),
+            ("adkim=s alone: SPF of a name below", ADKIM, "x.test", &["a.x.test"], &[], Pass, Reject, "x.test"),
+            ("adkim=s alone: DKIM of a name below", ADKIM, "x.test", &[], &["a.x.test"], Fail, Reject, "x.test"),
+            ("aspf=s alone: SPF of a name below", ASPF, "x.test", &["a.x.test"], &[], Fail, Reject, "x.test"),
+            ("aspf=s alone: DKIM of a name below", ASPF, "x.test", &[], &["a.x.test"], Pass, Reject, "x.test"),
+            ("a name below with an organization of its own: DKIM (4.10.2)", CUT, "x.test", &[], &["c.a.x.test"], Fail, None, "x.test"),
+            ("a name below with an organization of its own: SPF", CUT, "x.test", &["c.a.x.test"], &[], Fail, None, "x.test"),
+            ("psd=n at the author: what is above is of another", CUT, "a.x.test", &["x.test"], &["b.x.test"], Fail, Reject, "a.x.test"),
+            ("psd=n at the author: what is below is of the same", CUT, "a.x.test", &[], &["b.a.x.test"], Pass, Reject, "a.x.test"),
+            ("psd=u says nothing", &[("x.test", "v=DMARC1; p=none"), ("a.x.test", "v=DMARC1; p=reject; psd=u")], "a.x.test", &["x.test"], &[], Pass, Reject, "a.x.test"),
+            ("nor does a psd that nobody knows", &[("x.test", "v=DMARC1; p=none"), ("a.x.test", "v=DMARC1; p=reject; psd=q")], "a.x.test", &["x.test"], &[], Pass, Reject, "a.x.test"),
+            ("t=y takes np one down", &[("x.test", "v=DMARC1; p=none; sp=none; np=reject; t=y")], "no.x.test", &[], &[], Fail, Quarantine, "x.test"),
+            ("t=y takes sp one down", &[("x.test", "v=DMARC1; p=none; sp=reject; t=y")], "a.x.test", &[], &[], Fail, Quarantine, "x.test"),
+            ("t=n takes nothing", &[("x.test", "v=DMARC1; p=reject; t=n")], "x.test", &[], &[], Fail, Reject, "x.test"),
+            ("far below its record: ten labels", X, "1.2.3.4.5.6.7.8.x.test", &[], &["x.test"], Pass, None, "x.test"),
+            ("seven labels", X, "1.2.3.4.5.x.test", &[], &["x.test"], Pass, None, "x.test"),
+            ("eight labels", X, "1.2.3.4.5.6.x.test", &[], &["x.test"], Pass, None, "x.test"),
+            ("nine labels", X, "1.2.3.4.5.6.7.x.test", &[], &["x.test"], Pass, None, "x.test"),
         ];
         for (what, records, author, spf, dkim, outcome, policy, place) in cases {
             let verdict = verdict(&zone(records), author, spf, dkim).await;
             let found = verdict.record.as_ref().map_or("", |(place, _)| place.as_str());
             assert_eq!((verdict.outcome, verdict.policy, found), (*outcome, *policy, *place), "{what}");
         }
-        assert_eq!(cases.len(), 30);
+        assert_eq!(cases.len(), 62);
     }
 
+    /// RFC 9989 4.7, np, of names that do not exist (RFC 8020): one without addresses does, as long as anything is below it.
     #[tokio::test]
     async fn an_existing_name_below_has_sp_and_not_np() {
-        let zone =
-            zone(&[("x.test", "v=DMARC1; p=none; sp=quarantine; np=reject")]).with_address("a.x.test", "192.0.2.1");
-        assert_eq!(verdict(&zone, "a.x.test", &[], &[]).await.policy, Policy::Quarantine);
+        let policy = async |records: &str, with: fn(Zone) -> Zone| {
+            let zone = with(zone(&[("x.test", records)]));
+            verdict(&zone, "a.x.test", &[], &[]).await.policy
+        };
+        let there: fn(Zone) -> Zone = |zone| zone.with_address("a.x.test", "192.0.2.1");
+        let empty: fn(Zone) -> Zone = |zone| zone.with_address("b.a.x.test", "192.0.2.1");
+        let gone: fn(Zone) -> Zone = |zone| zone;
+        let dark: fn(Zone) -> Zone = |mut zone| {
+            zone.dark.push("a.x.test".into());
+            zone
+        };
+        let (harsh, mild) =
+            ("v=DMARC1; p=none; sp=quarantine; np=reject", "v=DMARC1; p=none; sp=reject; np=quarantine");
+        for (with, harsh_is, mild_is) in [
+            (there, Policy::Quarantine, Policy::Reject),
+            (empty, Policy::Quarantine, Policy::Reject),
+            (gone, Policy::Reject, Policy::Quarantine),
+            // Nobody knows: the milder one.
+            (dark, Policy::Quarantine, Policy::Quarantine),
+        ] {
+            assert_eq!((policy(harsh, with).await, policy(mild, with).await), (harsh_is, mild_is));
+        }
+        assert_eq!(policy("v=DMARC1; p=none; sp=reject; np=none; t=y", there).await, Policy::Quarantine);
+        assert_eq!(policy("v=DMARC1; p=reject; sp=none; np=quarantine; t=y", gone).await, Policy::None);
     }
 
     #[tokio::test]
@@ -384,12 +459,13 @@ mod tests {
         assert!(other.open);
     }
 
+    /// RFC 9989 4.10: its example of thirteen labels, the lengths around the short cut, and one without end.
     #[tokio::test]
     async fn no_more_than_eight_questions_for_one_name() {
-        struct Counting(std::sync::atomic::AtomicUsize);
-        impl Names for Counting {
-            fn txt<'a>(&'a self, _: &'a str) -> crate::mailauth::names::Found<'a, Vec<u8>> {
-                self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        struct Asked(std::sync::Mutex<Vec<String>>);
+        impl Names for Asked {
+            fn txt<'a>(&'a self, name: &'a str) -> crate::mailauth::names::Found<'a, Vec<u8>> {
+                self.0.lock().unwrap().push(name.to_owned());
                 Box::pin(std::future::ready(Err(Missing::NoName)))
             }
             fn a<'a>(&'a self, _: &'a str) -> crate::mailauth::names::Found<'a, std::net::IpAddr> {
@@ -405,9 +481,32 @@ mod tests {
                 unreachable!()
             }
         }
-        let names = Counting(Default::default());
-        let long = vec!["a"; 100].join(".");
-        assert!(Walk::from(&names, &long).await.unwrap().found.is_empty());
-        assert_eq!(names.0.load(std::sync::atomic::Ordering::SeqCst), 8);
+        let asked = async |name: &str| {
+            let names = Asked(Default::default());
+            assert!(Walk::from(&names, name).await.unwrap().found.is_empty());
+            names.0.into_inner().unwrap()
+        };
+        let example = [
+            "_dmarc.a.b.c.d.e.f.g.h.i.j.mail.example.com",
+            "_dmarc.g.h.i.j.mail.example.com",
+            "_dmarc.h.i.j.mail.example.com",
+            "_dmarc.i.j.mail.example.com",
+            "_dmarc.j.mail.example.com",
+            "_dmarc.mail.example.com",
+            "_dmarc.example.com",
+            "_dmarc.com",
+        ];
+        assert_eq!(asked("a.b.c.d.e.f.g.h.i.j.mail.example.com").await, example);
+        for (labels, lengths) in [
+            (7, vec![7, 6, 5, 4, 3, 2, 1]),
+            (8, vec![8, 7, 6, 5, 4, 3, 2, 1]),
+            (9, vec![9, 7, 6, 5, 4, 3, 2, 1]),
+            (100, vec![100, 7, 6, 5, 4, 3, 2, 1]),
+        ] {
+            let all: Vec<String> = (0..labels).map(|n| format!("l{n}")).collect();
+            let wanted: Vec<String> =
+                lengths.iter().map(|length| format!("_dmarc.{}", all[labels - length..].join("."))).collect();
+            assert_eq!(asked(&all.join(".")).await, wanted, "{labels} labels");
+        }
     }
 }

@@ -110,6 +110,8 @@ pub(crate) mod fake {
         pub ptr: BTreeMap<IpAddr, Vec<String>>,
         /// Asked for this or anything below it, nobody answers, ever.
         pub silent: Vec<String>,
+        /// Whether these have addresses cannot be found out.
+        pub dark: Vec<String>,
     }
 
     impl Zone {
@@ -155,6 +157,9 @@ pub(crate) mod fake {
         }
 
         fn a<'a>(&'a self, name: &'a str) -> Found<'a, IpAddr> {
+            if self.dark.iter().any(|dark| dark == name) {
+                return Box::pin(std::future::ready(Err(Missing::Unknown)));
+            }
             self.found(name, self.of_kind(name, true))
         }
 

@@ -35,16 +35,18 @@ impl<'a> Tags<'a> {
     }
 
     /// What can be read of a list whose mistakes are to be passed over (DMARC: RFC 7489 6.3, and RFC 9989 4.7 after it): the first
-    /// of two tags of one name counts, and nothing behind a byte that is no UTF-8.
+    /// of two tags of one name counts, and nothing behind a byte that is no UTF-8. A first piece that is no tag keeps the first
+    /// place, under no name: what has to come first has not, then.
     pub fn read_what_can_be(text: &'a [u8]) -> Tags<'a> {
         let text = match std::str::from_utf8(text) {
             Ok(text) => text,
             Err(error) => text.get(..error.valid_up_to()).and_then(|t| std::str::from_utf8(t).ok()).unwrap_or_default(),
         };
         let mut out: Vec<(&str, &str)> = Vec::new();
-        for (name, value) in text.split(';').filter_map(|piece| piece.split_once('=')).take(MOST) {
+        for (n, piece) in text.split(';').take(MOST).enumerate() {
+            let Some((name, value)) = piece.split_once('=').or_else(|| (n == 0).then_some(("", ""))) else { continue };
             let name = name.trim();
-            if !name.is_empty() && !out.iter().any(|(other, _)| *other == name) {
+            if (n == 0 || !name.is_empty()) && !out.iter().any(|(other, _)| *other == name) {
                 out.push((name, value.trim()));
             }
         }
@@ -98,6 +100,18 @@ mod tests {
         let many: String = (0..65).map(|n| format!("t{n}=x;")).collect();
         assert_eq!(Tags::read(many.as_bytes()), None);
         assert!(Tags::read(b"p=; v=DKIM1").is_some());
+    }
+
+    #[test]
+    fn what_can_be_read_of_a_list_with_mistakes() {
+        let first = |text: &'static [u8]| Tags::read_what_can_be(text).first();
+        assert_eq!(first(b" v = DMARC1 ; p=none"), Some(("v", "DMARC1")));
+        for late in [&b"hello; v=DMARC1"[..], b"; v=DMARC1", b"=x; v=DMARC1", b" ;v=DMARC1"] {
+            assert_ne!(first(late).map(|(name, _)| name), Some("v"), "{}", String::from_utf8_lossy(late));
+            assert_eq!(Tags::read_what_can_be(late).get("v"), Some("DMARC1"));
+        }
+        let tags = Tags::read_what_can_be(b"v=1; b; =c; d=1; d=2; e=\xff; f=3");
+        assert_eq!((tags.get("d"), tags.get("e"), tags.get("f")), (Some("1"), Some(""), None));
     }
 
     #[test]

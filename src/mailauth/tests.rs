@@ -132,8 +132,127 @@ async fn signatures_that_are_not_believed() {
         assert_eq!(outcomes(&zone, text.as_bytes()).await, [outcome], "{key}");
     }
     let mut zone = zone.clone();
+    // RFC 8301 3.2: a key of 768 bits, and one of 1024, which is long enough to be looked at.
+    let short = "MHwwDQYJKoZIhvcNAQEBBQADawAwaAJhAMnAxBq59ZEHX8cfAaIereMyZBoG0JUe/AoRqlMZeF31UJaxWUoHVBr/QNyvqUwNQH2+cu7C90rFX11zTwZRZ02j7UgO\
+                 ThtDe0v7dyMAN1fuTVnZQQL1a24wyN0LV9IVOQIDAQAB";
+    let enough = "MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDHZueUX70uw9laSW/ac7JoHUa02Vyunux5qpyqtWWHNL6O+iiBr1XG6RCpWEn6CoECcjwcHTV2+PENRofBZTMk\
+                  CkNdpDI5Dm4a6P1wWuZmflLK2jHdSBN4FA8QbcrrLO0I0tQyjfkLfA4LL+CtDyOCEIUR4znx7GbVYkSvZ504XwIDAQAB";
+    let (edwards, agent) = (zone.txt["e._domainkey.x.test"].as_ref().unwrap()[0].clone(), "v=1; i=@m.x.test;");
+    let edwards = String::from_utf8(edwards).unwrap();
+    let rsa = text.replacen("ed25519-sha256", "rsa-sha256", 1);
+    for (what, key, letter, outcome, reason) in [
+        ("too short", format!("v=DKIM1; p={short}"), rsa.clone(), Outcome::PermError, "the key is too short"),
+        ("long enough", format!("v=DKIM1; p={enough}"), rsa, Outcome::Fail, "the signature does not fit"),
+        // RFC 6376 3.6.1, t=s: the agent is of the domain itself.
+        (
+            "strict",
+            format!("{edwards}; t=y:s"),
+            text.replacen("v=1;", agent, 1),
+            Outcome::PermError,
+            "the key is for d= itself only",
+        ),
+        ("not strict", edwards, text.replacen("v=1;", agent, 1), Outcome::Fail, "the signature does not fit"),
+    ] {
+        zone.txt.insert("e._domainkey.x.test".into(), Ok(vec![key.into_bytes()]));
+        let found = gather(&zone, handed(None), &Letter::read(letter.as_bytes()), WAIT).await.dkim.remove(0);
+        assert_eq!((found.outcome, found.reason), (outcome, Some(reason)), "{what}");
+    }
     zone.txt.insert("e._domainkey.x.test".into(), Err(Missing::Unknown));
     assert_eq!(outcomes(&zone, text.as_bytes()).await, [Outcome::TempError]);
+}
+
+/// RFC 7208 2.4, RFC 9989 4.10.2: the null path has no domain, and what the peer calls itself speaks in its place; where there is a
+/// path, EHLO speaks for nothing.
+#[tokio::test]
+async fn ehlo_speaks_for_the_null_path_and_for_no_other() {
+    let zone = Zone::default()
+        .with_txt("out.x.test", "v=spf1 ip4:192.0.2.9 -all")
+        .with_txt("out.y.test", "v=spf1 ip4:192.0.2.9 -all")
+        .with_txt("out.s.test", "v=spf1 ip4:192.0.2.9 -all")
+        .with_txt("_dmarc.s.test", "v=DMARC1; p=reject; aspf=s")
+        .with_txt("_dmarc.x.test", "v=DMARC1; p=reject");
+    for (author, helo, from, outcome) in [
+        ("x.test", "out.x.test", None, Outcome::Pass),
+        ("x.test", "OUT.X.test.", None, Outcome::Pass),
+        ("x.test", "out.y.test", None, Outcome::Fail),
+        ("x.test", "x.test", None, Outcome::Fail),
+        ("s.test", "out.s.test", None, Outcome::Fail),
+        ("x.test", "out.x.test", Some("a@y.test"), Outcome::Fail),
+        ("x.test", "out.y.test", Some("a@out.x.test"), Outcome::Pass),
+    ] {
+        let letter = format!("From: a@{author}\r\n\r\nx\r\n");
+        let handed = Handed { helo, ..handed(from) };
+        let found = gather(&zone, handed, &Letter::read(letter.as_bytes()), WAIT).await.dmarc;
+        assert_eq!((found.outcome, found.spf), (outcome, outcome == Outcome::Pass), "{author} {helo} {from:?}");
+    }
+}
+
+/// The results in a field Authentication-Results, as whoever reads RFC 8601 2.2 parts them.
+fn results(field: &str) -> Vec<String> {
+    let (mut out, mut quoted, mut depth, mut escaped) = (vec![String::new()], false, 0, false);
+    for c in field.chars() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted || depth > 0 => escaped = true,
+            '"' if depth == 0 => quoted = !quoted,
+            '(' if !quoted => depth += 1,
+            ')' if !quoted => depth -= 1,
+            ';' if !quoted && depth == 0 => {
+                out.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        out.last_mut().unwrap().push(c);
+    }
+    assert!(!quoted && depth == 0, "{field}");
+    out
+}
+
+/// H4: hostile d=, s=, a=, names of an address, EHLO and paths say nothing in our name.
+#[tokio::test]
+async fn no_part_of_a_letter_or_a_name_adds_a_result() {
+    for evil in [
+        "x;dmarc=pass",
+        "x.test; dkim=pass header.d=bank.test",
+        "x\\",
+        "x\\\"; dmarc=pass (",
+        "(",
+        ")",
+        "a);spf=pass;(",
+        "\u{202e}x;dmarc=pass",
+        "a\r\n b",
+        "a\0b",
+        "\"",
+        &"x;".repeat(400),
+    ] {
+        let mut zone = Zone::default().with_address(evil, PEER).with_address("out.x.test", PEER);
+        zone.ptr.insert(PEER.parse().unwrap(), vec![evil.to_owned(), "out.x.test".into()]);
+        let signature =
+            |tags: String| format!("DKIM-Signature: v=1; a=rsa-sha256; h=from; bh=AA==; b=AA==; {tags}\r\n");
+        let folded = evil.replace("\r\n", "");
+        let letter = [
+            signature(format!("d={folded}; s=e")),
+            signature(format!("d=x.test; s={folded}")),
+            signature(format!("d=x.test; s=e; i={folded}")),
+            format!("From: a@x.test\r\n{}\r\nx\r\n", signature(format!("d=x.test; s=e; a={folded}"))),
+        ];
+        let reverse = format!("a@{evil}");
+        let handed = Handed { helo: evil, from: Some(&reverse), ..handed(None) };
+        let evidence = gather(&zone, handed, &Letter::read(letter.concat().as_bytes()), WAIT).await;
+        let field = String::from_utf8(authentication_results(&evidence, "mail.y.test")).unwrap();
+        let results = results(field.split_once(':').unwrap().1);
+        let words: Vec<&str> = results.iter().map(|one| one.trim().split('=').next().unwrap()).collect();
+        assert_eq!(words, ["mail.y.test", "iprev", "spf", "spf", "dkim", "dkim", "dkim", "dkim", "dmarc"], "{field}");
+        let says = |one: &String| one.trim().split(['=', ' ']).nth(1).unwrap().to_owned();
+        assert!(results.iter().skip(2).all(|one| says(one) != "pass"), "{field}");
+        for field in [field.into_bytes(), received_spf(&evidence, handed, "mail.y.test")] {
+            let text = String::from_utf8_lossy(&field).into_owned();
+            assert_eq!((header::fields(&field).count(), header::end(&field)), (1, field.len()), "{text}");
+            assert!(text.lines().all(|line| line.len() <= 998), "{text}");
+            assert!(!text.replace("\r\n\t", "").trim_end().contains(char::is_control), "{text}");
+        }
+    }
 }
 
 #[tokio::test]

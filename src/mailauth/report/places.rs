@@ -84,7 +84,8 @@ pub async fn record(names: &dyn Names, place: &str) -> Result<Option<Record>, ()
     match names.txt(&format!("_dmarc.{place}")).await {
         Ok(found) => {
             let mut records = found.iter().filter_map(|record| Record::read(record));
-            Ok(records.next().filter(|_| records.next().is_none()))
+            // RFC 9989 4.10, 2: of several none counts, whatever stands behind their `v=`.
+            Ok(records.next().filter(|one| records.next().is_none() && !one.silent))
         }
         Err(Missing::Unknown) => Err(()),
         Err(_) => Ok(None),
@@ -151,6 +152,9 @@ mod tests {
             "mailto:d@x.test!99999999999999999999",
             "https://x.test/a b",
             "mailto:<d>@x.test",
+            "mailto:a%0D%0ABcc:x@y.test",
+            "mailto:a%00@x.test",
+            "mailto:d@x.test%0d%0aBcc:y",
         ] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
@@ -166,6 +170,22 @@ mod tests {
         assert!(wants(&zone, "x.test", "y.test").await);
         assert!(!wants(&zone, "x.test", "z.test").await && !wants(&zone, "x.test", "victim.test").await);
         assert!(!wants(&zone, "w.test", "y.test").await, "for another domain");
+    }
+
+    #[tokio::test]
+    async fn a_policy_that_is_not_there_any_more_asks_for_nothing() {
+        let fine = "v=DMARC1; p=none; rua=mailto:d@x.test";
+        let zone = Zone::default()
+            .with_txt("_dmarc.one.test", fine)
+            .with_txt("_dmarc.one.test", "v=spf1 -all")
+            .with_txt("_dmarc.two.test", fine)
+            .with_txt("_dmarc.two.test", "v=DMARC1; p=destroy")
+            .with_txt("_dmarc.silent.test", "v=DMARC1; ruf=mailto:d@x.test")
+            .with_txt("_dmarc.late.test", "hello; v=DMARC1; p=none; rua=mailto:d@x.test");
+        for (place, found) in [("one", true), ("two", false), ("silent", false), ("late", false), ("no", false)] {
+            assert_eq!(record(&zone, &format!("{place}.test")).await.unwrap().is_some(), found, "{place}");
+        }
+        assert!(!wants(&zone, "x.test", "late.test").await);
     }
 
     #[tokio::test]

@@ -268,3 +268,79 @@ proptest! {
         let _ = find(&letter("application/octet-stream", "r.gz", &bytes));
     }
 }
+
+/// What we report is of others' making: a header with bare CRs, with lines that look like ours and like the ends of parts, is in
+/// its part and writes no field of the report.
+#[test]
+fn a_hostile_header_stays_in_its_part_of_a_failure_report() {
+    let evil = "x\r\nFeedback-Type: abuse\r\n\r\n--=00=\r\n";
+    let failed = Failed {
+        source: "192.0.2.1".parse().unwrap(),
+        from: evil.to_owned(),
+        arrived: 1_790_000_000_000,
+        result: "reject".to_owned(),
+        dkim: false,
+        spf: false,
+        signature: Some((evil.to_owned(), evil.to_owned())),
+        found: "Authentication-Results: mail.example.test;\r\n\tdkim=fail header.s=\"a\u{fc}\"\r\n".to_owned(),
+        head: "Subject: a\rFeedback-Type: abuse\r\n--=0000000000000000\r\n--=00000000000000010000000000000003=--\r\n--\r\nX: \u{fc}\0\r\n\r\nbody"
+            .to_owned(),
+    };
+    let writer = Writer {
+        reporter: "example.test",
+        hostname: "mail.example.test",
+        to: "d@x.test",
+        domain: "x.test",
+        now: crate::message::Date::utc(crate::base::Time(1_790_000_000_000)),
+        chance: [1, 2],
+    };
+    let bytes = failure_letter(&writer, &failed);
+    let text = String::from_utf8(bytes.clone()).unwrap();
+    assert!(!text.replace("\r\n", "").contains(['\r', '\n']), "{text}");
+    assert!(text.contains("\r\nSubject: a Feedback-Type: abuse\r\n") && !text.contains("\nbody"), "{text}");
+    assert_eq!(text.matches("\r\nFeedback-Type:").count(), 1, "{text}");
+    let message = crate::message::parse(&bytes, &crate::message::Limits::default()).unwrap();
+    let crate::message::Content::Multipart(parts) = &message.body.content else { panic!("{text}") };
+    let kinds: Vec<bool> = [("text", "plain"), ("message", "feedback-report"), ("text", "rfc822-headers")]
+        .iter()
+        .zip(parts)
+        .map(|((kind, sub), part)| part.is(kind, sub))
+        .collect();
+    assert_eq!((parts.len(), kinds), (3, vec![true; 3]), "{text}");
+    let Ok(Some(Report::Feedback(read))) = find(&bytes) else { panic!("{text}") };
+    assert_eq!((read.about, read.failed.as_str(), read.domain.as_str()), (About::AuthFailure, "dmarc", "x.test"));
+}
+
+/// Names of strangers are text in our aggregate reports, and come back as the same text.
+#[test]
+fn hostile_names_are_text_in_an_aggregate_report() {
+    let evil = "a<b&\"'>]]></domain><x>.test";
+    let counted = Counted {
+        source: "192.0.2.1".parse().unwrap(),
+        done: Disposition::Refused,
+        dkim: false,
+        spf: false,
+        vouched: false,
+        author: evil.to_owned(),
+        from: evil.to_owned(),
+        signatures: vec![(evil.to_owned(), evil.to_owned(), "fail".to_owned())],
+        sender: (evil.to_owned(), "pass".to_owned()),
+    };
+    let heading = Heading {
+        reporter: evil.to_owned(),
+        contact: evil.to_owned(),
+        hostname: "mail.example.test".into(),
+        domain: evil.to_owned(),
+        id: evil.to_owned(),
+        begin: 0,
+        end: 1,
+    };
+    let record = crate::mailauth::DmarcRecord::read(b"v=DMARC1; p=reject").unwrap();
+    let report = crate::mailauth::report::aggregate(&heading, &record, &[(counted, 3)]);
+    for raw in ["a<b", "<x>", "b&\"", "]]>"] {
+        assert!(!report.contains(raw), "{raw}: {report}");
+    }
+    let read = aggregate(find(&letter("text/xml", "report.xml", report.as_bytes())));
+    assert_eq!((read.reporter.as_str(), read.id.as_str(), read.domain.as_str()), (evil, evil, evil));
+    assert_eq!((read.letters, read.passed, read.rows.len()), (3, 0, 1));
+}
