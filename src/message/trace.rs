@@ -52,7 +52,7 @@ impl Received<'_> {
         words.push(format!("with {}", clean(self.with)));
         words.push(format!("id {}", clean(self.id)));
         if let Some(recipient) = self.recipient {
-            words.push(format!("for <{}>", clean(recipient)));
+            words.push(format!("for <{}>", path(recipient)));
         }
         if let Some(last) = words.last_mut() {
             last.push(';');
@@ -64,7 +64,29 @@ impl Received<'_> {
 
 /// `Return-Path: <a@b>` with its CRLF; an empty path is `<>`.
 pub fn return_path(path: &str) -> Vec<u8> {
-    format!("Return-Path: <{}>\r\n", clean(path)).into_bytes()
+    format!("Return-Path: <{}>\r\n", self::path(path)).into_bytes()
+}
+
+/// An address as it was given (RFC 5321 4.4: the reverse path itself). Within quotes all but controls stays, since there it opens and
+/// closes nothing; what is no address is cleaned like any other word.
+fn path(address: &str) -> String {
+    let mut out = String::new();
+    let (mut quoted, mut escaped) = (false, false);
+    for c in address.chars() {
+        match c {
+            c if c.is_control() => return clean(address),
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            // RFC 5321 4.1.2: the local part as a whole, or nothing of it.
+            '"' if quoted || out.is_empty() => quoted = !quoted,
+            _ if quoted => {}
+            '"' | '(' | ')' | '<' | '>' | ';' | '\\' => return clean(address),
+            c if c.is_whitespace() => return clean(address),
+            _ => {}
+        }
+        out.push(c);
+    }
+    if quoted || out.chars().count() > 320 { clean(address) } else { out }
 }
 
 /// A peer's word as one word: white space, controls, and what would open or close something become question marks.
@@ -72,7 +94,7 @@ fn clean(word: &str) -> String {
     word.chars()
         .take(320)
         .map(|c| match c {
-            '(' | ')' | '<' | '>' | ';' | '\\' => '?',
+            '(' | ')' | '<' | '>' | ';' | '\\' | '"' => '?',
             c if c.is_control() || c.is_whitespace() => '?',
             c => c,
         })
@@ -145,5 +167,27 @@ mod tests {
         assert_eq!(header::end(&field), field.len());
         assert_eq!(return_path("a@b\r\nX: y"), b"Return-Path: <a@b??X:?y>\r\n");
         assert_eq!(return_path(""), b"Return-Path: <>\r\n");
+    }
+
+    /// RFC 5321 4.4: what is within quotes is the sender's, and leads nowhere.
+    #[test]
+    fn a_quoted_local_part_stays_as_it_is_and_within_its_brackets() {
+        for (given, shown) in [
+            ("\"bob smith\"@far.example", "\"bob smith\"@far.example"),
+            ("\"a> b;(\\\"@x\"@far.example", "\"a> b;(\\\"@x\"@far.example"),
+            ("\"a\\\\\"@far.example", "\"a\\\\\"@far.example"),
+            // None that RFC 5321 knows.
+            ("\"a> b;(\"@x\"@far.example", "?a??b???@x?@far.example"),
+            ("a\"b c\"@far.example", "a?b?c?@far.example"),
+            ("\"a\\\"@far.example", "?a??@far.example"),
+            ("\"a\r\nX: y\"@far.example", "?a??X:?y?@far.example"),
+            ("a>;(b@far.example", "a???b@far.example"),
+        ] {
+            assert_eq!(String::from_utf8(return_path(given)).unwrap(), format!("Return-Path: <{shown}>\r\n"));
+            let field = String::from_utf8(Received { recipient: Some(given), ..received() }.field()).unwrap();
+            assert!(field.contains(&format!("for <{shown}>;")), "{field}");
+        }
+        let field = Received { helo: Some("a);by=x;\""), ..received() }.field();
+        assert!(field.starts_with(b"Received: from a??by=x?? (out"), "{}", String::from_utf8_lossy(&field));
     }
 }

@@ -1,6 +1,6 @@
 //! LOGIN (draft-murchison-sasl-login): two prompts, never standardised, and still what many clients try first.
 
-use super::{Failure, SaslAsk, Step, field};
+use super::{Failure, SaslAsk, Step, field, name};
 
 pub(super) enum Login {
     Name,
@@ -22,6 +22,9 @@ impl Login {
         };
         match std::mem::replace(self, Login::Asked) {
             Login::Name => {
+                let Some(text) = name(message) else {
+                    return Step::Failed(Failure::Malformed);
+                };
                 *self = Login::Password { user: text };
                 Step::Challenge(b"Password:".to_vec())
             }

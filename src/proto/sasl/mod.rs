@@ -147,6 +147,12 @@ impl Sasl {
     }
 }
 
+/// A user name: as [`field`], and without control characters, which RFC 8265 3.3 has in no name. They would end up wherever a name
+/// is written down.
+fn name(bytes: &[u8]) -> Option<String> {
+    field(bytes).filter(|name| !name.contains(char::is_control))
+}
+
 /// A user name or password: UTF-8, not empty, without NUL, and short enough.
 fn field(bytes: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(bytes).ok()?;
@@ -240,6 +246,8 @@ mod tests {
         Identity { account: 7, address: "alice@example.test".into() }
     }
 
+    const MALFORMED: Step = Step::Failed(Failure::Malformed);
+
     fn password(user: &str, password: &str) -> Step {
         Step::Ask(SaslAsk::Password { user: user.into(), password: password.into() })
     }
@@ -278,6 +286,21 @@ mod tests {
         }
         let long = [b"\0tim\0".as_slice(), &vec![b'x'; MAX_MESSAGE]].concat();
         assert_eq!(Sasl::start(Mechanism::Plain, Some(&long), None).1, Step::Failed(Failure::Malformed));
+    }
+
+    /// RFC 8265 3.3: no name has a control character; of passwords nothing but NUL is refused (RFC 4616 2).
+    #[test]
+    fn a_name_with_control_characters_is_none_in_any_mechanism() {
+        for name in ["ti\rm", "ti\nm", "tim\r\nRCPT TO:<x@y>", "\ttim", "tim\x7f", "tim\u{85}"] {
+            let plain = Sasl::start(Mechanism::Plain, Some(format!("\0{name}\0pass").as_bytes()), None).1;
+            let login = Sasl::start(Mechanism::Login, Some(name.as_bytes()), None).1;
+            let scram = Sasl::start(Mechanism::ScramSha256, Some(format!("n,,n={name},r=x").as_bytes()), None).1;
+            assert_eq!((plain, login, scram), (MALFORMED, MALFORMED, MALFORMED), "{name:?}");
+        }
+        let login = Sasl::start(Mechanism::Login, Some(b"ti\0m"), None).1;
+        assert_eq!(login, MALFORMED);
+        let (_, step) = Sasl::start(Mechanism::Plain, Some(b"\0tim\0pass\tword"), None);
+        assert_eq!(step, password("tim", "pass\tword"));
     }
 
     #[test]

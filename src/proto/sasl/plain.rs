@@ -1,6 +1,6 @@
 //! PLAIN (RFC 4616): one message, `[authzid] NUL authcid NUL passwd`.
 
-use super::{Failure, SaslAsk, Step, field};
+use super::{Failure, SaslAsk, Step, field, name};
 
 #[derive(Default)]
 pub(super) struct Plain {
@@ -17,7 +17,7 @@ impl Plain {
         let (Some(authzid), Some(user), Some(password)) = (parts.next(), parts.next(), parts.next()) else {
             return Step::Failed(Failure::Malformed);
         };
-        let (Some(user), Some(password)) = (field(user), field(password)) else {
+        let (Some(user), Some(password)) = (name(user), field(password)) else {
             return Step::Failed(Failure::Malformed);
         };
         // RFC 4616 2: an authorization identity is another name to act under; nobody here may.

@@ -6,7 +6,7 @@
 use aws_lc_rs::{digest, hmac};
 use subtle::ConstantTimeEq;
 
-use super::{Failure, Identity, Proof, SaslAnswer, SaslAsk, ScramKeys, Step, decode, encode, field};
+use super::{Failure, Identity, Proof, SaslAnswer, SaslAsk, ScramKeys, Step, decode, encode};
 
 /// Octets of the client's nonce; RFC 5802 5.1 sets no bound, real ones have 24.
 const MAX_NONCE: usize = 256;
@@ -180,7 +180,7 @@ fn saslname(text: &str) -> Option<String> {
         name.push(plain);
         name.push_str(rest);
     }
-    field(name.as_bytes())
+    super::name(name.as_bytes())
 }
 
 pub(super) fn sign(key: &[u8], message: &[u8]) -> Vec<u8> {
