@@ -28,7 +28,8 @@ SHOTS = TARGET / "e2e" / "firstboot-shots"
 KEY = "c2VjcmV0IG9mIHRoZSB0ZXN0LCAzMiBieXRlcyBsb25n"
 ZONES = {
     DOMAIN: f"$TTL 60\n@ SOA ns admin 1 3600 600 86400 60\n@ NS ns\nns A {NAMES}\n@ TXT \"google-site-verification=x\"\n",
-    "elsewhere.test": f"$TTL 60\n@ SOA ns admin 1 3600 600 86400 60\n@ NS ns\nns A {NAMES}\n@ MX 10 mail\nmail A {OFFICE}\n",
+    "elsewhere.test": f"$TTL 60\n@ SOA ns admin 1 3600 600 86400 60\n@ NS ns\nns A {NAMES}\n@ MX 10 mail\nmail A {OFFICE}\n"
+                      "@ TXT \"v=spf1 mx -all\"\n_dmarc TXT \"v=DMARC1; p=reject\"\n",
     "authority.test": f"$TTL 60\n@ SOA ns admin 1 3600 600 86400 60\n@ NS ns\nns A {NAMES}\nacme A {AUTHORITY}\n",
 }
 

@@ -4,10 +4,12 @@ real ones are. Everything lives in network namespaces."""
 import email
 import email.policy
 import os
+import re
 import shutil
 import smtplib
 import ssl
 import subprocess
+import sys
 import time
 
 import world
@@ -374,8 +376,20 @@ def vouched(house, domain, address):
     """Lines of a domain's zone: who may send in its name, and its keys as the house would have them published."""
     def quoted(value):
         return " ".join(f'"{value[at:at + 250]}"' for at in range(0, len(value), 250))
-    keys = [r for r in house.json("dns", "records", domain, "--address", address) if r["type"] == "TXT" and "_domainkey" in r["name"]]
-    return ['@ TXT "v=spf1 mx -all"', '_dmarc TXT "v=DMARC1; p=reject"', *(f'{r["name"]}. TXT ( {quoted(r["value"])} )' for r in keys)]
+    texts = [r for r in house.json("dns", "records", domain, "--address", address) if r["type"] == "TXT"]
+    listed = [r for r in texts if "_domainkey" in r["name"] or (r["name"] == domain and r["value"].startswith("v=spf1 "))]
+    same(len(listed), 3, str(texts))
+    return ['_dmarc TXT "v=DMARC1; p=reject"', *(f'{r["name"]}. TXT ( {quoted(r["value"])} )' for r in listed)]
+
+
+def pyspf(address, sender, helo):
+    """What pyspf says of a server that hands a letter in. (By itself: a test of ours has the name of a package that it needs.)"""
+    program = ("import sys, dns.resolver as r, spf; r.default_resolver = r.Resolver(configure=False); "
+               "r.default_resolver.nameservers = [sys.argv[1]]; print(spf.check2(i=sys.argv[2], s=sys.argv[3], h=sys.argv[4])[0])")
+    done = subprocess.run([sys.executable, "-P", "-c", program, NAMES, address, sender, helo], capture_output=True, text=True, timeout=120,
+                          env=os.environ | {"PYTHONPATH": str(TARGET / "signed" / "packages")})
+    same(done.returncode, 0, done.stderr)
+    return done.stdout.strip()
 
 
 def neighbours(check, box, neighbour):
@@ -385,6 +399,12 @@ def neighbours(check, box, neighbour):
         results = " ".join(found[0]["Authentication-Results"].split())
         assert "spf=pass smtp.mailfrom" in results and results.count("dkim=pass") == 2 and "dmarc=pass" in results, results
         assert "ESMTPS" in found[0].get_all("Received")[0], found[0]
+        # Who handed it in, as the other end saw it, is judged by somebody else's program, too.
+        came = re.match(r"from (\S+) \(\[([0-9.]+)\]\)", " ".join(found[0].get_all("Received")[0].split()))
+        sender = found[0]["Return-Path"].strip("<>")
+        same(pyspf(came[2], sender, came[1]), "pass", str(found[0]))
+        for stranger in (PLAIN, OFFICE):
+            same(pyspf(stranger, sender, came[1]), "fail", sender)
         return found[0]
 
     with check("two homeposts exchange letters both ways, under TLS, and each finds the other's proven"):

@@ -135,7 +135,13 @@ await hand.walk(async () => {
   say("letter", "anna@smith.test");
   await told();
   await page.getByText(t("A letter for you is here.")).waitFor();
-  if (mode === "world") await hand.text("What I saw of it");
+  if (mode === "world") {
+    await hand.text("What I saw of it");
+    const rows = await page.locator("section", { hasText: "What I saw of it" }).locator("dt, dd").allTextContents();
+    const right = ["Encryption", "✓ encrypted on its way", "Server (SPF)", "✓ the server may send for elsewhere.test",
+                   "Signature (DKIM)", "… the letter is not signed", "Sender (DMARC)", "✓ really from elsewhere.test"];
+    if (JSON.stringify(rows) !== JSON.stringify(right)) throw new Error(`what was seen of the letter: ${JSON.stringify(rows)}`);
+  }
   await seen("letter-arrived");
   await link("Send a letter out");
   await heading("A letter out");
