@@ -13,7 +13,10 @@ use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 
 /// Whose words are shown on pages.
-const FOLDERS: [&str; 21] = [
+const FOLDERS: [&str; 26] = [
+    "appliance/backup/mod.rs",
+    "appliance/backup/restore.rs",
+    "appliance/machine/stick/mod.rs",
     "appliance/machine/updating.rs",
     "appliance/update",
     "appliance/wizard",
@@ -24,8 +27,10 @@ const FOLDERS: [&str; 21] = [
     "directory",
     "net/dns",
     "server/dns",
+    "server/stick.rs",
     "server/house.rs",
     "server/rescue.rs",
+    "server/restoring.rs",
     "server/setup",
     "server/verbs",
     "server/steward",

@@ -21,6 +21,7 @@ use crate::store::disk::{Disk, RealDisk};
 
 use super::folder::{Folder, about, write};
 use super::house::{House, open_data_in, store_failed};
+use super::stick::OnStick;
 
 /// Longer files of the data folder are nothing that it needs.
 const FILE_MOST: u64 = 16 << 20;
@@ -160,6 +161,19 @@ fn chosen(from: &Path, box_id: Option<&str>) -> Result<(String, RealDisk), Strin
             Err(format!("there are backups of several boxes: say --box with one of {}", names.join(", ")))
         }
     }
+}
+
+/// The whole backups of a box below a folder, the newest first.
+pub(super) fn kept(from: &Path, box_id: &str) -> Result<Vec<OnStick>, String> {
+    let (_, disk) = chosen(from, Some(box_id))?;
+    let all = backup::list(&disk).map_err(|error| error.to_string())?;
+    let one = |sums: backup::Sums| OnStick {
+        number: sums.number,
+        time: sums.time.seconds(),
+        everything: sums.everything,
+        letters: sums.letters,
+    };
+    Ok(all.into_iter().map(one).collect())
 }
 
 /// Makes a backup of an open house below a folder. Blocks, and for long.

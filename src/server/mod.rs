@@ -28,6 +28,7 @@ mod outgoing;
 mod pages;
 mod reporting;
 mod rescue;
+mod restoring;
 mod serve;
 mod sessions;
 mod setup;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
+use crate::appliance::backup::Step;
 use crate::appliance::machine::stick::{at, chosen};
 use crate::appliance::machine::{Client, Error, Machine};
 use crate::appliance::rescue::{Act, Desk, Host, Offers};
@@ -152,7 +153,13 @@ impl Helper {
             if super::backup::boxes(&at()).is_ok_and(|boxes| boxes.is_empty()) {
                 return Err("There is no backup on this stick.".to_owned());
             }
-            verbs::backup::restore(&self.folder, &at(), None, &secret, true, tell).map_err(|error| error.to_string())
+            let mut last = None;
+            let mut told = |step: Step, _, _| {
+                if last.replace(step) != Some(step) {
+                    tell(step.sentence());
+                }
+            };
+            verbs::backup::restore(&self.folder, &at(), None, &secret, true, &mut told).map_err(|error| error.to_string())
         });
         let reply = put??;
         let count = |name: &str| reply.json.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);

@@ -24,6 +24,7 @@ use super::folder::{Folder, remove};
 use super::house::House;
 use super::outgoing;
 use super::reporting;
+use super::restoring::Restoring;
 use super::setup::Setup;
 use super::stick;
 use super::tasks;
@@ -108,8 +109,13 @@ async fn run(folder: &Folder, shift: Shift, trial: Option<Trial>) -> Result<(), 
     };
     // What is done during a trial may be undone, so nobody does anything.
     let trying = Arc::new(AtomicBool::new(trial.is_some()));
-    let setup = if trial.is_some() { None } else { Setup::begin(folder, &held, &tell, shift).map(Arc::new) };
-    listen_for_commands(folder, held.clone(), tell.clone(), setup.clone(), trying.clone())?;
+    let restoring = Restoring::new(folder, &held, &tell, shift);
+    let setup = if trial.is_some() {
+        None
+    } else {
+        Setup::begin(folder, &held, &tell, shift, &restoring).map(Arc::new)
+    };
+    listen_for_commands(folder, held.clone(), tell.clone(), setup.clone(), trying.clone(), restoring)?;
 
     let mut told_opened = None;
     if current(&held).is_none() {
@@ -279,9 +285,11 @@ fn listen_for_commands(
     tell: mpsc::UnboundedSender<Told>,
     setup: Option<Arc<Setup>>,
     trying: Arc<AtomicBool>,
+    restoring: Arc<Restoring>,
 ) -> Result<(), String> {
     let own = folder.clone();
     let house = held.clone();
+    let back = restoring.clone();
     let run = move |request: Request| {
         if trying.load(Ordering::Acquire) && !request.only_looks() {
             return Reply::failed("a new version is being tried on this box; please try again in some minutes");
@@ -306,11 +314,19 @@ fn listen_for_commands(
         if matches!(request, Request::InitFrom { .. }) {
             return Reply::failed("the set-up cannot be reached; the log says why");
         }
+        if matches!(request, Request::BackupRestore { .. }) {
+            // It takes long, and others ask meanwhile.
+            drop(guard);
+            return back.run(&request);
+        }
+        if back.running().is_some() && matches!(request, Request::Init { .. }) {
+            return Reply::failed("a backup is being put back just now");
+        }
         // One at a time, while there is no house.
         let Some(reply) = verbs::run_closed(&own, &request) else {
             return Reply::failed("the server is not set up yet");
         };
-        if reply.error.is_some() || !matches!(request, Request::Init { .. } | Request::BackupRestore { .. }) {
+        if reply.error.is_some() || !matches!(request, Request::Init { .. }) {
             return reply;
         }
         match House::open(&own) {
@@ -325,7 +341,7 @@ fn listen_for_commands(
         let run = run.clone();
         let over = move || current(&house).is_some();
         let waiting = std::thread::Builder::new().name("restore".to_owned());
-        if let Err(error) = waiting.spawn(move || stick::wait_for_restore(over, &*run)) {
+        if let Err(error) = waiting.spawn(move || stick::wait_for_restore(over, &*run, &restoring)) {
             warn!(%error, "no stick can restore this box");
         }
     }
@@ -334,7 +350,7 @@ fn listen_for_commands(
 }
 
 /// The reply, after the main loop did its part.
-fn after(
+pub(super) fn after(
     mut reply: Reply,
     tell: &mpsc::UnboundedSender<Told>,
     what: fn(oneshot::Sender<Vec<String>>) -> Told,

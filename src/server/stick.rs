@@ -9,22 +9,25 @@
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use crate::appliance::backup::Report;
+use crate::appliance::backup::{self as archive, Report};
 use crate::appliance::machine::stick::{self, at, chosen};
 use crate::appliance::machine::{Client, Machine, Stick};
+use crate::appliance::wizard::{Offer, Offered};
 use crate::base::Time;
+use crate::store::disk::RealDisk;
 
 use super::backup;
 use super::folder::{Folder, write};
 use super::house::House;
+use super::restoring::Restoring;
 use super::verbs::{Reply, Request, Secret};
 use super::wish;
 
@@ -34,6 +37,9 @@ const LOOK: Duration = Duration::from_secs(3);
 const NO_BOX: Duration = Duration::from_secs(600);
 /// Between two times of telling the machine that the stick is still used.
 const STILL: Duration = Duration::from_secs(30);
+
+/// Boxes whose backups are offered.
+const OFFERS: usize = 16;
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -50,6 +56,7 @@ const ASKED_MOST: u64 = 64 * 1024;
 
 /// What is known of backups to a stick. Times are seconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct State {
     /// Since when there could have been one.
     pub began: i64,
@@ -64,6 +71,19 @@ pub(super) struct State {
     pub bytes: u64,
     /// Why the last try came to nothing: a sentence.
     pub problem: Option<String>,
+    /// How many seconds the last that was made took.
+    pub took: Option<u64>,
+    /// What was on the stick after that, the newest first.
+    pub kept: Vec<OnStick>,
+}
+
+/// A backup on the stick.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct OnStick {
+    pub number: u32,
+    pub time: i64,
+    pub everything: bool,
+    pub letters: u64,
 }
 
 impl State {
@@ -136,13 +156,46 @@ fn look(house: &House) -> Duration {
     LOOK
 }
 
-fn has_sheet(folder: &Folder) -> bool {
+pub(super) fn has_sheet(folder: &Folder) -> bool {
     // Where that cannot be told the backup says what is wrong.
     backup::keys(folder).map_or(true, |keys| keys.is_some_and(|keys| keys.words.is_some() || keys.phrase.is_some()))
 }
 
 /// One at a time.
 static BUSY: Mutex<()> = Mutex::new(());
+
+/// The backup that is being made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Running {
+    /// It is written, and now read back.
+    pub reading: bool,
+    pub since: Time,
+}
+
+static RUNNING: Mutex<Option<Running>> = Mutex::new(None);
+
+pub(super) fn running() -> Option<Running> {
+    *RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn set_running(running: Option<Running>) {
+    *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) = running;
+}
+
+/// Begins one, and waits for its end, but not for longer than `patience`. Errors: why it came to nothing, or cannot begin.
+pub(super) fn begin_backup(house: &Arc<House>, patience: Duration) -> Result<(), String> {
+    if running().is_some() {
+        return Ok(());
+    }
+    let (tell, told) = std::sync::mpsc::channel();
+    let own = house.clone();
+    let begun = std::thread::Builder::new().name("backup".to_owned()).spawn(move || {
+        let _ = tell.send(back_up_now(&own).map(drop));
+    });
+    begun.map_err(|error| format!("the backup cannot be begun: {error}"))?;
+    // What comes later stands on the page.
+    told.recv_timeout(patience).unwrap_or(Ok(()))
+}
 
 /// Now, whenever the last one was. Blocks, and for long.
 pub(super) fn back_up_now(house: &House) -> Result<State, String> {
@@ -155,7 +208,13 @@ fn back_up(house: &House, one: &Stick) -> Result<State, String> {
     let now = house.clock.now();
     let mut state = State::load(&house.folder);
     (state.tried, state.insertion) = (Some(now.seconds()), Some(one.insertion));
+    set_running(Some(Running { reading: false, since: now }));
+    let begun = house.clock.mono();
     let done = with_stick(|| made(house, &mut state, now)).and_then(|done| done);
+    if done.is_ok() {
+        state.took = Some(house.clock.mono().since(begun) / 1000);
+    }
+    set_running(None);
     state.problem = done.as_ref().err().cloned();
     state.keep(&house.folder);
     done.map(|()| state)
@@ -167,12 +226,15 @@ fn made(house: &House, state: &mut State, now: Time) -> Result<(), String> {
         return Err(NO_SHEET.to_owned());
     };
     let made = backup::back_up(house, &at(), true)?;
+    set_running(running().map(|running| Running { reading: true, ..running }));
     if to_verify(state, now.seconds()) {
         let (report, _) = backup::verify(&house.folder, &at(), Some(&keys.box_id), None)?;
         whole(&report, made.number)?;
         (state.verified, state.bytes) = (Some(now.seconds()), report.bytes);
     }
     (state.made, state.messages) = (Some(now.seconds()), made.messages);
+    // Only to be shown.
+    state.kept = backup::kept(&at(), &keys.box_id).unwrap_or_default();
     Ok(())
 }
 
@@ -216,7 +278,7 @@ pub(super) fn with_stick<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 // ---- on a box that nobody has set up
 
 /// Looks for a stick that asks for a restore, and has it done by `run`, until `over`. For a thread of its own.
-pub(super) fn wait_for_restore(over: impl Fn() -> bool, run: impl Fn(Request) -> Reply) {
+pub(super) fn wait_for_restore(over: impl Fn() -> bool, run: impl Fn(Request) -> Reply, restoring: &Restoring) {
     let mut seen = None;
     while !over() {
         let sticks = match Client::new().sticks() {
@@ -230,17 +292,82 @@ pub(super) fn wait_for_restore(over: impl Fn() -> bool, run: impl Fn(Request) ->
         match chosen(&sticks) {
             // Tried once; another try begins with pulling it out.
             Ok(one) if seen != Some(one.insertion) => {
+                let Ok(_busy) = BUSY.try_lock() else {
+                    std::thread::sleep(LOOK);
+                    continue;
+                };
                 seen = Some(one.insertion);
                 wish::look(one.insertion);
-                if let Err(words) = with_stick(|| restore(&at(), &run)) {
-                    warn!("the stick cannot be used: {words}");
-                }
+                restoring.offer(None);
+                let looked = with_stick(|| {
+                    restore(&at(), &run);
+                    offers(&at())
+                });
+                let (backups, problem) = match looked {
+                    Ok(backups) => (backups, None),
+                    Err(words) => {
+                        warn!("the stick cannot be used: {words}");
+                        (Vec::new(), Some(words))
+                    }
+                };
+                restoring.offer(Some(Offered { name: one.name.clone(), backups, problem }));
             }
             Ok(_) => {}
-            Err(_) => seen = None,
+            Err(words) => {
+                seen = None;
+                let one = sticks.first();
+                restoring.offer(one.map(|one| Offered { name: one.name.clone(), backups: Vec::new(), problem: Some(words) }));
+            }
         }
         std::thread::sleep(LOOK);
     }
+}
+
+/// The newest backup of each box below a folder, as far as that can be said without a key.
+fn offers(from: &Path) -> Vec<Offer> {
+    let newest = |(box_id, path): (String, PathBuf)| {
+        let all = archive::list(&RealDisk::read_only(&path).ok()?).ok()?;
+        let newest = all.iter().find(|sums| sums.everything).or(all.first())?;
+        Some(Offer { box_id, at: newest.time, letters: newest.everything.then_some(newest.letters) })
+    };
+    backup::boxes(from).unwrap_or_default().into_iter().take(OFFERS).filter_map(newest).collect()
+}
+
+/// Puts the backup on the stick back, because somebody at the page of the set-up asked for it; what came of it is written to the
+/// stick, too. Blocks, and for long.
+pub(super) fn put_back(box_id: Option<String>, secret: Secret, run: impl Fn(Request) -> Reply) -> Reply {
+    let Ok(_busy) = BUSY.try_lock() else { return Reply::failed("the stick is in use just now; please try again") };
+    let mut reply = None;
+    let done = with_stick(|| {
+        let done = run(Request::BackupRestore { from: at(), box_id, secret });
+        tell(&at(), &told_of(&done));
+        reply = Some(done);
+    });
+    match (reply, done) {
+        (Some(reply), Err(words)) => {
+            warn!("the stick cannot be let go: {words}");
+            reply
+        }
+        (Some(reply), Ok(())) => reply,
+        (None, done) => Reply::failed(done.err().unwrap_or_default()),
+    }
+}
+
+/// What came of it, for the file on the stick: that can be found in any pocket, so nobody's address is in it.
+fn told_of(reply: &Reply) -> String {
+    if let Some(words) = &reply.error {
+        let words = words.trim_end_matches('.');
+        return format!("The backup was not put back: {words}. Nothing was changed.");
+    }
+    let held = reply.json["held"].as_array().map_or(0, Vec::len);
+    let lines = reply.text.lines().take_while(|line| !line.starts_with("Letters that waited"));
+    let mut text = lines.collect::<Vec<_>>().join("\r\n");
+    if held > 0 {
+        text.push_str(&format!(
+            "\r\n{held} letters that waited to be sent are held, since they may have been sent meanwhile: the queue in the administration names them."
+        ));
+    }
+    text
 }
 
 #[derive(Deserialize)]
@@ -269,23 +396,18 @@ fn restore(from: &Path, run: &impl Fn(Request) -> Reply) {
     match &reply.error {
         Some(words) => {
             warn!("the backup was not put back: {words}");
-            let words = words.trim_end_matches('.');
-            tell(
-                from,
-                &format!(
-                    "The backup was not put back: {words}. Nothing was changed. Correct that, and plug the stick in again."
-                ),
-            );
+            tell(from, &format!("{} Correct that, and plug the stick in again.", told_of(&reply)));
         }
         None => {
             info!("the backup on the stick was put back");
-            tell(
-                from,
-                &format!("{}homepost.toml was removed, since a secret was in it.", reply.text.replace('\n', "\r\n")),
-            );
-            if let Err(error) = remove_asked(&from.join(ASKED)) {
-                warn!(%error, "homepost.toml stays on the stick");
-            }
+            let gone = match remove_asked(&from.join(ASKED)) {
+                Ok(()) => "homepost.toml was removed, since a secret was in it.",
+                Err(error) => {
+                    warn!(%error, "homepost.toml stays on the stick");
+                    "homepost.toml could not be removed, and a secret is in it: please delete it."
+                }
+            };
+            tell(from, &format!("{}\r\n{gone}", told_of(&reply)));
         }
     }
 }
@@ -337,6 +459,12 @@ pub(super) fn prepare() -> Result<String, String> {
     };
     machine.prepare_stick(one.insertion).map_err(|error| error.to_string())?;
     Ok(one.name.clone())
+}
+
+/// The one stick that could be emptied and prepared.
+pub(super) fn to_prepare(sticks: &[Stick]) -> bool {
+    use stick::State::{Blank, Foreign, OtherKind};
+    matches!(sticks, [one] if matches!(one.state, Foreign | Blank | OtherKind(_)))
 }
 
 /// For `homepost backup status`: what is in, in words.
@@ -405,9 +533,14 @@ mod tests {
         });
         assert!(told().contains("these are not the words. Nothing was changed."), "{}", told());
         assert!(here(ASKED).exists());
-        restore(folder.path(), &|_| Reply::done("Backup 3 is put back.\n".to_owned(), serde_json::Value::Null));
-        assert!(told().starts_with("Backup 3 is put back.\r\n"), "{}", told());
+        let text = "Backup 3 is put back.\nLetters that waited to be sent are held:\n  7  from anna@x to ben@y\n";
+        restore(folder.path(), &|_| Reply::done(text.to_owned(), serde_json::json!({ "held": [7] })));
+        assert!(told().starts_with("Backup 3 is put back.\r\n1 letters that waited"), "{}", told());
+        assert!(told().contains("homepost.toml was removed") && !told().contains('@'), "{}", told());
         assert!(!here(ASKED).exists());
+        // Where it cannot be taken away its owner hears that.
+        fs::create_dir(here(ASKED)).unwrap();
+        fs::remove_dir(here(ASKED)).unwrap();
         assert_eq!(asked.into_inner().unwrap(), ["a b c"]);
     }
 }

@@ -10,8 +10,11 @@
 //! - M4: a session whose log-in is not good any more has no letter taken: the next step of one is answered 421.
 
 mod accept;
+mod away;
 mod mail;
 mod rcpt;
+
+pub use away::Away;
 
 use std::net::IpAddr;
 use std::ops::Range;

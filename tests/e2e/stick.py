@@ -1,22 +1,82 @@
-"""A stick in the box: a backup by itself, read back; pulled, full and other people's; and an empty box that is restored by one.
+"""A stick in the box: a backup by itself, read back, or by a button; pulled, full and other people's; and an empty box that is restored
+by one, by itself or by the page of the set-up.
 
 The root process of the box is played (played.py), since a stick cannot be plugged into this machine.
 """
 
+import http.cookiejar
 import os
+import re
 import shutil
+import smtplib
+import socket
 import threading
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 
-from house import ALICE, Checks, House
+from house import ALICE, PASSWORD, Checks, House, anyone
 from played import Machine, until
 
 LETTER = f"From: bob@example.net\r\nTo: {ALICE}\r\nSubject: kept\r\nMessage-ID: <kept@example.net>\r\n\r\nA letter.\r\n".encode()
 
 
+class Pages:
+    """A browser without JavaScript."""
+
+    def __init__(self, base, origin=None):
+        self.base, self.origin = base, origin or base
+        jar = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+        self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=anyone()), jar)
+
+    def ask(self, path, body=None):
+        headers = {"Host": urllib.parse.urlsplit(self.origin).netloc, "Origin": self.origin}
+        request = urllib.request.Request(self.base + path, body, headers)
+        try:
+            with self.opener.open(request, timeout=120) as reply:
+                return reply.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.read().decode()
+
+    def get(self, path):
+        return self.ask(path)
+
+    def post(self, path, **fields):
+        token = re.search(r'name="t" value="([^"]+)"', self.get(path))[1]
+        return self.ask(path, urllib.parse.urlencode({"t": token, **fields}).encode())
+
+
+class Sender(threading.Thread):
+    """Somebody who tries to bring a letter again and again; `said` is what the answers were."""
+
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.port, self.said, self.over = port, [], False
+
+    def run(self):
+        while not self.over:
+            try:
+                client = smtplib.SMTP("127.0.0.1", self.port, timeout=20)
+                client.ehlo()
+                self.said.append(client.mail("bob@example.net"))
+                client.close()
+            except (OSError, smtplib.SMTPException):
+                pass
+            time.sleep(0.02)
+
+
+def answers(port):
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5):
+            return True
+    except OSError:
+        return False
+
+
 def main():
     checks = Checks()
-    house, other = House("stick"), House("stick-other")
+    house, other, third = House("stick"), House("stick-other"), House("stick-page")
     machine = Machine(house.folder / "box")
     os.environ["HOMEPOST_MACHINE"] = str(machine.folder / "machine.sock")
     os.environ["HOMEPOST_STICK"] = str(machine.folder)
@@ -57,6 +117,15 @@ def main():
             assert len(machine.acts) == count, machine.acts
             house.run("backup", "now")
             assert max(one["number"] for one in house.json("backup", "list", str(machine.inside))) == 3
+        with checks("the page says when the last one was made and what is on the stick, and its button makes one at once"):
+            page = Pages(f"https://127.0.0.1:{house.port(443)}", "https://mail.example.test")
+            assert "How it is" in page.post("/sign-in", address=ALICE, phrase=PASSWORD)
+            body = page.get("/admin/backup")
+            assert "✓ last backup" in body and "Acme Stick" in body and "everything, 1 letters" in body, body
+            done = status()["made"]
+            page.post("/admin/backup", do="now")
+            until(lambda: max(one["number"] for one in house.json("backup", "list", str(machine.inside))) == 4)
+            until(lambda: status()["made"] > done and "A backup is being made" not in page.get("/admin/backup"))
         with checks("a stick that is gone, or not ours, is told in words and nothing is written"):
             machine.pull()
             done = house.run("backup", "now", ok=False)
@@ -91,11 +160,45 @@ def main():
             assert list(after.values()) == list(before.values()), (before, after)
             assert other.check() == "", other.check()
         other.stop()
+
+        machine.pull()
+        started = threading.Thread(target=third.serve, kwargs={"seconds": 300}, daemon=True)
+        started.start()
+        shown = third.data / "setup" / "shown"
+        until(shown.exists)
+        page = Pages(f"http://127.0.0.1:{third.port(8080)}")
+        with checks("the page of the set-up finds the backup, and says that the words are not the ones; nothing is changed"):
+            until(lambda: answers(third.port(8080)))
+            page.post("/step/code", code=re.search(r"^code (\S+)$", shown.read_text(), re.M)[1])
+            assert "No stick is in yet." in page.post("/step/origin", origin="restore")
+            machine.plug(6)
+            body = until(lambda: "Found a backup" in (body := page.get("/step/origin")) and body)
+            assert "with 1 letters" in body, body
+            box = re.search(r'name="box" value="([0-9a-f]+)"', body)[1]
+            wrong = page.post("/step/origin", do="restore", box=box, secret="zebra winter water walnut violin velvet valley turtle tunnel tulip")
+            assert "not the words of the recovery sheet" in wrong and "Nothing was changed" in wrong, wrong
+            assert not (third.data / "settings.toml").exists() and not (third.data / "store").exists()
+            assert "not put back" in told.read_text(), told.read_text()
+        with checks("with the right ones the box is the old one, and who brought a letter meanwhile was asked to come again"):
+            sender = Sender(third.port(25))
+            sender.start()
+            page.post("/step/origin", do="restore", box=box, secret=words)
+            until(lambda: "Everything is back." in page.get("/step/origin"))
+            started.join(300)
+            sender.over = True
+            assert any(code == 451 and text.startswith(b"4.3.2") for code, text in sender.said), sender.said[:5]
+            assert all(code in (250, 451) for code, _ in sender.said), sender.said
+            until(lambda: machine.acts[-1] == "close-stick")
+            assert "is put back: 1 accounts, 1 letters" in told.read_text() and "homepost.toml" not in told.read_text(), told.read_text()
+            assert list(third.letters().values()) == list(before.values())
+            assert third.check() == "", third.check()
+        third.stop()
     finally:
         house.stop()
         other.stop()
+        third.stop()
         machine.listener.close()
-        for one in (house, other):
+        for one in (house, other, third):
             shutil.rmtree(one.folder, ignore_errors=True)
     checks.end()
 

@@ -24,6 +24,12 @@ pub enum Answer {
         zone: String,
     },
     Origin(Origin),
+    /// Put the backup on the stick back: that of this box, where there are several. `secret` is the words of its recovery sheet, or its
+    /// pass phrase.
+    Restore {
+        box_id: Option<String>,
+        secret: Secret,
+    },
     /// `local` is what stands before the @.
     You {
         name: String,

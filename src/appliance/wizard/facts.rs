@@ -77,6 +77,35 @@ pub enum Vouching {
     },
 }
 
+/// A stick in a box that nobody has set up, and what could be put back from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Offered {
+    /// As the stick says.
+    pub name: String,
+    pub backups: Vec<Offer>,
+    /// Why nothing on it is used: a sentence.
+    pub problem: Option<String>,
+}
+
+/// The newest backup of a box, as far as that can be said without its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    pub box_id: String,
+    pub at: Time,
+    /// `None`: of the settings alone.
+    pub letters: Option<u64>,
+}
+
+/// A backup is being put back: what is done, and how much of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PuttingBack {
+    /// A sentence.
+    pub words: &'static str,
+    pub done: u64,
+    /// 0: nobody knows yet.
+    pub all: u64,
+}
+
 /// A mail program that has logged in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
@@ -109,6 +138,10 @@ pub struct Facts {
     pub plan: Vec<(String, String)>,
     /// What it is at just now.
     pub measuring: Option<String>,
+    pub stick: Option<Offered>,
+    pub restoring: Option<PuttingBack>,
+    /// Why the last backup was not put back: a sentence.
+    pub not_restored: Option<String>,
 }
 
 impl Facts {
@@ -128,6 +161,9 @@ impl Facts {
             writing: None,
             plan: Vec::new(),
             measuring: None,
+            stick: None,
+            restoring: None,
+            not_restored: None,
         }
     }
 }

@@ -15,6 +15,12 @@ pub enum Job {
         local: String,
         phrase: Secret,
     },
+    /// Put a backup back. Begun here, goes on by itself; how far it is the facts say. When all is back somebody else has set up the
+    /// folder.
+    Restore {
+        box_id: Option<String>,
+        secret: Secret,
+    },
     /// Is this the administrator's pass phrase?
     Check {
         phrase: Secret,

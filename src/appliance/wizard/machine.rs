@@ -215,10 +215,19 @@ impl Wizard {
             }
             Answer::Origin(Origin::New) => self.saved.origin = Some(Origin::New),
             Answer::Origin(Origin::Restore) => {
-                return Err(Refusal::field(
-                    "origin",
-                    "This version of homepost cannot restore yet. Please go on with a new box.",
-                ));
+                self.nobody_yet()?;
+                self.saved.origin = Some(Origin::Restore);
+            }
+            Answer::Restore { box_id, secret } => {
+                self.nobody_yet()?;
+                let words = line("secret", &secret.0)?;
+                if words.is_empty() {
+                    return Err(Refusal::field(
+                        "secret",
+                        "Type the ten words of the recovery sheet, or the pass phrase of the backup.",
+                    ));
+                }
+                return Ok(Next::Ask(Job::Restore { box_id: box_id.clone(), secret: secret.clone() }));
             }
             Answer::You { name, local, phrase } => return self.you(name, local, phrase),
             Answer::NewSheet => self.new_sheet(random)?,
@@ -290,6 +299,17 @@ impl Wizard {
             }
         }
         Ok(Next::Keep)
+    }
+
+    /// A backup has people of its own.
+    fn nobody_yet(&self) -> Result<(), Refusal> {
+        match &self.saved.admin {
+            None => Ok(()),
+            Some(_) => Err(Refusal::field(
+                "origin",
+                "This box has an administrator already. A backup is put back into one that nobody has set up.",
+            )),
+        }
     }
 
     fn own_domain(&self) -> Result<&str, Refusal> {
@@ -477,6 +497,7 @@ impl Wizard {
             (Job::Letter { to }, Outcome::Posted { mark, at }) => {
                 self.saved.out = Some(Sent { to: to.clone(), mark, at: at.seconds(), end: None });
             }
+            (Job::Restore { .. }, Outcome::Asked) => {}
             (Job::Relay { .. }, Outcome::Relayed) | (Job::Method { .. } | Job::Write { .. }, Outcome::Asked) => {}
             (_, Outcome::Field { field, words }) => return Err(Refusal { field: Some(field), words }),
             (Job::Line { .. }, Outcome::Line(line)) => {

@@ -28,7 +28,9 @@ impl Wizard {
             Step::Code => State::NeedsYou,
             Step::Origin => match saved.origin {
                 Some(Origin::New) => State::done("new"),
-                Some(Origin::Restore) => State::done("restored"),
+                Some(Origin::Restore) if saved.admin.is_some() => State::done("restored"),
+                Some(Origin::Restore) if facts.restoring.is_some() => State::waiting("the backup"),
+                Some(Origin::Restore) => State::NeedsYou,
                 None if saved.admin.is_some() => State::done("new"),
                 None => State::NeedsYou,
             },

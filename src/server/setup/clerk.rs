@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
@@ -19,16 +20,21 @@ use crate::directory::manage::account::{self, Shown};
 use crate::directory::manage::domain;
 use crate::net::tls;
 use crate::settings::{Settings, edit};
+use crate::web::look::sentence;
 
 use super::super::backup;
 use super::super::dns::{self, How};
 use super::super::folder::Folder;
 use super::super::house::House;
+use super::super::restoring::Restoring;
 use super::super::serve::{Held, Told};
+use super::super::stick;
 use super::super::verbs::{self, Error, Request, Secret as Password};
 
 /// 2025-01-01: a clock before it was never set.
 const NEVER_SET: i64 = 1_735_689_600;
+/// A page that takes longer shows how far it is.
+const SOON: Duration = Duration::from_secs(2);
 /// Of a person's first pass phrase: 40 bits, and log-ins are slowed down.
 const PHRASE_WORDS: usize = 5;
 
@@ -41,13 +47,20 @@ pub(in super::super) struct Clerk {
     /// Added to each port.
     offset: u16,
     measuring: super::line::Progress,
+    restoring: Arc<Restoring>,
 }
 
 impl Clerk {
     /// Within the server's runtime.
-    pub fn new(folder: Folder, held: Held, tell: mpsc::UnboundedSender<Told>, offset: u16) -> Clerk {
+    pub fn new(
+        folder: Folder,
+        held: Held,
+        tell: mpsc::UnboundedSender<Told>,
+        offset: u16,
+        restoring: Arc<Restoring>,
+    ) -> Clerk {
         let (runtime, clock) = (tokio::runtime::Handle::current(), SystemClock::new());
-        Clerk { folder, held, tell, runtime, clock, offset, measuring: Arc::default() }
+        Clerk { folder, held, tell, runtime, clock, offset, measuring: Arc::default(), restoring }
     }
 
     fn house(&self) -> Option<Arc<House>> {
@@ -58,6 +71,9 @@ impl Clerk {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if held.is_some() {
             return Outcome::Refused("this box has an administrator already".to_owned());
+        }
+        if self.restoring.running().is_some() {
+            return Outcome::Refused("a backup is being put back just now".to_owned());
         }
         if self.folder.is_set_up() {
             return self.opened(&mut held, phrase);
@@ -72,6 +88,22 @@ impl Clerk {
             Err(error) => return failed(error),
         }
         Outcome::Founded { address }
+    }
+
+    /// Begins it. What goes wrong soon (the words are not the ones) is said at once, what comes later by the facts.
+    fn put_back(&self, box_id: &Option<String>, secret: &Secret) -> Outcome {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let (restoring, box_id, secret) = (self.restoring.clone(), box_id.clone(), Password(secret.0.clone()));
+        let begun = std::thread::Builder::new().name("restore".to_owned()).spawn(move || {
+            let _ = sender.send(stick::put_back(box_id, secret, |request| restoring.run(&request)).error);
+        });
+        if let Err(error) = begun {
+            return failed(error.to_string());
+        }
+        match receiver.recv_timeout(SOON) {
+            Ok(Some(error)) => Outcome::Field { field: "secret", words: not_restored(&error) },
+            _ => Outcome::Asked,
+        }
     }
 
     /// The household's language, for the pages that come after the set-up.
@@ -302,6 +334,9 @@ impl Host for Clerk {
         let mut facts = Facts::at(now);
         facts.clock = clock_state(now);
         facts.addresses = own_addresses();
+        facts.stick = self.restoring.offered();
+        facts.restoring = self.restoring.running();
+        facts.not_restored = self.restoring.failed().map(|error| not_restored(&error));
         facts.internet = if super::super::opening::attached().way_out { Internet::Unknown } else { Internet::No };
         if let Err(error) = self.mail(&mut facts) {
             warn!(%error, "the set-up cannot look into the mailbox");
@@ -312,6 +347,7 @@ impl Host for Clerk {
     fn run(&self, job: &Job) -> Outcome {
         match job {
             Job::Found { name, local, phrase } => self.found(name, local, phrase),
+            Job::Restore { box_id, secret } => self.put_back(box_id, secret),
             Job::LookUp { domain } => match self.runtime.block_on(super::records::existing(domain)) {
                 Ok(existing) => Outcome::Existing(existing),
                 Err(why) => failed(why),
@@ -329,6 +365,10 @@ impl Host for Clerk {
         let admin = self.admin(&house).ok().flatten()?;
         Some((house.settings.load().hostname.clone(), admin.address))
     }
+}
+
+fn not_restored(error: &str) -> String {
+    format!("{} Nothing was changed.", sentence(error))
 }
 
 fn begun(house: &Arc<House>, domain: &str, wish: &Wish) -> Outcome {
@@ -361,6 +401,7 @@ pub(super) fn own_addresses() -> Vec<IpAddr> {
 mod tests {
     use super::*;
     use crate::appliance::wizard::Code;
+    use crate::server::doors::Shift;
 
     /// The stores could not be opened the first time: the same answer again is taken, with the pass phrase of now.
     #[tokio::test(flavor = "multi_thread")]
@@ -369,7 +410,9 @@ mod tests {
         let folder = Folder::new(dir.path());
         let dir_path = dir.path().to_owned();
         let (tell, _told) = mpsc::unbounded_channel();
-        let clerk = Clerk::new(folder.clone(), Held::default(), tell, 0);
+        let held = Held::default();
+        let restoring = Restoring::new(&folder, &held, &tell, Shift::default());
+        let clerk = Clerk::new(folder.clone(), held, tell, 0, restoring);
         tokio::task::spawn_blocking(move || {
             let first = Password("river oak lantern moon".to_owned());
             verbs::init(&folder, "homepost.home.arpa", HOME, "anna@home.arpa", Some("Anna"), &first).unwrap();

@@ -8,9 +8,11 @@ use tokio::sync::mpsc;
 use crate::appliance::wizard::{Desk, Domain, Given, Host, State, Step, read_file};
 use crate::base::{OsRandom, SystemClock};
 
+use super::super::doors::Shift;
 use super::super::folder::Folder;
 use super::super::house::House;
 use super::super::languages;
+use super::super::restoring::Restoring;
 use super::super::serve::Held;
 use super::super::verbs::{Reply, Secret};
 use super::clerk::Clerk;
@@ -54,7 +56,8 @@ pub(in super::super) fn closed(folder: &Folder, text: &Secret) -> Reply {
     }
     // Nobody opens doors here: `serve` does, which comes later.
     let (tell, _) = mpsc::unbounded_channel();
-    let clerk = Clerk::new(folder.clone(), held.clone(), tell, 0);
+    let restoring = Restoring::new(folder, &held, &tell, Shift::default());
+    let clerk = Clerk::new(folder.clone(), held.clone(), tell, 0, restoring);
     let reply = match Desk::open(clerk, kept, Arc::new(SystemClock::new()), Arc::new(OsRandom)) {
         // The power went between its end and this: who gave the file did not hear of it.
         Ok(desk) if desk.saved().finished => {

@@ -21,7 +21,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-use crate::appliance::wizard::{Answer, Desk, Relay, Saved, Secret as Phrase, State, Step};
+use crate::appliance::wizard::{Answer, Desk, Origin, Relay, Saved, Secret as Phrase, State, Step};
 use crate::appliance::words;
 use crate::base::{OsRandom, SystemClock};
 use crate::net::tls::{self, fingerprint};
@@ -33,6 +33,7 @@ use super::doors::Shift;
 use super::folder::Folder;
 use super::languages;
 use super::opening::{Opening, PORT};
+use super::restoring::Restoring;
 use super::serve::{Held, Told};
 use super::verbs::{Reply, Secret, SetupAnswer};
 use clerk::Clerk;
@@ -60,7 +61,13 @@ pub(super) struct Setup {
 impl Setup {
     /// For a folder whose set-up is not finished; `None` for all others. Errors are the log's: whatever is wrong with the
     /// set-up, the rest of the server starts (P9).
-    pub fn begin(folder: &Folder, held: &Held, tell: &mpsc::UnboundedSender<Told>, shift: Shift) -> Option<Setup> {
+    pub fn begin(
+        folder: &Folder,
+        held: &Held,
+        tell: &mpsc::UnboundedSender<Told>,
+        shift: Shift,
+        restoring: &Arc<Restoring>,
+    ) -> Option<Setup> {
         let Some(port) = PORT.checked_add(shift.offset) else {
             warn!("the set-up has no page: {PORT} + {} is no port", shift.offset);
             return None;
@@ -75,7 +82,7 @@ impl Setup {
         }
         let clock = Arc::new(SystemClock::new());
         let random = Arc::new(OsRandom);
-        let clerk = Clerk::new(folder.clone(), held.clone(), tell.clone(), shift.offset);
+        let clerk = Clerk::new(folder.clone(), held.clone(), tell.clone(), shift.offset, restoring.clone());
         let desk = match Desk::open(clerk, kept, clock.clone(), random.clone()) {
             Ok(desk) => Arc::new(desk),
             Err(error) => {
@@ -281,7 +288,9 @@ fn work(desk: &Arc<Desk<Clerk>>, shown: &Shown, stop: &AtomicBool) {
         }
         let saved = desk.saved();
         if saved.finished {
-            std::thread::sleep(FAREWELL);
+            // Who waits for a backup looks every few seconds whether it is back.
+            let long = saved.origin == Some(Origin::Restore);
+            std::thread::sleep(if long { FAREWELL * 5 } else { FAREWELL });
             stop.store(true, Ordering::SeqCst);
             std::thread::sleep(LOOK * 2);
             end(&shown.folder, &saved);

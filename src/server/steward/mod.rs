@@ -1,5 +1,7 @@
 //! The household for the pages and programs on 443: each wish is a verb of the command line, run on this house.
 
+mod backups;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,26 +20,30 @@ use crate::directory::{self, login};
 use crate::proto::sasl::{SaslAnswer, SaslAsk};
 use crate::queue;
 use crate::web::admin::{
-    Act, Alias, Bearer, Certificate, Checked, Device, Domain, Error, Household, Later, Letter, Link, Person, Port,
-    Problem, Record, Reports, Secret, Standing, Token, Updates,
+    Act, Alias, Backups, Bearer, Certificate, Checked, Device, Domain, Error, Household, Later, Letter, Link, NewSheet, Person, Port, Problem, Record, Reports, Secret, Standing, Token, Updates,
 };
 
 use super::dns::{self, How};
 use super::house::House;
 use super::limits;
 use super::serve::Told;
+use super::stick;
 use super::verbs::{self, QueueAct, Reply, Request, Secret as Password, link_of, new_link, profile_link_of};
+
+/// A page that takes longer says what is being done.
+const BACKUP_PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) struct Steward {
     house: Arc<House>,
     tell: mpsc::UnboundedSender<Told>,
     forgotten: Forgotten,
+    sheets: backups::Sheets,
     machine: Arc<dyn Machine>,
 }
 
 impl Steward {
     pub fn new(house: Arc<House>, machine: Arc<dyn Machine>, tell: mpsc::UnboundedSender<Told>) -> Steward {
-        Steward { house, tell, forgotten: Forgotten::default(), machine }
+        Steward { house, tell, forgotten: Forgotten::default(), sheets: backups::Sheets::default(), machine }
     }
 
     /// Runs a verb, and gives its reply as it is for scripts.
@@ -402,6 +408,30 @@ impl Household for Steward {
 
     fn install_update(&self, version: &str) -> Result<(), Error> {
         self.tell(Request::UpdateInstall { version: Some(version.to_owned()) })
+    }
+
+    fn backups(&self) -> Result<Backups, Error> {
+        backups::known(&self.house, &*self.machine)
+    }
+
+    fn back_up(&self) -> Result<(), Error> {
+        stick::begin_backup(&self.house, BACKUP_PATIENCE).map_err(Error::Unavailable)
+    }
+
+    fn prepare_stick(&self) -> Result<(), Error> {
+        self.tell(Request::BackupPrepare)
+    }
+
+    fn new_sheet(&self) -> NewSheet {
+        self.sheets.make(&*self.house.random)
+    }
+
+    fn sheet(&self) -> Option<NewSheet> {
+        self.sheets.made()
+    }
+
+    fn take_sheet(&self, first: &str, second: &str) -> Result<(bool, bool), Error> {
+        self.sheets.take(&self.house, first, second)
     }
 
     fn tokens(&self) -> Result<Vec<Token>, Error> {

@@ -681,3 +681,93 @@ async fn records_are_written_from_the_page_and_no_secret_comes_back() {
     assert_eq!(alice.post(base, &[("do", "choose"), ("method", "none")]).await.status, 303);
     assert!(!home.house.folder.path().join("dns-key.json").exists(), "by hand: the key goes");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_of_backups_says_how_it_is_and_what_to_do_next() {
+    use crate::appliance::machine::Stick;
+    use crate::appliance::machine::stick::State as Seen;
+    let home = home(&[]);
+    let alice = home.browser();
+    alice.sign_in(ALICE, PHRASE).await;
+    let page = async || alice.get("/admin/backup").await.body;
+    let stick = |state| Stick {
+        insertion: 1,
+        name: "Acme Stick".into(),
+        label: None,
+        bytes: 1 << 30,
+        writable: true,
+        state,
+    };
+    let now = home.house.clock.now().seconds();
+    let keep = |state: stick::State| {
+        std::fs::create_dir_all(home.house.folder.path().join("backup")).unwrap();
+        let path = home.house.folder.path().join("backup/stick.json");
+        std::fs::write(path, serde_json::to_vec(&state).unwrap()).unwrap();
+    };
+
+    // Nothing yet, and nothing in.
+    let body = page().await;
+    assert!(body.contains("… no backup yet") && body.contains("make a recovery sheet first"), "{body}");
+    assert!(body.contains("Plug in a USB stick") && !body.contains("Back up now"), "{body}");
+    home.machine.set_sticks(vec![stick(Seen::Foreign)]);
+    let body = page().await;
+    assert!(body.contains("not labelled HOMEPOST") && body.contains("Empty this stick"), "{body}");
+    assert!(alice.post("/admin/backup", &[("do", "prepare")]).await.body.contains("Are you sure?"));
+    assert_eq!(home.machine.acts(), [], "it has to be meant");
+
+    // A sheet counts when two of its words were typed back.
+    let made = alice.post("/admin/backup", &[("do", "sheet")]).await;
+    assert_eq!((made.status, &*made.place), (303, "/admin/backup/sheet"));
+    let sheet = alice.get("/admin/backup/sheet").await.body;
+    let words: Vec<&str> =
+        sheet.split("<li><span class=\"mono\">").skip(1).map(|rest| rest.split('<').next().unwrap()).collect();
+    assert_eq!(words.len(), 10, "{sheet}");
+    let asked = |field: &str| {
+        let label = sheet.split(&format!("for=\"{field}\">Word ")).nth(1).unwrap();
+        let number: usize = label.split('<').next().unwrap().parse().unwrap();
+        words[number - 1]
+    };
+    let wrong = alice.post("/admin/backup/sheet", &[("first", "nothing"), ("second", asked("second"))]).await;
+    assert!(wrong.status == 422 && wrong.body.contains("That is not word"), "{} {}", wrong.status, wrong.body);
+    assert!(!stick::has_sheet(&home.house.folder) && home.house.folder.recovery().unwrap().is_none());
+    let typed = [("first", asked("first")), ("second", asked("second"))];
+    assert_eq!(alice.post("/admin/backup/sheet", &typed).await.status, 303);
+    assert!(stick::has_sheet(&home.house.folder));
+    let hash = home.house.folder.recovery().unwrap().unwrap();
+    assert_eq!(hash, words::sheet_hash(&words.join(" ")).to_hex().as_str(), "it replaces a pass phrase as well");
+    assert_eq!(alice.get("/admin/backup/sheet").await.status, 303, "they are shown only once");
+
+    // Fine: the stick is in.
+    home.machine.set_sticks(vec![stick(Seen::Ready)]);
+    let on_stick = stick::OnStick { number: 7, time: now - 60, everything: true, letters: 41 };
+    let fine = stick::State {
+        began: now - 7 * 86_400,
+        made: Some(now - 60),
+        verified: Some(now - 60),
+        messages: 41,
+        kept: vec![on_stick],
+        ..stick::State::default()
+    };
+    keep(fine.clone());
+    let body = page().await;
+    assert!(body.contains("✓ last backup") && body.contains("everything, 41 letters"), "{body}");
+    assert!(body.contains("Acme Stick") && body.contains("homepost-backup/") && body.contains("Back up now"), "{body}");
+
+    // Old, and wrong.
+    keep(stick::State { made: Some(now - 5 * 86_400), ..fine.clone() });
+    home.machine.set_sticks(Vec::new());
+    let body = page().await;
+    assert!(body.contains("→ last backup") && body.contains("The last backup is 5 days old."), "{body}");
+    keep(stick::State { problem: Some("there is no room left where the backup is to be".into()), ..fine.clone() });
+    let body = page().await;
+    assert!(body.contains("✕ the last one did not work") && body.contains("no room left"), "{body}");
+
+    // Programs get the same.
+    let known = home.program("GET", "/api/backup", &home.token("read"), "").await;
+    let json: Value = serde_json::from_str(&known.body).unwrap();
+    assert_eq!((&json["state"], &json["kept"][0]["letters"], &json["sheet"]), (&"wrong".into(), &41.into(), &true.into()));
+    assert_eq!(home.program("POST", "/api/backup", &home.token("read"), "").await.status, 403);
+    let ben = home.browser();
+    ben.sign_in(BEN, PHRASE).await;
+    assert_eq!(ben.get("/admin/backup").await.status, 403);
+}

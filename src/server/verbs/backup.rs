@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::appliance::backup::{self as archive, Secret as Opens, Sheet};
+use crate::appliance::backup::{self as archive, Secret as Opens, Sheet, Step};
 use crate::base::{QueueId, Time};
 use crate::message::date::{self, Date};
 use crate::queue;
@@ -107,23 +107,17 @@ pub(in super::super) fn verify(folder: &Folder, from: &Path, box_id: Option<&str
     Ok(Reply { text, json, error })
 }
 
-/// `over`: in place of what cannot be opened any more. `tell` gets each step's sentence.
+/// `over`: in place of what cannot be opened any more. `tell` hears of each step, and how much of how much is done.
 pub(in super::super) fn restore(
     folder: &Folder,
     from: &Path,
     box_id: Option<&str>,
     secret: &Secret,
     over: bool,
-    tell: &dyn Fn(&str),
+    tell: &mut dyn FnMut(Step, u64, u64),
 ) -> Done {
-    let mut last = None;
     let opens = Opens(secret.0.clone());
-    let (head, restored) = backup::restore(folder, from, box_id, &opens, over, &mut |step, _, _| {
-        if last.replace(step) != Some(step) {
-            tracing::info!("{}", step.sentence());
-            tell(step.sentence());
-        }
-    })?;
+    let (head, restored) = backup::restore(folder, from, box_id, &opens, over, tell)?;
     let mut text = format!(
         "Backup {} of {} is put back: {} accounts, {} letters.\n",
         head.number,

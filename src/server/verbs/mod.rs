@@ -29,15 +29,17 @@ pub(super) use device::profile_link_of;
 pub(super) use dns::Form as DnsForm;
 pub(super) use dns::facts as dns_facts;
 pub(super) use init::init;
+pub(super) use nag::nag;
 pub(super) use problems::{Noted, look_at_records};
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::account as mailboxes;
+use crate::appliance::backup::Step;
 use crate::appliance::writing::Wish;
 use crate::base::{Family, Fault};
 use crate::directory;
@@ -440,6 +442,17 @@ impl From<String> for Error {
 
 type Done = Result<Reply, Error>;
 
+/// Puts a backup back, and says how far it is. Blocks, and for long.
+pub(super) fn restore(
+    folder: &Folder,
+    from: &Path,
+    box_id: Option<&str>,
+    secret: &Secret,
+    tell: &mut dyn FnMut(Step, u64, u64),
+) -> Reply {
+    backup::restore(folder, from, box_id, secret, false, tell).unwrap_or_else(Reply::from)
+}
+
 /// The verbs that run without opened stores; `None` for the others.
 pub(super) fn run_closed(folder: &Folder, request: &Request) -> Option<Reply> {
     let done = match request {
@@ -452,7 +465,7 @@ pub(super) fn run_closed(folder: &Folder, request: &Request) -> Option<Reply> {
         Request::CheckSalvage => salvage::salvage(folder),
         Request::BackupList { .. } | Request::BackupVerify { .. } => return run_beside(folder, request),
         Request::BackupRestore { from, box_id, secret } => {
-            backup::restore(folder, from, box_id.as_deref(), secret, false, &|_| {})
+            backup::restore(folder, from, box_id.as_deref(), secret, false, &mut |_, _, _| ())
         }
         _ if !folder.is_set_up() => {
             let path = folder.path().display();

@@ -7,8 +7,9 @@ use jiff::tz::TimeZone;
 
 use crate::web::writing::{Form, Panel};
 
+use super::backup::{self, Running};
 use super::household::{
-    Alias, Certificate, Device, Link, Person, Port, Problem, Report, Standing, Token, UpdateLast, UpdateNow,
+    Alias, Backups, Certificate, Device, Link, Person, Port, Problem, Report, Standing, Token, UpdateLast, UpdateNow,
 };
 use super::queue::Waiting;
 use super::site::{Answer, Site};
@@ -36,7 +37,7 @@ struct Tab {
 /// The last ones are everybody's.
 const OWN: usize = 2;
 
-const TABS: [(&str, &str); 12] = [
+const TABS: [(&str, &str); 13] = [
     ("/admin", "How it is"),
     ("/admin/people", "People"),
     ("/admin/aliases", "Aliases"),
@@ -45,6 +46,7 @@ const TABS: [(&str, &str); 12] = [
     ("/admin/certificates", "Certificates"),
     ("/admin/queue", "Queue"),
     ("/admin/reports", "Reports"),
+    ("/admin/backup", "Backup"),
     ("/admin/programs", "Programs"),
     ("/admin/updates", "Updates"),
     ("/me", "You"),
@@ -135,6 +137,9 @@ page!(Queue, "queue.html", letters: Vec<Waiting>, all: usize, why: Option<String
 page!(LetterPage, "letter.html", letter: Option<Waiting>, why: Option<String>, sure: bool);
 page!(ReportsPage, "reports.html", reports: Vec<Told>, advice: Vec<String>);
 page!(UpdatesPage, "updates.html", version: String, on_trial: bool, now: Option<UpdateNow>, ready: Option<String>, last: Option<UpdateLast>, url: Option<String>, by_itself: bool, looked: Option<String>, offers: Vec<Newer>, problem: Option<String>, busy: bool);
+page!(Backup, "backup.html", known: Backups, told: backup::Told, made: Option<String>, verified: Option<String>, kept: Vec<backup::Shown>, running: Option<Running>);
+page!(BackupSheet, "backup-sheet.html", words: Vec<&'static str>, first: usize, second: usize);
+page!(BackupSure, "backup-sure.html", stick: String);
 page!(Programs, "programs.html", tokens: Vec<Token>);
 
 /// A person in a list.

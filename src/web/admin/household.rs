@@ -311,6 +311,61 @@ pub struct Device {
     pub waits_until: Option<String>,
 }
 
+/// What is known of backups to a stick. Times are RFC 3339.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backups {
+    /// This is a box, which looks for sticks by itself. Elsewhere its owner sees to backups by the command line.
+    pub by_itself: bool,
+    /// There are words or a pass phrase that open the backups.
+    pub sheet: bool,
+    /// The name of the stick that is in, if there is one of any kind.
+    pub stick: Option<String>,
+    /// Why that is not used, in a sentence; or `null`: backups go to it, or there is none.
+    pub unused: Option<String>,
+    /// It holds nothing that is known, or things of somebody else's: it can be emptied, and made one for backups.
+    pub can_be_prepared: bool,
+    /// Where backups are on it.
+    pub folder: Option<String>,
+    /// What is being done since when, and how many seconds all of it took the last time.
+    pub running: Option<RunningBackup>,
+    /// When the last was made, how many letters are in it, and when one was last read back from end to end.
+    pub made: Option<String>,
+    pub messages: u64,
+    pub verified: Option<String>,
+    /// `nothing`, `fine`, `warning`, `wrong`.
+    pub state: String,
+    /// What is wrong, and what to do: sentences.
+    pub words: Option<String>,
+    pub next: Option<String>,
+    /// What was on the stick last, the newest first.
+    pub kept: Vec<KeptBackup>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningBackup {
+    /// `writing`, `reading`.
+    pub step: String,
+    pub since: String,
+    pub last_seconds: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptBackup {
+    pub number: u32,
+    pub time: String,
+    /// All letters, and not the settings alone.
+    pub everything: bool,
+    pub letters: u64,
+}
+
+/// New words, before they count.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewSheet {
+    pub words: Vec<&'static str>,
+    /// The two that are asked back (from 0).
+    pub asked: (usize, usize),
+}
+
 /// What can be done with what is still to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
@@ -416,6 +471,17 @@ pub trait Household: Send + Sync + 'static {
     fn check_updates(&self) -> Result<Updates, Error>;
     /// Begins; what becomes of it is in [`Household::updates`].
     fn install_update(&self, version: &str) -> Result<(), Error>;
+    fn backups(&self) -> Result<Backups, Error>;
+    /// Backs up to the stick; waits for two seconds at most, and then goes on by itself.
+    fn back_up(&self) -> Result<(), Error>;
+    /// Empties the stick that is in, and makes it one for backups.
+    fn prepare_stick(&self) -> Result<(), Error>;
+    /// Makes new words for a recovery sheet. They count when [`Household::take_sheet`] was given two of them.
+    fn new_sheet(&self) -> NewSheet;
+    /// Those that were made last and do not count yet.
+    fn sheet(&self) -> Option<NewSheet>;
+    /// Whether both fit; if so, the words take the place of those before.
+    fn take_sheet(&self, first: &str, second: &str) -> Result<(bool, bool), Error>;
 
     fn tokens(&self) -> Result<Vec<Token>, Error>;
     fn add_token(&self, address: &str, name: &str, scope: &str, days: u32, token: &Secret) -> Result<Token, Error>;

@@ -15,6 +15,7 @@
 //! - M6: nothing is said to be done before it is durable.
 
 mod api;
+mod backup;
 mod draw;
 mod forgotten;
 mod household;
@@ -29,8 +30,6 @@ mod updates;
 mod visit;
 
 pub use household::{
-    Act, Alias, Bearer, Certificate, CertificateProblem, Checked, CheckedRecord, Device, Domain, Error, Household,
-    Later, Letter, Link, Offered, Person, Port, Problem, Recipient, Record, Report, ReportRow, Reports, Secret,
-    Standing, Token, UpdateLast, UpdateNow, Updates,
+    Act, Alias, Backups, Bearer, Certificate, CertificateProblem, Checked, CheckedRecord, Device, Domain, Error, Household, KeptBackup, Later, Letter, Link, NewSheet, Offered, Person, Port, Problem, Recipient, Record, Report, ReportRow, Reports, RunningBackup, Secret, Standing, Token, UpdateLast, UpdateNow, Updates,
 };
 pub use site::part;

@@ -18,7 +18,7 @@ use super::draw::{
 use super::household::{Checked, Error, Port, Record, Secret, Standing};
 use super::site::{Answer, Site};
 use super::visit::{Fields, Visit, encode};
-use super::{forgotten, queue, records, updates};
+use super::{backup, forgotten, queue, records, updates};
 
 pub(super) type Done = Result<Answer, Error>;
 /// A form that was refused, and what was typed into it.
@@ -373,6 +373,8 @@ async fn admin(site: &Arc<Site>, visit: &Visit, path: &[&str], again: Again<'_>)
             draw(&ReportsPage { frame: frame("Reports", "/admin/reports"), reports, advice: all.advice }, status)
         }
         ["updates"] => return updates::show(site, visit, again).await,
+        ["backup"] => return backup::page(site, visit, again).await,
+        ["backup", "sheet"] => return backup::sheet(site, visit, again).await,
         ["programs"] => {
             let mut tokens = site.ask(|household| household.tokens()).await?;
             for token in &mut tokens {
@@ -446,6 +448,8 @@ async fn act(site: &Arc<Site>, visit: &Visit, who: &Standing, path: &[&str], fie
             back("/admin/certificates/asked")
         }
         ["updates"] => updates::act(site, fields).await,
+        ["backup"] => backup::act(site, visit, fields).await,
+        ["backup", "sheet"] => backup::confirm(site, visit, fields).await,
         ["programs"] if what == "delete" => {
             let id = field(fields, "id").parse().map_err(|_| Error::Missing("there is no such token".to_owned()))?;
             site.ask(move |household| household.delete_token(id)).await?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use askama::Template;
 
 use crate::appliance::wizard::{
-    Authority, Clock, Domain, Internet, Piece, PieceState, Refusal, Relay, State, Step, View, Vouched, Vouching, Who,
+    self, Authority, Clock, Domain, Internet, Offer, Piece, PieceState, PuttingBack, Refusal, Relay, State, Step, View, Vouched, Vouching, Who,
 };
 use crate::base::Time;
 use crate::web::look;
@@ -127,7 +127,8 @@ macro_rules! page {
 
 page!(Language, "language.html", groups: Vec<zones::Group>, chosen: String, languages: Vec<(String, String)>, language: String);
 page!(Code, "code.html", changed: bool);
-page!(Origin, "origin.html",);
+page!(Origin, "origin.html", found: Option<(String, String)>, open: bool);
+page!(Restore, "restore.html", stick: Option<String>, offers: Vec<(String, String)>, problem: Option<String>, going: Option<Going>, told: Option<String>);
 page!(Network, "network.html", addresses: Vec<String>, trusted: bool, internet: &'static str, clock: String);
 page!(You, "you.html", domain: String);
 page!(Sheet, "sheet.html", words: Vec<(usize, &'static str)>, first: usize, second: usize, name: String);
@@ -143,7 +144,7 @@ page!(Family, "family.html", people: Vec<(String, String)>, domain: String, open
 page!(Invited, "invited.html", address: String, phrase: String);
 page!(Devices, "devices.html", address: String, server: String, imaps: u16, submissions: u16, seen: Vec<(String, String)>);
 page!(Done, "done.html", rows: Vec<Open>, domain: Option<String>, address: String, server: Option<String>);
-page!(Closed, "closed.html", address: String);
+page!(Closed, "closed.html", address: String, restored: bool);
 page!(SignIn, "sign-in.html", address: String);
 page!(Recover, "recover.html",);
 page!(Words, "words.html", headline: &'static str, words: &'static str);
@@ -230,7 +231,10 @@ pub(super) fn draw(canvas: &Canvas<'_>) -> Result<String, askama::Error> {
         }
         Page::SignIn => SignIn { frame: frame(canvas, "Sign in", None), address }.render(),
         Page::Recover => Recover { frame: frame(canvas, "New pass phrase", None) }.render(),
-        Page::Closed => Closed { frame: frame(canvas, "Set-up is finished", None), address }.render(),
+        Page::Closed => {
+            let restored = saved.origin == Some(wizard::Origin::Restore);
+            Closed { frame: frame(canvas, "Set-up is finished", None), address, restored }.render()
+        }
         Page::Invited { address, phrase } => {
             let (address, phrase) = (address.clone(), phrase.clone());
             Invited { frame: frame(canvas, "Invitation", Some(Step::Family)), address, phrase }.render()
@@ -254,7 +258,24 @@ pub(super) fn draw(canvas: &Canvas<'_>) -> Result<String, askama::Error> {
                     Language { frame, groups: zones::groups(), chosen, languages, language }.render()
                 }
                 Step::Code => Code { frame, changed: saved.changed > 0 }.render(),
-                Step::Origin => Origin { frame }.render(),
+                Step::Origin if restores(view) => {
+                    let stick = view.facts.stick.as_ref();
+                    let offers = stick.map_or(&[][..], |stick| &stick.backups).iter();
+                    Restore {
+                        frame,
+                        stick: stick.map(|stick| stick.name.clone()),
+                        offers: offers.map(|offer| (offer.box_id.clone(), offered(offer, &zone))).collect(),
+                        problem: stick.and_then(|stick| stick.problem.clone()),
+                        going: view.facts.restoring.as_ref().map(Going::of),
+                        told: view.facts.not_restored.clone().filter(|_| canvas.refusal.is_none()),
+                    }
+                    .render()
+                }
+                Step::Origin => {
+                    let stick = view.facts.stick.as_ref();
+                    let found = stick.and_then(|stick| Some((stick.name.clone(), offered(stick.backups.first()?, &zone))));
+                    Origin { frame, found, open: saved.admin.is_none() }.render()
+                }
                 Step::Network => Network {
                     frame,
                     addresses: view.facts.addresses.iter().map(ToString::to_string).collect(),
@@ -390,6 +411,32 @@ pub(super) fn draw(canvas: &Canvas<'_>) -> Result<String, askama::Error> {
     }
 }
 
+/// How far a backup is back.
+struct Going {
+    words: &'static str,
+    percent: Option<u64>,
+}
+
+impl Going {
+    fn of(going: &PuttingBack) -> Going {
+        let percent = (going.all > 0).then(|| going.done.saturating_mul(100) / going.all);
+        Going { words: going.words, percent }
+    }
+}
+
+/// Somebody wants a backup back, and there is nobody yet.
+fn restores(view: &View) -> bool {
+    view.saved.origin == Some(wizard::Origin::Restore) && view.saved.admin.is_none()
+}
+
+fn offered(offer: &Offer, zone: &str) -> String {
+    let (day, time) = (zones::day(offer.at, zone), zones::clock(offer.at, offer.at, zone));
+    match offer.letters {
+        Some(letters) => format!("of {day}, {time}, with {letters} letters"),
+        None => format!("of {day}, {time}, of the settings and people alone"),
+    }
+}
+
 fn nothing(frame: Frame) -> Words {
     Words {
         frame,
@@ -470,6 +517,7 @@ fn refreshes(step: Step, state: &State, view: &View) -> bool {
     let waiting = matches!(state, State::Waiting { .. });
     let later = matches!(state, State::Waiting { on, .. } if on.starts_with("a later version") || on == "your domain");
     match step {
+        Step::Origin => restores(view) && (waiting || view.facts.stick.as_ref().is_none_or(|stick| stick.backups.is_empty())),
         Step::Network | Step::Line => waiting && !later,
         // Also while one name needs somebody and the others are on their way.
         Step::Certificate => (waiting && !later) || asks(view),

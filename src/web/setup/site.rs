@@ -386,6 +386,8 @@ impl<H: Host> Site<H> {
             }
             Answer::You { .. }
             | Answer::NewSheet
+            | Answer::Origin(Origin::Restore)
+            | Answer::Restore { .. }
             | Answer::Again(_)
             | Answer::Authority { .. }
             | Answer::Letter { .. }
@@ -466,6 +468,10 @@ fn read(step: Step, fields: &Fields, languages: &Languages) -> Result<Answer, Re
             let language =
                 Some(get("language")).filter(|code| languages.has(code)).unwrap_or_else(|| ENGLISH.to_owned());
             Answer::Language { language, zone }
+        }
+        (Step::Origin, "restore") => {
+            let box_id = Some(get("box")).filter(|box_id| !box_id.is_empty());
+            Answer::Restore { box_id, secret: secret(fields, "secret") }
         }
         (Step::Origin, _) if get("origin") == "restore" => Answer::Origin(Origin::Restore),
         (Step::Origin, _) => Answer::Origin(Origin::New),

@@ -3,14 +3,19 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::appliance::wizard::{Desk, Existing, Facts, HOME, Host, Job, Outcome, Saved, Secret, Step, Who};
+use crate::appliance::wizard::{
+    Desk, Existing, Facts, HOME, Host, Job, Offer, Offered, Outcome, PuttingBack, Saved, Secret, Step, Who,
+};
 use crate::base::{ManualClock, SeededRandom, Time};
 use crate::web::language::{built_in, missing};
+use crate::web::look;
 
 #[derive(Default)]
 struct Paper {
     phrase: Mutex<String>,
     address: Mutex<String>,
+    stick: Mutex<Option<Offered>>,
+    restoring: Mutex<Option<PuttingBack>>,
 }
 
 impl Host for Paper {
@@ -21,6 +26,8 @@ impl Host for Paper {
     fn facts(&self) -> Facts {
         let mut facts = Facts::at(Time::from_seconds(1_795_694_400));
         facts.addresses.push("192.168.20.5".parse().unwrap());
+        facts.stick = self.stick.lock().unwrap().clone();
+        facts.restoring = self.restoring.lock().unwrap().clone();
         facts
     }
 
@@ -38,6 +45,11 @@ impl Host for Paper {
             Job::Name { domain, .. } => Outcome::Named { address: format!("anna@{domain}") },
             Job::Method { .. } | Job::Write { .. } => Outcome::Asked,
             Job::Seal { .. } => Outcome::Sealed,
+            Job::Restore { secret, .. } if secret.0 == "acorn actor album" => Outcome::Asked,
+            Job::Restore { .. } => {
+                let words = "these are not the words of the recovery sheet, and not the pass phrase of the backup";
+                Outcome::Field { field: "secret", words: format!("{} Nothing was changed.", look::sentence(words)) }
+            }
             Job::House => Outcome::Named { address: format!("anna@{HOME}") },
             Job::Person { local, .. } => {
                 Outcome::Added { address: format!("{local}@smith.example"), phrase: Secret("otter-lamp".into()) }
@@ -138,6 +150,50 @@ impl Browser {
         assert_eq!(browser.post("/step/you", &fields), (303, "/step/you".into()));
         browser
     }
+}
+
+#[test]
+fn a_backup_on_the_stick_is_offered_and_brought_back() {
+    let browser = Browser::new().with_code();
+    let page = |part: &str| {
+        let body = browser.get("/step/origin").1;
+        assert!(body.contains(part), "{part}: {body}");
+        body
+    };
+    page("Plug in the stick with the backup.");
+    assert_eq!(browser.post("/step/origin", &[("origin", "restore")]), (303, "/step/origin".into()));
+    assert!(page("No stick is in yet.").contains("http-equiv=\"refresh\""), "it is found by itself");
+    let paper = browser.desk.host();
+    let stick = |backups, problem: Option<&str>| {
+        let offered = Offered { name: "Acme".into(), backups, problem: problem.map(str::to_owned) };
+        *paper.stick.lock().unwrap() = Some(offered);
+    };
+    stick(Vec::new(), Some("The stick Acme is empty. It can be prepared here."));
+    page("The stick Acme is empty.");
+    stick(Vec::new(), None);
+    page("and there is no backup on it");
+    let offer = |box_id: &str| Offer { box_id: box_id.into(), at: Time::from_seconds(1_795_600_000), letters: Some(41) };
+    stick(vec![offer("00112233445566aa")], None);
+    let body = page("with 41 letters");
+    assert!(!body.contains("http-equiv=\"refresh\""), "somebody types");
+    let give = |secret: &str| {
+        browser.post("/step/origin", &[("do", "restore"), ("box", "00112233445566aa"), ("secret", secret)])
+    };
+    let (status, body) = give("zebra crossing");
+    assert!(status == 422 && body.contains("not the words of the recovery sheet"), "{status} {body}");
+    assert!(body.contains("Nothing was changed.") && !body.contains("zebra"), "{body}");
+    assert_eq!(give("").0, 422);
+    assert_eq!(give("acorn actor album"), (303, "/step/origin".into()));
+    *paper.restoring.lock().unwrap() = Some(PuttingBack { words: "The letters are put back.", done: 3, all: 12 });
+    let body = page("25 percent of this part");
+    assert!(body.contains("The letters are put back.") && body.contains("http-equiv=\"refresh\""), "{body}");
+    *paper.restoring.lock().unwrap() = None;
+
+    // Whoever changes their mind begins anew, and then a backup comes too late.
+    assert_eq!(browser.post("/step/origin", &[("origin", "new")]).0, 303);
+    let browser = browser.found();
+    let late = browser.post("/step/origin", &[("do", "restore"), ("secret", "acorn actor album")]);
+    assert!(late.0 == 422 && late.1.contains("has an administrator already"), "{late:?}");
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn secret() -> Value {
 
 /// By their names.
 pub(super) fn all() -> Map<String, Value> {
-    let parts = [household(), reporting(), writing()];
+    let parts = [household(), backups(), reporting(), writing()];
     parts.into_iter().filter_map(|part| part.as_object().cloned()).flatten().collect()
 }
 
@@ -182,6 +182,37 @@ fn household() -> Value {
             "scope": { "enum": ["read", "all"] },
             "created": time(),
             "until": time(),
+        }), &[]),
+    })
+}
+
+/// Backups to the stick.
+fn backups() -> Value {
+    json!({
+        "Backups": object(json!({
+            "by_itself": { "type": "boolean" },
+            "sheet": { "type": "boolean" },
+            "stick": or_null("string"),
+            "unused": or_null("string"),
+            "can_be_prepared": { "type": "boolean" },
+            "folder": or_null("string"),
+            "running": { "anyOf": [{ "type": "null" }, object(json!({
+                "step": { "enum": ["writing", "reading"] },
+                "since": time(),
+                "last_seconds": or_null("integer"),
+            }), &[])] },
+            "made": time_or_null(),
+            "messages": number(),
+            "verified": time_or_null(),
+            "state": { "enum": ["nothing", "fine", "warning", "wrong"] },
+            "words": or_null("string"),
+            "next": or_null("string"),
+            "kept": { "type": "array", "items": object(json!({
+                "number": number(),
+                "time": time(),
+                "everything": { "type": "boolean" },
+                "letters": number(),
+            }), &[]) },
         }), &[]),
     })
 }

@@ -403,6 +403,13 @@ pub(super) const OPERATIONS: &[Operation] = &[
             let Install { version } = call.read()?;
             done(house.install_update(&version))
         }),
+    operation!("GET" "/api/backup" "backups" Read "Backups to the stick: when the last was made and read back, what is on the stick, and what is wrong.",
+        None => OK Some(One("Backups")), |house, _| is(house.backups()?)),
+    operation!("POST" "/api/backup" "back-up" All "Backs up to the stick now. What comes of it is seen in the backups.",
+        None => ACCEPTED Some(One("Backups")), |house, _| {
+            house.back_up()?;
+            is(house.backups()?)
+        }),
 
     operation!("GET" "/api/tokens" "tokens" Read "The tokens that hold, without what they say themselves.",
         None => OK Some(Many("Token")), |house, _| is(house.tokens()?)),
