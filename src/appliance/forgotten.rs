@@ -48,10 +48,16 @@ impl Forgotten {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Shows a new code on the console; the one before opens nothing any more. Errors: the machine's sentence.
-    pub fn show(&self, machine: &dyn Machine, random: &dyn Random, now: Mono) -> Result<(), machine::Error> {
+    /// Shows a new code on the console, and what it is for; the one before opens nothing any more. Errors: the machine's sentence.
+    pub fn show(
+        &self,
+        what: &str,
+        machine: &dyn Machine,
+        random: &dyn Random,
+        now: Mono,
+    ) -> Result<(), machine::Error> {
         let code = Code::new(random);
-        let lines = [format!("Code for a new pass phrase: {}", code.shown()), "It holds for ten minutes.".to_owned()];
+        let lines = [format!("{what}: {}", code.shown()), "It holds for ten minutes.".to_owned()];
         machine.show(&lines)?;
         self.inner().shown = Some(Shown { code, until: now.plus_ms(CODE_MS), tries: 0 });
         Ok(())
@@ -119,19 +125,19 @@ mod tests {
     fn a_code_opens_once_and_for_ten_minutes() {
         let (forgotten, fake, random) = (Forgotten::default(), Fake::default(), SeededRandom::new(3));
         assert_eq!(forgotten.looks("7K4P-XQM3", None, &fake, NOW), Tried::Wrong, "none was shown");
-        forgotten.show(&fake, &random, NOW).unwrap();
+        forgotten.show("Code", &fake, &random, NOW).unwrap();
         let code = shown(&fake);
         assert_eq!(forgotten.looks(&code.to_lowercase(), None, &fake, NOW.plus_ms(CODE_MS - 1)), Tried::Right);
         assert_eq!(fake.acts().last(), Some(&Act::Show(Vec::new())), "it is gone from the screen");
         assert_eq!(forgotten.looks(&code, None, &fake, NOW), Tried::Wrong, "it was used");
-        forgotten.show(&fake, &random, NOW).unwrap();
+        forgotten.show("Code", &fake, &random, NOW).unwrap();
         assert_eq!(forgotten.looks(&shown(&fake), None, &fake, NOW.plus_ms(CODE_MS)), Tried::Wrong, "too late");
     }
 
     #[test]
     fn who_guesses_loses_the_code_and_then_waits() {
         let (forgotten, fake, random) = (Forgotten::default(), Fake::default(), SeededRandom::new(4));
-        forgotten.show(&fake, &random, NOW).unwrap();
+        forgotten.show("Code", &fake, &random, NOW).unwrap();
         let code = shown(&fake);
         for _ in 0..CODE_TRIES {
             assert_eq!(forgotten.looks("AAAA-AAAA", None, &fake, NOW), Tried::Wrong);
@@ -143,7 +149,7 @@ mod tests {
             Tried::Wrong,
             "the code went with the fifth"
         );
-        forgotten.show(&fake, &random, NOW).unwrap();
+        forgotten.show("Code", &fake, &random, NOW).unwrap();
         let later = NOW.plus_ms(10 * left);
         assert_eq!(forgotten.looks(&shown(&fake), None, &fake, later), Tried::Right, "a new one, after the pause");
     }
@@ -153,7 +159,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let none = machine::Client::at(folder.path().join("none/sock"));
         let forgotten = Forgotten::default();
-        assert_eq!(forgotten.show(&none, &SeededRandom::new(1), NOW), Err(machine::Error::NoBox));
+        assert_eq!(forgotten.show("Code", &none, &SeededRandom::new(1), NOW), Err(machine::Error::NoBox));
         assert!(forgotten.inner().shown.is_none());
     }
 }

@@ -111,7 +111,7 @@ impl<H: Host> Desk<H> {
 
     /// A new code on the screen of the box. Errors: the machine's sentence.
     pub fn show_code(&self) -> Result<(), machine::Error> {
-        self.forgotten.show(self.host.machine(), &*self.random, self.clock.mono())
+        self.forgotten.show("Code for the rescue page", self.host.machine(), &*self.random, self.clock.mono())
     }
 
     /// With the code on the screen, or the words of the sheet.

@@ -6,6 +6,7 @@ usage: boot.py [BOARD]      qemu-x86_64 unless told; the image has to be there (
 import mmap
 import os
 import random
+import re
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import urllib.request
 
 from box import ALICE, PASSWORD, Box  # first, since it says where house is
 from house import Checks, same, without_trace
+from rescue import Browser
 
 MIB = 1024 * 1024
 DISK = 1500 * MIB
@@ -37,10 +39,10 @@ def send(box, letters, acknowledged=None):
     client.quit()
 
 
-def all_there(box, sent):
+def all_there(box, sent, mailbox="INBOX"):
     """Every letter of `sent` is in the mailbox, byte for byte, once."""
     known = set(sent)
-    found = [without_trace(one, known) for one in box.letters().values()]
+    found = [without_trace(one, known) for one in box.letters(mailbox).values()]
     missing = known - set(found)
     assert not missing, f"{len(missing)} of {len(known)} missing"
     mine = [one for one in found if one is not None]
@@ -174,6 +176,10 @@ def household(checks, board):
             box.cut_power()
             damage(box.disk)
             says_in_plain_words(box, "The mail service cannot start: the stores are damaged", tries=(3, 4))
+        with checks("with the code from the screen the page brings the letters back, and the box serves again"):
+            rescue(box, "/salvage")
+            box.wait("Serving mail as mail.example.test", 900)
+            all_there(box, sent, "Recovered")
     finally:
         box.end(keep=checks.failed > 0)
 
@@ -189,6 +195,19 @@ def damage(path):
             at = disk.find(b"HPR1", at + 4)
         where = records[sorted(records)[-3]] + 100
         disk[where] ^= 1
+
+
+def rescue(box, act, **fields):
+    """Has the rescue page do something, as whoever reads the code on the screen; what the box said before is forgotten."""
+    browser = Browser(box.port(8080))
+    browser.ask()
+    assert "on the screen of the box now" in browser.ask("/show")
+    box.wait("Code for the rescue page: ", 60)
+    code = re.findall("Code for the rescue page: ([0-9A-Z-]+)", box.serial())[-1]
+    assert "What shall be done?" in browser.ask("/enter", proof=code)
+    browser.ask(act, **fields)
+    box.wait("it is safe to switch off", 300)
+    box.forget()
 
 
 def says_in_plain_words(box, words, tries=(0, 0)):
@@ -229,6 +248,13 @@ def bad_disks(checks, board):
             disk.seek(start)
             disk.write(os.urandom(size))
         says_in_plain_words(box, "The data partition cannot be read")
+    with checks("and the page makes the box as new: it is set up again from the start"):
+        rescue(box, "/erase", sure="ERASE")
+        box.wait("everything is deleted; the set-up begins", 900)
+        box.wait("Not set up yet.*\\n.*set-up +http://", 900)
+        same(box.get("erase-this-box"), None, "the wish")
+        page = urllib.request.urlopen(f"http://127.0.0.1:{box.port(8080)}/", timeout=60).read().decode()
+        assert "<form" in page and "cannot be read" not in page, page
         box.end()
 
 

@@ -49,6 +49,7 @@ class Box(House):
         self.offset = free_offset()
         self.process = None
         self.boots = 0
+        self.said = 0
         self.log = None
 
     # ---- the disk, while the box is off
@@ -79,6 +80,7 @@ class Box(House):
     def start(self, memory=256, writes=None, more=()):
         """`writes`: a file where every write and flush of the disk is logged (blocklog.py). `more`: further options of QEMU."""
         self.boots += 1
+        self.said = 0
         self.log = self.folder / f"serial-{self.boots}"
         self.log.touch()
         control = self.folder / "qmp"
@@ -92,7 +94,11 @@ class Box(House):
         errors.close()
 
     def serial(self):
-        return self.log.read_text(errors="replace").replace("\r", "")
+        return self.log.read_text(errors="replace").replace("\r", "")[self.said:]
+
+    def forget(self):
+        """What the console said up to now."""
+        self.said += len(self.serial())
 
     def tail(self, lines=40):
         return "\n".join(self.serial().splitlines()[-lines:])

@@ -166,7 +166,12 @@ impl Household for Steward {
 
     fn show_code(&self) -> Result<(), Error> {
         use crate::appliance::machine::Error as Of;
-        let shown = self.forgotten.show(&*self.machine, &*self.house.random, self.house.clock.mono());
+        let shown = self.forgotten.show(
+            "Code for a new pass phrase",
+            &*self.machine,
+            &*self.house.random,
+            self.house.clock.mono(),
+        );
         shown.map_err(|error| match error {
             Of::NoBox => Error::Refused(
                 "This is a computer with other things on it, so homepost has no screen here. Who may use its command line sets a \
@@ -175,6 +180,10 @@ impl Household for Steward {
             ),
             Of::Refused(words) | Of::Failed(words) => Error::Unavailable(words),
         })
+    }
+
+    fn erase(&self) -> Result<(), Error> {
+        self.machine.erase().map_err(|error| Error::Refused(error.to_string()))
     }
 
     fn standing(&self, id: u32) -> Result<Option<Standing>, Error> {

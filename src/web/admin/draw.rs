@@ -115,6 +115,7 @@ macro_rules! page {
 
 page!(Words, "words.html", headline: String, words: String);
 page!(SignIn, "sign-in.html", address: String);
+page!(Erase, "erase.html", begun: bool);
 page!(Forgotten, "forgotten.html", address: String, shown: bool);
 page!(Invitation, "invitation.html", address: String, name: String, link: String);
 page!(Welcome, "welcome.html", address: String, server: String);

@@ -394,6 +394,8 @@ pub trait Household: Send + Sync + 'static {
     fn recover(&self, address: &str, proof: &Secret) -> Result<Option<Secret>, Error>;
     /// Shows a code on the screen of the box. [`Error::Refused`]: there is none.
     fn show_code(&self) -> Result<(), Error>;
+    /// The box restarts, and nothing is left of what it held. [`Error::Refused`]: this is no box.
+    fn erase(&self) -> Result<(), Error>;
     /// `None`: it may not sign in (any more).
     fn standing(&self, id: u32) -> Result<Option<Standing>, Error>;
 

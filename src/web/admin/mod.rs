@@ -17,6 +17,7 @@
 mod api;
 mod backup;
 mod draw;
+mod erase;
 mod forgotten;
 mod household;
 mod pages;

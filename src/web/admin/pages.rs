@@ -18,7 +18,7 @@ use super::draw::{
 use super::household::{Checked, Error, Port, Record, Secret, Standing};
 use super::site::{Answer, Site};
 use super::visit::{Fields, Visit, encode};
-use super::{backup, forgotten, queue, records, updates};
+use super::{backup, erase, forgotten, queue, records, updates};
 
 pub(super) type Done = Result<Answer, Error>;
 /// A form that was refused, and what was typed into it.
@@ -150,7 +150,7 @@ pub(super) fn field<'a>(fields: &'a Fields, name: &str) -> &'a str {
 }
 
 /// As typed: a space at its end may belong to it.
-fn phrase(fields: &Fields, name: &str) -> Secret {
+pub(super) fn phrase(fields: &Fields, name: &str) -> Secret {
     Secret(fields.get(name).cloned().unwrap_or_default())
 }
 
@@ -354,6 +354,7 @@ async fn admin(site: &Arc<Site>, visit: &Visit, path: &[&str], again: Again<'_>)
         }
         ["domains", domain, "writing"] => return records::writing(site, visit, domain, again).await,
         ["domains", domain, "writing", method] => return records::method(site, visit, domain, method, again).await,
+        ["erase"] => return Ok(erase::page(site, visit, again, false)),
         ["ports"] => {
             let ports = site.ask(|household| household.ports()).await?;
             let ports = ports.into_iter().map(|port| (what_for(&port.name), port)).map(|(what, port)| (port, what));
@@ -440,6 +441,7 @@ async fn act(site: &Arc<Site>, visit: &Visit, who: &Standing, path: &[&str], fie
         }
         ["domains", domain, "writing"] => records::act(site, domain, fields).await,
         ["domains", domain, "writing", method] => records::keep(site, visit, domain, method, fields).await,
+        ["erase"] => erase::post(site, visit, who, fields).await,
         ["ports"] => switch(site, visit, fields).await,
         ["certificates"] => {
             let group = Some(field(fields, "group").to_owned()).filter(|group| !group.is_empty());
