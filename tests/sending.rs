@@ -194,13 +194,7 @@ async fn send_until(data: &Data, disk: &SimDisk, far: &Far, is_done: impl Fn(&Da
     send_from(NOW, data, disk, far, is_done).await
 }
 
-async fn send_from(
-    now: Time,
-    data: &Data,
-    disk: &SimDisk,
-    far: &Far,
-    is_done: impl Fn(&Data) -> bool,
-) -> Option<u64> {
+async fn send_from(now: Time, data: &Data, disk: &SimDisk, far: &Far, is_done: impl Fn(&Data) -> bool) -> Option<u64> {
     let (clock, bell) = (Arc::new(ManualClock::at(now)), Bell::default());
     let world = Room { port: far.address.port(), keepers: Vec::new() };
     let sender = Sender::new(data.clone(), clock.clone(), Arc::new(OsRandom), world, bell.clone());

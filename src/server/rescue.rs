@@ -159,7 +159,8 @@ impl Helper {
                     tell(step.sentence());
                 }
             };
-            verbs::backup::restore(&self.folder, &at(), None, &secret, true, &mut told).map_err(|error| error.to_string())
+            verbs::backup::restore(&self.folder, &at(), None, &secret, true, &mut told)
+                .map_err(|error| error.to_string())
         });
         let reply = put??;
         let count = |name: &str| reply.json.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);

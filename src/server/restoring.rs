@@ -121,7 +121,8 @@ impl Restoring {
         }
         // It goes on until the pages know that there is a house.
         std::mem::forget(ends);
-        self.known().running = Some(PuttingBack { words: "Everything is back. The mail ports are being opened.", done: 1, all: 1 });
+        self.known().running =
+            Some(PuttingBack { words: "Everything is back. The mail ports are being opened.", done: 1, all: 1 });
         after(reply, &self.tell, Told::Opened)
     }
 

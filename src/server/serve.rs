@@ -110,11 +110,8 @@ async fn run(folder: &Folder, shift: Shift, trial: Option<Trial>) -> Result<(), 
     // What is done during a trial may be undone, so nobody does anything.
     let trying = Arc::new(AtomicBool::new(trial.is_some()));
     let restoring = Restoring::new(folder, &held, &tell, shift);
-    let setup = if trial.is_some() {
-        None
-    } else {
-        Setup::begin(folder, &held, &tell, shift, &restoring).map(Arc::new)
-    };
+    let setup =
+        if trial.is_some() { None } else { Setup::begin(folder, &held, &tell, shift, &restoring).map(Arc::new) };
     listen_for_commands(folder, held.clone(), tell.clone(), setup.clone(), trying.clone(), restoring)?;
 
     let mut told_opened = None;

@@ -316,7 +316,11 @@ pub(super) fn wait_for_restore(over: impl Fn() -> bool, run: impl Fn(Request) ->
             Err(words) => {
                 seen = None;
                 let one = sticks.first();
-                restoring.offer(one.map(|one| Offered { name: one.name.clone(), backups: Vec::new(), problem: Some(words) }));
+                restoring.offer(one.map(|one| Offered {
+                    name: one.name.clone(),
+                    backups: Vec::new(),
+                    problem: Some(words),
+                }));
             }
         }
         std::thread::sleep(LOOK);

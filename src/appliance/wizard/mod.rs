@@ -35,9 +35,7 @@ pub use answer::{Answer, Refusal, Secret};
 pub use code::{Code, pause_ms};
 pub use desk::{Desk, Host, Said, View};
 pub use door::{Token, Who};
-pub use facts::{
-    Authority, Clock, Facts, Internet, Offer, Offered, PuttingBack, Relay, Seen, Vouched, Vouching,
-};
+pub use facts::{Authority, Clock, Facts, Internet, Offer, Offered, PuttingBack, Relay, Seen, Vouched, Vouching};
 pub use file::{Given, read as read_file};
 pub use job::{Before, Existing, Job, Outcome, Piece, PieceState};
 pub use machine::{HOME, Wizard, span};

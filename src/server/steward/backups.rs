@@ -47,7 +47,9 @@ impl Sheets {
         // Held to the end: of two at once one counts.
         let mut held = self.held();
         let Some(sheet) = held.as_ref() else {
-            return Err(Error::Refused("The sheet is not on this page any more. Please have a new one made.".to_owned()));
+            return Err(Error::Refused(
+                "The sheet is not on this page any more. Please have a new one made.".to_owned(),
+            ));
         };
         let fits = |typed: &str, at: usize| sheet.words.get(at).is_some_and(|word| *word == words::normal(typed));
         let fits = (fits(first, sheet.asked.0), fits(second, sheet.asked.1));

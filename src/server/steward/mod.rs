@@ -20,7 +20,8 @@ use crate::directory::{self, login};
 use crate::proto::sasl::{SaslAnswer, SaslAsk};
 use crate::queue;
 use crate::web::admin::{
-    Act, Alias, Backups, Bearer, Certificate, Checked, Device, Domain, Error, Household, Later, Letter, Link, NewSheet, Person, Port, Problem, Record, Reports, Secret, Standing, Token, Updates,
+    Act, Alias, Backups, Bearer, Certificate, Checked, Device, Domain, Error, Household, Later, Letter, Link, NewSheet,
+    Person, Port, Problem, Record, Reports, Secret, Standing, Token, Updates,
 };
 
 use super::dns::{self, How};

@@ -690,14 +690,8 @@ async fn the_page_of_backups_says_how_it_is_and_what_to_do_next() {
     let alice = home.browser();
     alice.sign_in(ALICE, PHRASE).await;
     let page = async || alice.get("/admin/backup").await.body;
-    let stick = |state| Stick {
-        insertion: 1,
-        name: "Acme Stick".into(),
-        label: None,
-        bytes: 1 << 30,
-        writable: true,
-        state,
-    };
+    let stick =
+        |state| Stick { insertion: 1, name: "Acme Stick".into(), label: None, bytes: 1 << 30, writable: true, state };
     let now = home.house.clock.now().seconds();
     let keep = |state: stick::State| {
         std::fs::create_dir_all(home.house.folder.path().join("backup")).unwrap();
@@ -765,7 +759,10 @@ async fn the_page_of_backups_says_how_it_is_and_what_to_do_next() {
     // Programs get the same.
     let known = home.program("GET", "/api/backup", &home.token("read"), "").await;
     let json: Value = serde_json::from_str(&known.body).unwrap();
-    assert_eq!((&json["state"], &json["kept"][0]["letters"], &json["sheet"]), (&"wrong".into(), &41.into(), &true.into()));
+    assert_eq!(
+        (&json["state"], &json["kept"][0]["letters"], &json["sheet"]),
+        (&"wrong".into(), &41.into(), &true.into())
+    );
     assert_eq!(home.program("POST", "/api/backup", &home.token("read"), "").await.status, 403);
     let ben = home.browser();
     ben.sign_in(BEN, PHRASE).await;

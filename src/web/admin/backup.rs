@@ -129,6 +129,10 @@ pub(super) async fn confirm(site: &Arc<Site>, visit: &Visit, fields: &Fields) ->
         (false, _) => ("first", made.asked.0),
         (true, false) => ("second", made.asked.1),
     };
-    let wrong = Wrong { field: Some(field), words: sentence(&format!("That is not word {} of the sheet.", at + 1)), later: false };
+    let wrong = Wrong {
+        field: Some(field),
+        words: sentence(&format!("That is not word {} of the sheet.", at + 1)),
+        later: false,
+    };
     sheet(site, visit, Some((&wrong, fields))).await
 }

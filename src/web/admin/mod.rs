@@ -31,6 +31,8 @@ mod updates;
 mod visit;
 
 pub use household::{
-    Act, Alias, Backups, Bearer, Certificate, CertificateProblem, Checked, CheckedRecord, Device, Domain, Error, Household, KeptBackup, Later, Letter, Link, NewSheet, Offered, Person, Port, Problem, Recipient, Record, Report, ReportRow, Reports, RunningBackup, Secret, Standing, Token, UpdateLast, UpdateNow, Updates,
+    Act, Alias, Backups, Bearer, Certificate, CertificateProblem, Checked, CheckedRecord, Device, Domain, Error,
+    Household, KeptBackup, Later, Letter, Link, NewSheet, Offered, Person, Port, Problem, Recipient, Record, Report,
+    ReportRow, Reports, RunningBackup, Secret, Standing, Token, UpdateLast, UpdateNow, Updates,
 };
 pub use site::part;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use askama::Template;
 
 use crate::appliance::wizard::{
-    self, Authority, Clock, Domain, Internet, Offer, Piece, PieceState, PuttingBack, Refusal, Relay, State, Step, View, Vouched, Vouching, Who,
+    self, Authority, Clock, Domain, Internet, Offer, Piece, PieceState, PuttingBack, Refusal, Relay, State, Step, View,
+    Vouched, Vouching, Who,
 };
 use crate::base::Time;
 use crate::web::look;
@@ -273,7 +274,8 @@ pub(super) fn draw(canvas: &Canvas<'_>) -> Result<String, askama::Error> {
                 }
                 Step::Origin => {
                     let stick = view.facts.stick.as_ref();
-                    let found = stick.and_then(|stick| Some((stick.name.clone(), offered(stick.backups.first()?, &zone))));
+                    let found =
+                        stick.and_then(|stick| Some((stick.name.clone(), offered(stick.backups.first()?, &zone))));
                     Origin { frame, found, open: saved.admin.is_none() }.render()
                 }
                 Step::Network => Network {
@@ -517,7 +519,9 @@ fn refreshes(step: Step, state: &State, view: &View) -> bool {
     let waiting = matches!(state, State::Waiting { .. });
     let later = matches!(state, State::Waiting { on, .. } if on.starts_with("a later version") || on == "your domain");
     match step {
-        Step::Origin => restores(view) && (waiting || view.facts.stick.as_ref().is_none_or(|stick| stick.backups.is_empty())),
+        Step::Origin => {
+            restores(view) && (waiting || view.facts.stick.as_ref().is_none_or(|stick| stick.backups.is_empty()))
+        }
         Step::Network | Step::Line => waiting && !later,
         // Also while one name needs somebody and the others are on their way.
         Step::Certificate => (waiting && !later) || asks(view),

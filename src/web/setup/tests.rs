@@ -172,7 +172,8 @@ fn a_backup_on_the_stick_is_offered_and_brought_back() {
     page("The stick Acme is empty.");
     stick(Vec::new(), None);
     page("and there is no backup on it");
-    let offer = |box_id: &str| Offer { box_id: box_id.into(), at: Time::from_seconds(1_795_600_000), letters: Some(41) };
+    let offer =
+        |box_id: &str| Offer { box_id: box_id.into(), at: Time::from_seconds(1_795_600_000), letters: Some(41) };
     stick(vec![offer("00112233445566aa")], None);
     let body = page("with 41 letters");
     assert!(!body.contains("http-equiv=\"refresh\""), "somebody types");
