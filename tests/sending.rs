@@ -306,7 +306,7 @@ async fn cut_at_any_call(release: Option<Time>) {
 
 /// A letter that has been tried three times since it came, with one recipient.
 fn queue_old(data: &Data, came: Time) {
-    queue_text(data, &["anna"], "Subject: x\r\n\r\nx\r\n", None);
+    queue_text(data, &["anna"], "Subject: x\r\n\r\nx\r\n", None, None);
     let entry = queue::list(&data.read().unwrap(), QueueId(0), 1).unwrap().remove(0);
     let (n, staged) =
         (entry.recipients[0].n, data.blobs().stage(LetterHeader::default(), b"Subject: x\r\n\r\nx\r\n").unwrap());
@@ -321,6 +321,7 @@ fn queue_old(data: &Data, came: Time) {
         tls: homepost::queue::Tls::Usual,
         proven: false,
         release: None,
+        by: None,
     };
     let to = [NewRecipient { address: "anna@[127.0.0.1]".into(), notify: None, orcpt: None }];
     let first = entry.id;
@@ -388,7 +389,7 @@ async fn a_cut_at_any_call_between_two_letters_loses_neither() {
         let disk = SimDisk::new(SimOptions { seed: call, ..SimOptions::default() });
         let data = open(&disk);
         for n in 0..2 {
-            queue_text(&data, &["anna"], &format!("Subject: x\r\n\r\nthe letter {n}\r\n"), None);
+            queue_text(&data, &["anna"], &format!("Subject: x\r\n\r\nthe letter {n}\r\n"), None, None);
         }
         disk.plan(&[(call, Fault::Cut)]);
         let far = Far::begin(|| TAKEN);
@@ -633,6 +634,7 @@ async fn sent_on(
         tls: homepost::queue::Tls::Usual,
         proven,
         release: None,
+        by: None,
     };
     let to = [NewRecipient { address: "friend@[127.0.0.1]".into(), notify, orcpt: None }];
     let came = Time(NOW.0 - 5 * 3_600_000);
@@ -730,6 +732,7 @@ async fn a_failure_waits_until_there_is_room_to_tell_of_it() {
         tls: homepost::queue::Tls::Usual,
         proven,
         release,
+        by: None,
     };
     let far_off = letter(Some(Time(NOW.0 + 30 * 86_400_000)), false);
     let failure = Some(queue::Notify { success: false, failure: true, delay: false });

@@ -61,6 +61,7 @@ pub fn run(input: &[u8]) {
         envid: Some(&envid),
         recipients: &[about.clone(), about],
         full: None,
+        by: None,
         passed_on: first & 128 != 0,
         letter,
         chance: [half(0), half(8)],
