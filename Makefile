@@ -1,7 +1,7 @@
 # What one does with this tree. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage backup dns checks strangers sending secure reports autoconf announce trial acme wizard admin firstboot homes fuzz bench bench-sending static image qemu test-image test-aarch64 bench-image test-update test-stick powercut test-buildroot check-buildroot clean-run
+.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage backup dns checks strangers sending secure reports autoconf announce trial acme wizard admin firstboot homes fuzz bench bench-sending static image qemu test-image test-aarch64 bench-image test-update test-stick powercut powercut-box test-buildroot check-buildroot clean-run
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -160,7 +160,7 @@ bench-image: ## sizes and start-up times of the image, beside the same image wit
 	@scripts/need build python static image
 	@BOARD=$${BOARD:-qemu-x86_64} scripts/test image-build bench-image
 
-powercut: ## build the image, and cut its power at 500 moments (N=n for another number)
+powercut powercut-box: ## build the image, and cut its power at 500 moments, from first boot to a new version (N=n for another number)
 	@scripts/need build python static image
 	@scripts/test image-build powercut-many
 

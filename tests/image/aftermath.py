@@ -4,6 +4,7 @@ Needs neither root nor loop devices: e2fsck works on the file, debugfs takes the
 that is in the image serves that folder on loopback."""
 
 import collections
+import hashlib
 import json
 import os
 import shutil
@@ -11,6 +12,8 @@ import subprocess
 
 from box import ALICE
 from house import House, without_trace
+from machine import Machine
+from newer import Loader
 
 LAST = b"From: bob@example.net\r\nTo: alice@example.test\r\nSubject: after the cut\r\n\r\nstill there?\r\n"
 
@@ -74,12 +77,36 @@ def boot_partition(disk, start, before, set_up):
     return was["homepost.toml"]
 
 
+# Of the letter by which a new version shows that it works.
+NEWS = b"Subject: Your homepost was updated"
+
+
+def starts(disk, at):
+    """What GRUB does next with such a boot partition (image/grub.cfg): the slot that starts, the one on trial, and whether that
+    had its start before. An environment that cannot be read has every default."""
+    with open(disk, "rb") as file:
+        file.seek(at)
+        part = file.read(48 << 20)
+    found = part.find(Loader.HEAD)
+    lines = part[found:found + Loader.BYTES].decode(errors="replace").splitlines() if found >= 0 else []
+    state = {"order": "a b", "trial": "", "tried": "0"} | dict(line.split("=", 1) for line in lines if "=" in line)
+    confirmed, trial = state["order"].split()[0], state["trial"] or None
+    if confirmed not in ("a", "b") or trial not in (None, "a", "b"):
+        raise Wrong("loader", str(state))
+    if trial and state["tried"] != "1":
+        return trial, trial, False
+    return confirmed, trial, bool(trial)
+
+
 class Aftermath:
     """Looks at the disks of one log."""
 
-    def __init__(self, before, loads, folder):
-        """`before`: the disk before the first write; `loads`: what was asked of the box, in order; `folder`: to work in."""
-        self.before, self.loads, self.folder = before, loads, folder
+    def __init__(self, before, loads, folder, systems=None):
+        """`before`: the disk before the first write; `loads`: what was asked of the box, in order; `folder`: to work in;
+        `systems`: slot → length and SHA-256 of the one system that may ever start from it."""
+        self.before, self.loads, self.folder, self.systems = before, loads, folder, systems
+        self.started = collections.Counter()
+        self.machine = None
         self.letters = {}
         for load in loads:
             self.letters.update(load.letters)
@@ -91,6 +118,14 @@ class Aftermath:
         places = partitions(disk)
         if not {"homepost-boot", "homepost-data"} <= set(places):
             raise Wrong("partitions", str(places))
+        slot, trial, failed = starts(disk, places["homepost-boot"])
+        if self.systems:
+            length, digest = self.systems[slot]
+            with open(disk, "rb") as file:
+                file.seek(places[f"homepost-{slot}"])
+                if hashlib.sha256(file.read(length)).hexdigest() != digest:
+                    raise Wrong("system", f"{slot} starts next, and is no whole system")
+        self.started[slot, "on trial" if slot == trial else "after a trial" if failed else "confirmed"] += 1
         device = self.folder / "data.img"
         device.unlink(missing_ok=True)
         subprocess.run(["dd", f"if={disk}", f"of={device}", "bs=1M", f"skip={places['homepost-data']}B", "conv=sparse",
@@ -107,6 +142,10 @@ class Aftermath:
             if not begun:
                 return
         house = House("powercut", data)
+        if not self.machine:
+            self.machine = Machine(self.folder / "machine.sock")
+            os.environ["HOMEPOST_MACHINE"] = str(self.machine.path)
+        self.machine.runs(slot, trial=trial, said="The new version did not work here." if failed else None)
         try:
             if begun:
                 done = house.run("init", "--from", "-", input=toml.decode(), ok=False)
@@ -137,15 +176,17 @@ class Aftermath:
         for at in range(0, len(uids), 100):
             for uid, row in client.fetch(uids[at:at + 100], ["BODY.PEEK[]", "FLAGS"]).items():
                 original = without_trace(row[b"BODY[]"], self.letters)
+                if original is None and NEWS in row[b"BODY[]"]:
+                    continue
                 if original is None:
                     raise Wrong("letter", f"UID {uid} is not as it was sent: {row[b'BODY[]'][:300]!r}")
                 names[uid], flags[uid] = self.letters[original], row[b"FLAGS"]
         times = collections.Counter(names.values())
+        leaving = {name for load in self.loads for name, at in load.deleting.items() if at <= moment}
         for load in self.loads:
             # A reader sees nothing that a cut could take back, so what was seen counts as what was acknowledged.
             until = {name for name, at in load.arrived.items() if at <= moment}
-            until |= {name for name, at in load.uids.values() if at <= moment}
-            leaving = {name for name, at in load.deleting.items() if at <= moment}
+            until |= {name for name, at in load.uids.values() if at <= moment and name in load.letters.values()}
             gone = {name for name, at in load.deleted.items() if at <= moment}
             self.lost += sorted(until - leaving - set(times))
             if gone & set(times):

@@ -26,8 +26,10 @@ class Load:
     """What was asked of a box and what it answered. A moment is the length of the log of writes, read when the answer has
     been read: all that the answer rests on lies before it."""
 
-    def __init__(self, box, log, seed, name="a"):
-        """`log`: path of the log of writes. `name` tells the letters of this load from those of others."""
+    def __init__(self, box, log, seed, name="a", until_restart=False):
+        """`log`: path of the log of writes. `name` tells the letters of this load from those of others. `until_restart`: the
+        box is going to close the connections, which is nothing strange then."""
+        self.until_restart = until_restart
         self.box, self.log, self.seed, self.name = box, log, seed, name
         self.letters = {}       # the letter's bytes → its name, of all that were tried
         self.arrived = {}       # name → moment
@@ -59,7 +61,7 @@ class Load:
         try:
             work(n, random.Random(f"{self.seed}-{self.name}-{n}"))
         except (OSError, EOFError, smtplib.SMTPException, imaplib.IMAP4.error, IMAPClientError) as error:
-            if not self.stop.is_set():
+            if not self.stop.is_set() and not self.until_restart:
                 self.strange.append(f"connection {n}: {error!r}")
 
     def next(self, n, count, rng):

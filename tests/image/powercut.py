@@ -2,10 +2,11 @@
 
 usage: powercut.py [BOARD] [--cuts N] [--letters N] [--seed S] [--keep] [--again FOLDER] [--only N]
 
-The image boots in QEMU once, with every write and flush of its disk logged (blocklog.py), while mail is brought, seen, flagged
-and deleted, and the moment of every acknowledgement in that log is kept (load.py). Then the disk is made again as a power cut
+The image boots in QEMU once, with every write and flush of its disk logged (blocklog.py): the data partition grows, the box is
+set up, mail is brought, seen, flagged and deleted while a newer version is written, the box restarts, tries and confirms it, and
+mail is brought again. The moment of every acknowledgement in that log is kept (load.py). Then the disk is made again as a power cut
 would have left it at some entry of the log: what was flushed before is there; of the other writes none, some or pieces.
-On each such disk the file system has to be repairable without questions, the stores have to open and to pass `homepost check`,
+On each such disk the system that starts next has to be whole, one of the two, the file system has to be repairable without questions, the stores have to open and to pass `homepost check`,
 and everything acknowledged until then has to hold, byte for byte (aftermath.py). At last a box boots from such a disk.
 
 How a moment is known: the host reads the length of the log when it has read an acknowledgement. The flush it rests on was
@@ -21,10 +22,12 @@ A failure leaves what was recorded and says how to look at that cut again.
 
 import argparse
 import collections
+import hashlib
 import os
 import pathlib
 import pickle
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -38,10 +41,12 @@ from house import TARGET, Checks
 import aftermath
 import blocklog
 import load
+from newer import opened, pack, put_down
 
 DISK = 700 * 1024 * 1024
 # How often each way of cutting is taken.
-WAYS = {"at an acknowledgement": 35, "at a flush": 15, "some writes": 20, "torn writes": 20, "while starting": 10}
+WAYS = {"at an acknowledgement": 25, "at a flush": 10, "some writes": 10, "torn writes": 10, "while starting": 10,
+        "while a version is written": 15, "while it is tried": 20}
 
 
 class Cut(NamedTuple):
@@ -56,25 +61,36 @@ def record(folder, board, letters, seed):
     """A first boot with set-up, and mail until so many letters were acknowledged, some of them flagged and some deleted."""
     box = Box("powercut-box", board, DISK)
     try:
+        newer = pack(board, folder, "98.0.0")
+        put_down(box, newer)
+        systems = {"a": digest(box.disk, box.partitions()[1][0], squashed(box)), "b": digest(newer, head(newer))}
+        newer.unlink()
         subprocess.run(["cp", "--sparse=always", box.disk, folder / "before.img"], check=True)
         writes = folder / "writes"
         began = time.monotonic()
         box.start(memory=256, writes=writes)
         box.wait("Serving mail as mail.example.test", 900)
         print(f"       serving after {time.monotonic() - began:.0f} s", flush=True)
-        bringing = load.Load(box, writes, seed)
+        # Until the restart, which the update that lies there brings.
+        first = load.Load(box, writes, seed, until_restart=True)
+        box.wait("homepost: starting system b", 900)
+        restarted = first.moment()
+        first.end(0)
+        assert len(first.arrived) > 20, f"only {len(first.arrived)} letters before the restart"
+        opened(box)
+        print(f"       the new version is confirmed after {time.monotonic() - began:.0f} s", flush=True)
+        second = load.Load(box, writes, seed, "b")
         # By what happened, not by the clock: how fast an emulated box is depends on what else this machine does.
         end = time.monotonic() + 600
-        while (len(bringing.arrived) < letters or len(bringing.deleted) < 8) and not bringing.strange:
-            assert time.monotonic() < end, f"only {len(bringing.arrived)} letters in 600 s"
+        while (len(first.arrived) + len(second.arrived) < letters or len(second.deleted) < 8) and not second.strange:
+            assert time.monotonic() < end, f"only {len(second.arrived)} letters in 600 s"
             time.sleep(0.2)
-        bringing.end()
-        assert not bringing.strange, bringing.strange
+        second.end()
+        assert not second.strange, second.strange
         box.pull_plug()
         subprocess.run(["cp", "--sparse=always", box.disk, folder / "after.img"], check=True)
-        truth = {key: value for key, value in vars(bringing).items()
-                 if isinstance(value, (dict, int))}
-        (folder / "truth").write_bytes(pickle.dumps(truth))
+        truths = [{key: value for key, value in vars(one).items() if isinstance(value, (dict, int))} for one in (first, second)]
+        (folder / "truth").write_bytes(pickle.dumps({"loads": truths, "restarted": restarted, "systems": systems}))
     except BaseException:
         print(box.tail() if box.log else "", flush=True)
         raise
@@ -82,11 +98,43 @@ def record(folder, board, letters, seed):
         box.end()
 
 
-class Recorded:
+def head(update):
+    """How long the head of an update is (src/appliance/update/package.rs)."""
+    with open(update, "rb") as file:
+        return 76 + int.from_bytes(file.read(12)[8:])
+
+
+def squashed(box):
+    """The length of the system in slot a, by its superblock."""
+    with open(box.disk, "rb") as disk:
+        disk.seek(box.partitions()[1][0] + 40)
+        return int.from_bytes(disk.read(8), "little")
+
+
+def digest(path, at, length=None):
+    """Length and SHA-256 of what is there, to the end of the file unless a length is told."""
+    with open(path, "rb") as file:
+        file.seek(at)
+        read = file.read(-1 if length is None else length)
+    return len(read), hashlib.sha256(read).hexdigest()
+
+
+class Told:
     """A `Load` that was; it has what that one knew."""
 
+    def __init__(self, known):
+        vars(self).update(known)
+
+
+class Recorded:
+    """Both, and what was between them."""
+
     def __init__(self, folder):
-        vars(self).update(pickle.loads((folder / "truth").read_bytes()))
+        known = pickle.loads((folder / "truth").read_bytes())
+        self.loads = [Told(one) for one in known["loads"]]
+        self.restarted, self.systems = known["restarted"], known["systems"]
+        self.began, self.ended = self.loads[0].began, self.loads[-1].ended
+        self.arrived = [at for one in self.loads for at in one.arrived.values()]
 
 
 def room():
@@ -102,8 +150,10 @@ def plan(log, known, number, seed):
     """`number` cuts and their controls, in the order in which the disk gets there."""
     rng = random.Random(f"{seed}-plan")
     first, last = log.until(known.began), log.until(known.ended)
-    moments = [*known.arrived.values(), *known.flagged.values(), *known.deleted.values(),
-               *(at for _, at in known.uids.values())]
+    arrived, moments = known.arrived, []
+    for one in known.loads:
+        moments += [*one.arrived.values(), *one.flagged.values(), *one.deleted.values(), *(at for _, at in one.uids.values())]
+    written, tried = log.until(known.restarted), log.until(known.loads[1].began)
     flushes = [n for n in log.flushes if first <= n < last]
     cuts = []
     for n in range(number):
@@ -120,13 +170,14 @@ def plan(log, known, number, seed):
                                blocklog.torn(random.Random(rng.random()), 0.7)])
         else:
             kind = blocklog.some if way == "some writes" else blocklog.torn
+            low, high = {"while a version is written": (first, written), "while it is tried": (written, tried)}.get(way, (first, last))
             keep = kind(random.Random(rng.random()), rng.choice([0.2, 0.5, 0.8, 1]))
             # Where something is to be lost: behind a write, not behind a flush.
-            count = next(n for n in iter(lambda: rng.randrange(first, last), None)
+            count = next(n for n in iter(lambda: rng.randrange(low, high), None)
                          if not log.entries[n].flags & blocklog.FLUSH) + 1
         cuts.append(Cut(way, count, log.flushed(count), keep, False))
     for n in range(max(8, number // 6)):
-        count = log.until(rng.choice(moments[:len(known.arrived)]))
+        count = log.until(rng.choice(arrived))
         if n % 2:
             cuts.append(Cut("the last flush forgotten", count, log.flushed(count, 1), blocklog.nothing, True))
         else:
@@ -172,22 +223,23 @@ def main():
 def look(checks, folder, work, args):
     log = blocklog.Log(folder / "writes")
     known = Recorded(folder)
+    flagged, deleted = (sum(len(vars(one)[what]) for one in known.loads) for what in ("flagged", "deleted"))
     print(f"       {len(log)} writes and flushes, {len(log.flushes)} of them flushes, {len(log.bytes) >> 20} MB; "
-          f"{len(known.arrived)} letters acknowledged, {len(known.flagged)} flagged, {len(known.deleted)} deleted", flush=True)
+          f"{len(known.arrived)} letters acknowledged, {flagged} flagged, {deleted} deleted", flush=True)
     with checks("the log holds everything that was written to the disk"):
         whole = blocklog.Disk(log, folder / "before.img", work)
         whole.forward(len(log))
         subprocess.run(["cmp", whole.path, folder / "after.img"], check=True)
         whole.close()
     disk = blocklog.Disk(log, folder / "before.img", work)
-    after = aftermath.Aftermath(folder / "before.img", [known], work)
+    after = aftermath.Aftermath(folder / "before.img", known.loads, work, known.systems)
     control = collections.Counter()
     for number, cut in enumerate(plan(log, known, args.cuts, args.seed)):
         if args.only not in (None, number):
             # What a cut keeps comes from a generator of its own, so that one can be had without the others.
             continue
         moment = log.entries[cut.count - 1].end if cut.count else 0
-        acknowledged = sum(at <= moment for at in known.arrived.values())
+        acknowledged = sum(at <= moment for at in known.arrived)
         path = disk.cut(cut.count, cut.flushed, cut.keep)
         if cut.control:
             try:
@@ -201,19 +253,29 @@ def look(checks, folder, work, args):
         with checks(f"cut {number}: {cut.way}, {cut.count - cut.flushed} of {cut.count} not flushed, {acknowledged} acknowledged"):
             after.look(path, moment)
     if args.only is None:
+        with checks("the cuts met each system: the old one, the new one on trial, the old one after it, the new one confirmed"):
+            for (slot, how), count in sorted(after.started.items()):
+                print(f"       system {slot}, {how}: {count} times")
+            met = {("a", "confirmed"), ("a", "after a trial"), ("b", "confirmed")}
+            assert args.cuts < 40 or met <= set(after.started), after.started
         with checks("as if flushes had not been, acknowledged letters are lost: this test can see it"):
             for (way, kind), count in sorted(control.items()):
                 print(f"       {way}: {kind} {count} times")
             for way in {way for way, _ in control}:
                 assert control[way, "lost"] + control[way, "stores"] + control[way, "filesystem"], f"{way}, and nothing is lost"
             assert sum(count for (_, kind), count in control.items() if kind == "lost"), "no letter is missed"
+        # A disk does not go back, and the trial lies before the last cuts.
+        disk.close()
+        disk = blocklog.Disk(log, folder / "before.img", work)
         boot(checks, log, disk, known, args)
     disk.close()
 
 
 def boot(checks, log, disk, known, args):
-    """The box itself, not only its parts: it boots from a disk with torn writes, repairs, serves, and has every letter."""
-    count = log.until(max(known.arrived.values()))
+    """The box itself, not only its parts: it boots from a disk that was cut with torn writes while a version was tried, goes
+    back to the one before, repairs, serves, and has every letter."""
+    rng = random.Random(args.seed)
+    count = rng.randrange(log.until(known.restarted), log.until(known.loads[1].began))
     flushed = log.flushed(count)
     box = Box("powercut-boot", args.board, toml=None)
     try:
@@ -225,8 +287,10 @@ def boot(checks, log, disk, known, args):
             verdict = box.report()
             assert verdict["verdict"] == ["passed"], "\n".join(verdict.get("check", []))
             moment = log.entries[count - 1].end
+            print(f"       {re.findall('starting system [ab]', box.serial())}")
+            opened(box)
             client = box.imap(timeout=180)
-            after = aftermath.Aftermath(None, [known], None)
+            after = aftermath.Aftermath(None, known.loads, None)
             after.read(client, moment)
             after.go_on(box, client, moment)
             client.logout()
