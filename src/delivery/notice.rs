@@ -254,8 +254,9 @@ mod tests {
         let [Parcel::Out(letter, to)] = parcels.as_slice() else { panic!("one parcel") };
         let (letter, to) = (letter.clone(), to.clone());
         assert!(!letter.eight_bit);
-        let put =
-            move |txn: &mut Txn<'_>| queue::enqueue(txn, &letter, &[to.clone()], Time(0), queue::Limits::default());
+        let put = move |txn: &mut Txn<'_>| {
+            queue::enqueue(txn, &letter, std::slice::from_ref(&to), Time(0), queue::Limits::default())
+        };
         data.write_blocking(put).unwrap();
         let entry = queue::list(&data.read().unwrap(), crate::base::QueueId(0), 1).unwrap().remove(0);
         assert!(data.blobs().read(entry.blob, 0..entry.size).unwrap().is_ascii());
