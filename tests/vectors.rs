@@ -234,13 +234,19 @@ async fn the_letters_of_mail_auth_with_signatures_and_seals() {
 }
 
 /// What mail-auth's tests expect and RFC 7208 does not: file, EHLO, address, and what is right.
-const NOT_BY_THE_RFC: [(&str, &str, &str, &str); 3] = [
+const NOT_BY_THE_RFC: [(&str, &str, &str, &str); 6] = [
     // 4.6: `ip:` is no mechanism, and a mistake anywhere in a record is a permerror.
     ("all", "test.org", "10.0.0.1", "permerror"),
     // 4.6.4: ten names that do not exist are eight more than the void look-ups there may be.
     ("basic", "ok.test.org", "172.168.0.1", "permerror"),
     // 4.6.4: more than ten MX records are a permerror, though one of the first ten fits.
     ("basic", "mx.test.org", "10.0.0.8", "permerror"),
+    // 5.7: `exists` asks for A records whatever kind of address the peer has; a name with AAAA alone is none.
+    ("exists", "ip6.test.org", "167.1.2.3", "fail"),
+    // 5.6: an IPv4 address matches no `ip6`, not even one that has it within.
+    ("ip", "test.org", "10.1.2.3", "fail"),
+    // 5.7 once more.
+    ("macro", "mx.example.org", "2001:db8::cb01", "fail"),
 ];
 
 /// A zone and its tests, as mail-auth writes them: `- word: value` lines. A later line about a name takes the place of an earlier one.
