@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(
             problems("colour = 1"),
             [
-                "settings.toml line 2: `colour` is not a setting; at the top of the file there are hostname, time_zone, language, listeners, acme, mta_sts, checks, strangers, dns, relay, relays, sending, reports, line, limits"
+                "settings.toml line 2: `colour` is not a setting; at the top of the file there are hostname, time_zone, language, listeners, acme, mta_sts, checks, strangers, dns, relay, relays, sending, reports, line, update, limits"
             ]
         );
     }
