@@ -21,6 +21,7 @@ mod nearest;
 mod read;
 mod table;
 mod value;
+mod values;
 
 pub use help::{default_file, reference};
 pub use table::{

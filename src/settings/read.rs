@@ -3,8 +3,9 @@
 use toml_edit::{Document, Item, TableLike, TomlError};
 
 use super::nearest::nearest;
-use super::table::{self, Values};
+use super::table;
 use super::value::Value;
+use super::values::Values;
 use super::{Name, Problem, Settings};
 
 /// A file with more mistakes than this shows the first of them.

@@ -192,7 +192,7 @@ def in_a_browser(checks, house, mode, secrets):
 
 PAGES = ["/admin", "/admin/people", f"/admin/people/{ALICE}", f"/admin/people/{BEN}", "/admin/aliases", "/admin/domains",
          "/admin/domains/example.test", "/admin/domains/example.test/writing", "/admin/domains/example.test/writing/desec", "/admin/ports", "/admin/certificates", "/admin/certificates/asked", "/admin/queue", "/admin/queue/1", "/admin/reports",
-         "/admin/programs", "/admin/updates", "/admin/nothing"]
+         "/admin/programs", "/admin/updates", "/admin/backup", "/admin/backup/sheet", "/admin/erase", "/admin/nothing"]
 FORMS = [("/admin/people", {"local": "eve", "domain": "example.test"}),
          (f"/admin/people/{ALICE}", {"do": "phrase"}), (f"/admin/people/{ALICE}", {"do": "delete"}),
          (f"/admin/people/{BEN}", {"do": "administrator"}), (f"/admin/people/{BEN}", {"do": "link"}),
@@ -203,7 +203,7 @@ FORMS = [("/admin/people", {"local": "eve", "domain": "example.test"}),
          ("/admin/domains/example.test/writing/desec", {"secret1": "evil"}),
          ("/admin/ports", {"port": "imaps", "on": "no", "sure": "yes"}), ("/admin/certificates", {"do": "renew"}),
          ("/admin/queue", {"do": "hold"}), ("/admin/queue/1", {"do": "cancel", "sure": "yes"}),
-         ("/admin/updates", {"do": "check"}), ("/admin/updates", {"do": "install", "version": "9.9.9"}),
+         ("/admin/updates", {"do": "check"}), ("/admin/backup", {"do": "now"}), ("/admin/erase", {"sure": "erase", "phrase": "x"}), ("/admin/updates", {"do": "install", "version": "9.9.9"}),
          ("/admin/programs", {"do": "add", "name": "x", "scope": "all", "days": "7"})]
 
 
@@ -309,10 +309,11 @@ CALLS = [
     ("delete-domain", {"domain": "other.test"}, None),
     ("ports", {}, None), ("switch", {"name": "imap"}, {"on": True}), ("switch", {"name": "imap"}, {"on": False}),
     ("certificates", {}, None), ("renew", {}, {"name": None}),
-    ("updates", {}, None), ("check-updates", {}, None), ("install-update", {}, {"version": "9.9.9"}), ("tokens", {}, None), ("delete-token", {"id": None}, None),
+    ("updates", {}, None), ("check-updates", {}, None), ("install-update", {}, {"version": "9.9.9"}), ("backups", {}, None), ("back-up", {}, None),
+    ("tokens", {}, None), ("delete-token", {"id": None}, None),
 ]
 # Without a network nobody can be asked, and what is no box has nothing to be updated.
-OTHERWISE = {"check": 503, "install-update": 422}
+OTHERWISE = {"check": 503, "install-update": 422, "back-up": 503}
 
 
 def by_programs(checks, house, secrets):
