@@ -104,7 +104,8 @@ class Box(House):
         path = self.data / "settings.toml"
         text = path.read_text()
         for key, value in acme.items():
-            text, count = re.subn(rf"(?m)^{key} = .*$", f'{key} = "{value}"', text)
+            # Other sections have keys of the same name.
+            text, count = re.subn(rf"(?ms)(^\[acme\]$.*?^){key} = [^\n]*$", lambda there: f'{there[1]}{key} = "{value}"', text, count=1)
             assert count == 1, (key, text)
         path.write_text(text)
 
