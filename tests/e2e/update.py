@@ -200,6 +200,8 @@ def newer_versions(checks, house, machine):
 
 def started(house, machine):
     env = dict(os.environ, HOMEPOST_MACHINE=str(machine.path))
+    # One that was killed leaves it, and a command that comes before the server takes the lock.
+    (house.data / "ready").unlink(missing_ok=True)
     with open(house.log, "ab") as log:
         house.process = subprocess.Popen([*COMMAND, "serve", "--data", str(house.data), "--port-offset", str(house.offset)],
                                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, env=env,
