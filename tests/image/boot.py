@@ -205,7 +205,10 @@ def rescue(box, act, **fields):
     box.wait("Code for the rescue page: ", 60)
     code = re.findall("Code for the rescue page: ([0-9A-Z-]+)", box.serial())[-1]
     assert "What shall be done?" in browser.ask("/enter", proof=code)
-    browser.ask(act, **fields)
+    try:
+        browser.ask(act, **fields)
+    except OSError:
+        pass  # the box may be quicker than its answer
     box.wait("it is safe to switch off", 300)
     box.forget()
 
