@@ -251,6 +251,18 @@ def bad_disks(checks, board):
             disk.seek(start)
             disk.write(os.urandom(size))
         says_in_plain_words(box, "The data partition cannot be read")
+    with checks("and the page makes the box as new: it is set up again from the start"):
+        rescue(box, "/erase", sure="ERASE")
+        box.wait("everything is deleted; the set-up begins", 900)
+        box.wait("Not set up yet.*\\n.*set-up +http://", 900)
+        same(box.get("erase-this-box"), None, "the wish")
+        page, end = "", time.monotonic() + 120
+        while "<form" not in page and time.monotonic() < end:
+            try:
+                page = urllib.request.urlopen(f"http://127.0.0.1:{box.port(8080)}/", timeout=60).read().decode()
+            except OSError:
+                time.sleep(0.5)  # QEMU takes the connection before the box does
+        assert "<form" in page and "cannot be read" not in page, page
         box.end()
 
 
