@@ -647,13 +647,22 @@ async fn sent_on(
     for _ in 0..3 {
         data.write_blocking(move |txn| queue::put_off(txn, id, n, came, "451", false)).unwrap();
     }
-    let far = Far::begin(move || word);
+    // Whatever is told of it stands in the queue with what became of it: one transaction. The far end takes no notice either, and
+    // says so only when the queue has been looked at.
+    let (said, seen) = (AtomicBool::new(false), Arc::new(AtomicBool::new(false)));
+    let looked_at = seen.clone();
+    let far = Far::begin(move || {
+        let is_notice = said.swap(true, Ordering::SeqCst);
+        while is_notice && !looked_at.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        word
+    });
     let world = Room { port: far.address.port(), keepers };
     let clock = Arc::new(ManualClock::at(NOW));
     let sender = Sender::new(data.clone(), clock, Arc::new(OsRandom), world, Bell::default());
     let (stop, stopped) = watch::channel(false);
     let task = tokio::spawn(sender.run(stopped));
-    // Whatever is told of it stands in the queue with what became of it: one transaction. The far end takes no notice either.
     let mut looks = 0;
     let notices: Vec<_> = loop {
         let mut entries = first(&data);
@@ -665,7 +674,8 @@ async fn sent_on(
         assert!(looks < 6_000, "not tried after a minute");
         tokio::time::sleep(Duration::from_millis(10)).await;
     };
-    let heard = |far: &Far| far.lines.lock().unwrap().iter().filter(|line| line.starts_with("MAIL")).count();
+    seen.store(true, Ordering::SeqCst);
+    let heard = |far: &Far| far.lines.lock().unwrap().iter().filter(|line| line.starts_with("RCPT")).count();
     while heard(&far) < 1 + notices.len() {
         looks += 1;
         assert!(looks < 6_000, "the notice is not sent after a minute");
