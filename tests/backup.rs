@@ -2,7 +2,7 @@
 
 mod household;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use homepost::account::{self, Flags, INBOX, Which};
@@ -56,7 +56,7 @@ fn files() -> Vec<(String, Vec<u8>)> {
 
 fn create_at(disk: &SimDisk, data: &Data, keys: &Keys, at: Time) -> Result<Made, Error> {
     let files = files();
-    let source = Source { data, files: &files, host: "mail.example.test" };
+    let source = Source { data, files: &files, host: "mail.example.test", damaged: &BTreeSet::new() };
     backup::create(disk, &source, keys, true, at, &SeededRandom::new(disk.calls()))
 }
 
@@ -372,6 +372,8 @@ fn a_letter_that_cannot_be_read_costs_no_other_and_is_tried_again() {
     own.plan(&[(1, Fault::Eio)]);
     let made = create(&disk, &data, &keys).unwrap();
     assert_eq!((made.unreadable, made.new_letters), (1, 7));
+    let report = backup::verify(&disk, Some(&keys.identity)).unwrap();
+    assert_eq!((report.missing.get(&1), report.damaged.len(), report.findings.len()), (Some(&1), 0, 1));
     let (_, done) = restored(&disk, &keys).unwrap();
     assert_eq!((done.letters, done.missing, done.damaged), (7, 1, 0));
     let made = create(&disk, &data, &keys).unwrap();
@@ -388,7 +390,8 @@ fn the_last_backup_with_the_letters_outlives_those_without() {
     let at = |hour: i64| Time(1_700_000_000_000 + hour * 3_600_000);
     create_at(&disk, &data, &keys, at(0)).unwrap();
     let settings = |hour| {
-        let source = backup::Source { data: &data, files: &files(), host: "mail.example.test" };
+        let source =
+            backup::Source { data: &data, files: &files(), host: "mail.example.test", damaged: &BTreeSet::new() };
         backup::create(&disk, &source, &keys, false, at(hour), &SeededRandom::new(hour as u64))
     };
     for hour in 1..60 {
@@ -401,6 +404,53 @@ fn the_last_backup_with_the_letters_outlives_those_without() {
     }
     let (_, done) = restored(&disk, &keys).unwrap();
     assert_eq!((done.letters, done.missing), (8, 0), "it is what is put back");
+}
+
+/// A box without a battery thinks it is 1970 until somebody tells it the time: the last backup is the last that was made.
+#[test]
+fn a_clock_in_1970_makes_no_backup_older_than_it_is() {
+    let (data, keys, disk) = (house(), keys(), SimDisk::sound());
+    for (n, at) in [Time(1_700_000_000_000), Time(0), Time(1_700_000_100_000), Time(60_000)].into_iter().enumerate() {
+        let n = n as u64;
+        fill_house(&data, n * 5..n * 5 + 5);
+        create_at(&disk, &data, &keys, at).unwrap();
+        let (_, done) = restored(&disk, &keys).unwrap();
+        assert_eq!((done.letters, done.missing, done.damaged), (n * 5 + 5, 0, 0), "at {}", at.0);
+        assert!(backup::verify(&disk, Some(&keys.identity)).unwrap().findings.is_empty());
+    }
+}
+
+/// A stick that loses what was written to it: what is known to be damaged is written once more, and nothing builds on it.
+#[test]
+fn what_a_stick_has_lost_is_written_again() {
+    let (data, keys, base) = (house(), keys(), SimDisk::sound());
+    for letters in [0..20, 20..40] {
+        fill_house(&data, letters);
+        create(&base, &data, &keys).unwrap();
+    }
+    let head = backup::newest(&base, &keys.identity).unwrap().unwrap();
+    for lost in head.parts.iter().map(|part| part.name.clone()) {
+        let disk = SimDisk::sound();
+        for (name, mut bytes) in content(&base) {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= u8::from(name == lost);
+            let file = disk.create(&name).unwrap();
+            file.write_at(0, &bytes).unwrap();
+            file.sync(Site::Archive).unwrap();
+        }
+        disk.sync_dir(Site::Archive).unwrap();
+        let report = backup::verify(&disk, Some(&keys.identity)).unwrap();
+        assert_eq!(report.damaged, BTreeSet::from([lost.clone()]));
+        assert!(!report.sound.contains(&2));
+        let files = files();
+        let source = Source { data: &data, files: &files, host: "mail.example.test", damaged: &report.damaged };
+        let made = backup::create(&disk, &source, &keys, true, Time(1_700_000_100_000), &SeededRandom::new(9)).unwrap();
+        let report = backup::verify(&disk, Some(&keys.identity)).unwrap();
+        assert!(report.sound.contains(&made.number), "{lost}: {report:?}");
+        let (after, done) = restored(&disk, &keys).unwrap();
+        assert_eq!((done.letters, done.missing, done.damaged), (40, 0, 0), "{lost}");
+        assert_same(&data, &after);
+    }
 }
 
 /// P8: two boxes, one backup.
@@ -454,6 +504,48 @@ fn a_restore_that_stopped_half_way_goes_on() {
     };
     assert!(stopped > 1, "{stopped}");
     assert_same(&data, &into);
+}
+
+/// A stick that is pulled out, at any call: then nothing of it counts. What is damaged for good costs its own letters only.
+#[test]
+fn a_stick_that_is_pulled_out_gives_no_house_without_letters() {
+    let (data, keys, base) = (house(), keys(), SimDisk::sound());
+    for letters in [0..20, 20..40, 40..60] {
+        fill_house(&data, letters);
+        create(&base, &data, &keys).unwrap();
+    }
+    let stick = || {
+        let disk = SimDisk::sound();
+        for (name, bytes) in content(&base) {
+            let file = disk.create(&name).unwrap();
+            file.write_at(0, &bytes).unwrap();
+            file.sync(Site::Archive).unwrap();
+        }
+        disk.sync_dir(Site::Archive).unwrap();
+        disk
+    };
+    let mut pulled = 0;
+    for n in 1.. {
+        let disk = stick();
+        let head = backup::newest(&disk, &keys.identity).unwrap().unwrap();
+        disk.plan(&[(n, Fault::Cut)]);
+        let into = open(&SimDisk::sound()).unwrap();
+        match backup::fill(&disk, &head, &keys.identity, &into, &mut |_, _, _| {}) {
+            Err(Error::Disk(_)) => pulled += 1,
+            Err(error) => panic!("pulled out at {n}: {error}"),
+            Ok(restored) => {
+                assert_eq!((restored.letters, restored.damaged, disk.is_dead()), (60, 0, false), "call {n}");
+                break;
+            }
+        }
+    }
+    assert!(pulled > 20, "{pulled}");
+    let disk = stick();
+    let head = backup::newest(&disk, &keys.identity).unwrap().unwrap();
+    Disk::remove(&disk, &head.letters[1].part).unwrap();
+    let restored = backup::fill(&disk, &head, &keys.identity, &open(&SimDisk::sound()).unwrap(), &mut |_, _, _| {});
+    let restored = restored.unwrap();
+    assert_eq!((restored.letters, restored.missing, restored.damaged), (40, 20, 1));
 }
 
 /// Whatever the format becomes, this is read: 3 letters, made by version 1 of it.

@@ -10,6 +10,7 @@
 //! - R1: without proof nothing is done but to show a code.
 //! - R2: one thing at a time; what is asked meanwhile is refused.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::{Clock, Mono, Random};
@@ -53,10 +54,10 @@ pub trait Host: Send + Sync + 'static {
     /// Hash of the recovery sheet's words (hex), where it can be read.
     fn sheet(&self) -> Option<String>;
     fn offers(&self) -> Offers;
-    /// Does it, for as long as it takes. Gives sentences either way; `tell` gets what is being done.
+    /// Does what comes before the restart, for as long as it takes. Gives sentences either way; `tell` gets what is being done.
     fn act(&self, act: &Act, tell: &dyn Fn(&str)) -> Result<String, String>;
-    /// After something that was done, so that the box serves mail again.
-    fn restart(&self) -> Result<(), String>;
+    /// After that, so that the box serves mail again; one that is to be emptied is emptied on the way. Errors: sentences.
+    fn restart(&self, act: &Act) -> Result<(), String>;
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -167,12 +168,25 @@ impl<H: Host> Desk<H> {
         if !self.is_in(cookie) || !self.take(act) {
             return false;
         }
-        let came = self.host.act(act, &|words| self.inner().job = Job::Runs(words.to_owned()));
+        let tell = |words: &str| self.inner().job = Job::Runs(words.to_owned());
+        let came = catch_unwind(AssertUnwindSafe(|| self.host.act(act, &tell)));
         self.inner().job = match came {
-            Ok(words) => Job::Done(words),
-            Err(words) => Job::Failed(words),
+            Ok(Ok(words)) => Job::Done(words),
+            Ok(Err(words)) => Job::Failed(words),
+            // Something else can still help.
+            Err(_) => Job::Failed("Something went wrong inside homepost.".to_owned()),
         };
         true
+    }
+
+    /// When what came of it was to be read; whatever keeps the box from starting again is said, and can be tried again.
+    pub fn restart(&self, act: &Act) {
+        if !matches!(self.job(), Job::Done(_)) {
+            return;
+        }
+        if let Err(words) = self.host.restart(act) {
+            self.inner().job = Job::Failed(words);
+        }
     }
 }
 
@@ -211,10 +225,11 @@ mod tests {
                 Act::Restore(_) => "restore",
                 Act::Erase => "erase",
             });
+            assert!(*act != Act::Restore("panic".to_owned()), "a mistake of ours");
             if self.fails { Err("it is gone".to_owned()) } else { Ok("it is back".to_owned()) }
         }
-        fn restart(&self) -> Result<(), String> {
-            Ok(())
+        fn restart(&self, _: &Act) -> Result<(), String> {
+            Err("the machine does not answer".to_owned())
         }
     }
 
@@ -259,5 +274,20 @@ mod tests {
         assert_eq!(desk.job(), Job::Failed("it is gone".to_owned()));
         assert!(desk.run(&cookie, &Act::Restore("x".to_owned())));
         assert_eq!(*desk.host().done.lock().unwrap(), ["salvage", "restore"]);
+        assert!(desk.run(&cookie, &Act::Restore("panic".to_owned())));
+        assert!(matches!(desk.job(), Job::Failed(_)), "R2: a mistake of ours ends it, too");
+    }
+
+    #[test]
+    fn what_keeps_the_box_from_starting_again_is_said_and_something_else_can_be_tried() {
+        let (desk, _) = desk(false);
+        let Entered::In(cookie) = desk.enter("acorn actor album") else { panic!() };
+        desk.restart(&Act::Erase);
+        assert_eq!(desk.job(), Job::None, "nothing was done");
+        assert!(desk.run(&cookie, &Act::Erase));
+        assert!(!desk.run(&cookie, &Act::Salvage), "R2: the box is about to start again");
+        desk.restart(&Act::Erase);
+        assert_eq!(desk.job(), Job::Failed("the machine does not answer".to_owned()));
+        assert!(desk.run(&cookie, &Act::Salvage));
     }
 }

@@ -157,7 +157,7 @@ impl Notice<'_> {
         let head = self.letter.get(..header::end(self.letter)).unwrap_or_default();
         let subject = header::find(head, "Subject").map(|field| {
             let decoded = super::decode::words(&field.value());
-            decoded.chars().filter(|c| !c.is_control() && !is_unseen(*c)).take(200).collect::<String>()
+            seen(&decoded).chars().filter(|c| !c.is_control()).take(200).collect::<String>()
         });
         let whose = if self.passed_on { "A letter that an address here passes on," } else { "Your letter" };
         let what = match subject.as_deref().map(str::trim) {
@@ -175,7 +175,7 @@ impl Notice<'_> {
         }
         for about in self.recipients {
             line(String::new());
-            line(format!("  {}", about.address));
+            line(format!("  {}", seen(&about.address)));
             match self.kind {
                 Kind::Relayed => line("  Its server took the letter. More is not known here.".to_owned()),
                 Kind::Delivered => line("  It lies in the mailbox.".to_owned()),
@@ -185,6 +185,7 @@ impl Notice<'_> {
                 _ => line(format!("  {}", meaning(about.status))),
             }
             if let Some(said) = &about.diagnostic {
+                let said = seen(said);
                 match about.remote.as_deref().filter(|_| !about.own) {
                     Some(remote) => line(format!("  What {remote} said: {said}")),
                     None => line(format!("  What was found: {said}")),
@@ -251,6 +252,11 @@ fn seven_bits(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii() { c.to_string() } else { format!("\\x{{{:X}}}", u32::from(c)) }).collect()
 }
 
+/// As people read it: strangers write subjects, addresses and replies.
+fn seen(text: &str) -> String {
+    text.chars().filter(|c| !is_unseen(*c)).collect()
+}
+
 /// Characters that turn the order of the others round, or part lines where none are.
 fn is_unseen(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -312,6 +318,18 @@ mod tests {
             letter,
             chance: [1, 2],
         }
+    }
+
+    /// Strangers write subjects, addresses and replies.
+    #[test]
+    fn what_strangers_write_turns_no_line_of_the_words_round() {
+        let mut one = about("b\u{202e}x@out.test");
+        one.diagnostic = Some("550 \u{2066}no\u{202e}".into());
+        let letter = "Subject: a\u{202e}b\r\n\r\nx\r\n";
+        let text = String::from_utf8(notice(Kind::Failed, &[one], letter.as_bytes()).build()).unwrap();
+        let words = text.split("\r\nContent-Type: message/").next().unwrap();
+        assert!(words.contains("\u{201c}ab\u{201d}") && words.contains("  bx@out.test"), "{words}");
+        assert!(words.contains("said: 550 no\r\n") && !words.contains(is_unseen), "{words}");
     }
 
     #[test]

@@ -75,11 +75,11 @@ pub fn is_due(due: Time, appointed: bool, now: Time) -> bool {
 }
 
 /// Whether the sender is to hear now that it takes long. They hear it once: at the time that they have set, if they have set one
-/// (RFC 2852 4.1.4, mode N).
+/// to be told at (RFC 2852 4.1.4, mode N). One at which it comes back may be days away.
 pub fn is_late(queued: Time, attempts: u32, now: Time, by: Option<By>) -> bool {
     match by {
-        Some(by) => by.at <= now,
-        None => attempts >= 4 && now.0.saturating_sub(queued.0) >= DELAY_NOTICE,
+        Some(by) if !by.returns => by.at <= now,
+        _ => attempts >= 4 && now.0.saturating_sub(queued.0) >= DELAY_NOTICE,
     }
 }
 
@@ -120,7 +120,8 @@ mod tests {
     fn a_time_that_the_sender_sets() {
         let came = Time(1_700_000_000_000);
         let by = |minutes: i64, returns| Some(By { at: Time(came.0 + minutes * MINUTE), returns, trace: false });
-        assert_eq!(replay(came, by(20, true)), (vec![0, 2, 7, 17, 20], Some(20)));
+        assert_eq!(replay(came, by(20, true)), (vec![0, 2, 7, 17, 20], None));
+        assert_eq!(replay(came, by(2 * 24 * 60, true)).1, Some(242), "as always, before it comes back");
         let (at, late) = replay(came, by(20, false));
         assert_eq!((at[..7].to_vec(), late), (vec![0, 2, 7, 17, 20, 50, 110], Some(20)));
         assert_eq!(at.last().map(|last| last / 60 / 24), Some(5));

@@ -7,6 +7,7 @@
 //! `whole` is written last. From then on it is finished whatever happens: [`end_restore`] moves the stores, then the files, then the
 //! settings, which make the folder one that is set up (V3). Before, nothing but that folder is touched.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -21,10 +22,13 @@ use crate::store::disk::{Disk, RealDisk};
 
 use super::folder::{Folder, about, write};
 use super::house::{House, open_data_in, store_failed};
-use super::stick::OnStick;
+use super::stick::{self, OnStick};
 
 /// Longer files of the data folder are nothing that it needs.
 const FILE_MOST: u64 = 16 << 20;
+
+/// So begins what is said when a backup is on the disk, but not in its place.
+pub(super) const HALF: &str = "all of the backup is on the disk, and cannot take its place";
 
 const NEW: &str = "restore.new";
 const WHOLE: &str = "whole";
@@ -178,11 +182,21 @@ pub(super) fn kept(from: &Path, box_id: &str) -> Result<Vec<OnStick>, String> {
 
 /// Makes a backup of an open house below a folder. Blocks, and for long.
 pub(super) fn back_up(house: &House, target: &Path, everything: bool) -> Result<Made, String> {
+    back_up_beside(house, target, everything, &BTreeSet::new())
+}
+
+/// The same, which builds on no file that is `damaged`.
+pub(super) fn back_up_beside(
+    house: &House,
+    target: &Path,
+    everything: bool,
+    damaged: &BTreeSet<String>,
+) -> Result<Made, String> {
     let keys = keys(&house.folder)?.ok_or_else(|| backup::Error::NoSheet.to_string())?;
     let disk = own_archive(target, &keys)?;
     let files = files(&house.folder)?;
     let settings = house.settings.load();
-    let source = Source { data: &house.data, files: &files, host: &settings.hostname };
+    let source = Source { data: &house.data, files: &files, host: &settings.hostname, damaged };
     backup::create(&disk, &source, &keys, everything, house.clock.now(), &OsRandom).map_err(|error| error.to_string())
 }
 
@@ -223,7 +237,7 @@ fn gather(folder: &Path, inside: &str, found: &mut Vec<(String, Vec<u8>)>) -> Re
         if kind.is_dir() && inside.is_empty() && !stores {
             gather(&path, &format!("{name}/"), found)?;
         }
-        let passing = ["lock", "ready"].contains(&name) || name.ends_with(".new");
+        let passing = ["lock", "ready", "rescuing"].contains(&name) || name.ends_with(".new");
         if kind.is_file() && !passing && entry.metadata().is_ok_and(|about| about.len() <= FILE_MOST) {
             // One that went meanwhile (a challenge that was answered) is not missed.
             found.extend(read(&path)?.map(|bytes| (format!("{inside}{name}"), bytes)));
@@ -235,7 +249,8 @@ fn gather(folder: &Path, inside: &str, found: &mut Vec<(String, Vec<u8>)>) -> Re
 // ---- restore
 
 /// Puts the newest whole backup back into a folder that nobody has set up, or in place of what cannot be opened any more (`over`:
-/// its stores are put aside); the caller has the lock. After an error nothing is changed; after a cut the same call goes on.
+/// its stores are put aside); the caller has the lock. After an error nothing is changed, unless it begins with [`HALF`]; after that
+/// one, and after a cut, the same call goes on, and whoever opens the folder.
 pub(super) fn restore(
     folder: &Folder,
     from: &Path,
@@ -258,12 +273,14 @@ pub(super) fn restore(
     let newest = backup::newest(&disk, &keys.identity).map_err(said)?;
     let head = newest.ok_or_else(|| backup::Error::Nothing.to_string())?;
     let new = folder.path().join(NEW);
-    let built = build(&new, &disk, &head, &keys, tell);
+    // What the kernel has still in memory of a stick that was pulled out looks like one that is damaged here and there.
+    let still = || stick::still_in(from).map_err(|_| "the stick was pulled out before everything was read".to_owned());
+    let built = build(&new, &disk, &head, &keys, &still, tell);
     if built.is_err() {
         let _ = fs::remove_dir_all(&new);
     }
     let restored = built?;
-    end_restore(folder)?;
+    end_restore(folder).map_err(|error| format!("{HALF}: {error}"))?;
     Ok((head, restored))
 }
 
@@ -272,6 +289,7 @@ fn build(
     disk: &dyn Disk,
     head: &Head,
     keys: &Keys,
+    still: &dyn Fn() -> Result<(), String>,
     tell: &mut dyn FnMut(Step, u64, u64),
 ) -> Result<Restored, String> {
     let fault = |error| words(new, error);
@@ -301,6 +319,9 @@ fn build(
         error => error.to_string(),
     })?;
     closed.map_err(|error| store_failed(&error))?;
+    if restored.damaged > 0 {
+        still()?;
+    }
     let files = new.join("files");
     for (path, bytes) in std::mem::take(&mut restored.files) {
         let path = Path::new(&path);

@@ -3,7 +3,7 @@
 //! It opens no stores until it is asked to, and then with the lock (V1): the mail service goes on trying to start meanwhile, and
 //! gets its turn again when that is over.
 
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,6 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(200);
 /// Between two looks for a stick.
 const STICKS: Duration = Duration::from_secs(5);
+const RESCUING: &str = "rescuing";
 /// Names that the page's own certificate is for.
 const NAMES: [&str; 2] = ["homepost.local", "localhost"];
 
@@ -50,12 +51,12 @@ struct Helper {
 /// Serves the page until SIGTERM. Errors: sentences.
 pub(super) fn rescue(folder: &Folder, shift: Shift, name: Option<mdns::Name>) -> Result<(), String> {
     let port = PORT.checked_add(shift.offset).ok_or_else(|| format!("{PORT} + {} is no port", shift.offset))?;
-    let place = place()?;
+    let place = Place::new()?;
     let languages = languages::load(folder);
     let language = Settings::load(folder.path()).map(|settings| settings.language).unwrap_or_default();
     // Before any thread is started (X1). Where the data partition is missing there is no folder, and none is made.
-    let data = if folder.path().is_dir() { folder.path() } else { place.as_path() };
-    let report = sandbox::serve(data, std::slice::from_ref(&place));
+    let data = if folder.path().is_dir() { folder.path() } else { place.0.as_path() };
+    let report = sandbox::serve(data, std::slice::from_ref(&place.0));
     info!("this process gave up everything else: {}", report.done.join(", "));
     for missing in report.missing {
         warn!("not given up: {missing}");
@@ -72,8 +73,7 @@ pub(super) fn rescue(folder: &Folder, shift: Shift, name: Option<mdns::Name>) ->
     let ending = stop.clone();
     let signals = std::thread::Builder::new().name("signals".to_owned()).spawn(move || attend(name, &ending));
     signals.map_err(|error| format!("cannot start: {error}"))?;
-    Opening { name: "rescue", place: place.clone(), port, bind: shift.bind }.serve(&site, &pair, &stop);
-    let _ = std::fs::remove_dir_all(place);
+    Opening { name: "rescue", place: place.0.clone(), port, bind: shift.bind }.serve(&site, &pair, &stop);
     Ok(())
 }
 
@@ -98,28 +98,56 @@ fn look_for_wishes() {
         if let Ok(sticks) = Client::new().sticks()
             && let Ok(one) = chosen(&sticks)
         {
-            wish::look(one.insertion);
+            let _ = wish::look(one.insertion);
         }
         std::thread::sleep(STICKS);
     }
 }
 
-/// A folder of its own for two sockets, where the data partition may be gone.
-fn place() -> Result<PathBuf, String> {
-    let path = std::env::temp_dir().join(format!("homepost-rescue-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&path);
-    match DirBuilder::new().mode(0o700).create(&path) {
-        Ok(()) => Ok(path),
-        Err(error) => Err(format!("{}: {error}", path.display())),
+/// A folder of its own for two sockets, where the data partition may be gone. It goes when this does.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Result<Place, String> {
+        let path = std::env::temp_dir().join(format!("homepost-rescue-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => Ok(Place(path)),
+            Err(error) => Err(format!("{}: {error}", path.display())),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The stores are ours. Meanwhile the file says so to the scripts of the box: a mail service that does not answer is no reason then
+/// to restart it.
+struct Ours {
+    _lock: Lock,
+    file: PathBuf,
+}
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.file);
     }
 }
 
 impl Helper {
-    fn lock(&self) -> Result<Lock, String> {
+    fn lock(&self) -> Result<Ours, String> {
         let mut left = PATIENCE;
         loop {
             match self.folder.lock() {
-                Ok(Some(lock)) => return Ok(lock),
+                Ok(Some(lock)) => {
+                    let file = self.folder.path().join(RESCUING);
+                    // A disk that does not take it takes nothing else, either.
+                    let _ = fs::write(&file, b"");
+                    return Ok(Ours { _lock: lock, file });
+                }
                 Ok(None) if left > LOOK => {
                     std::thread::sleep(LOOK);
                     left -= LOOK;
@@ -149,17 +177,21 @@ impl Helper {
     fn restore(&self, secret: &str, tell: &dyn Fn(&str)) -> Result<String, String> {
         let _lock = self.lock()?;
         let secret = Secret(secret.to_owned());
+        let own = super::backup::keys(&self.folder).ok().flatten().map(|keys| keys.box_id);
         let put = with_stick(|| {
-            if super::backup::boxes(&at()).is_ok_and(|boxes| boxes.is_empty()) {
+            let boxes = super::backup::boxes(&at())?;
+            if boxes.is_empty() {
                 return Err("There is no backup on this stick.".to_owned());
             }
+            // Where there are several, its own.
+            let box_id = own.as_deref().filter(|own| boxes.iter().any(|(name, _)| name == own));
             let mut last = None;
             let mut told = |step: Step, _, _| {
                 if last.replace(step) != Some(step) {
                     tell(step.sentence());
                 }
             };
-            verbs::backup::restore(&self.folder, &at(), None, &secret, true, &mut told)
+            verbs::backup::restore(&self.folder, &at(), box_id, &secret, true, &mut told)
                 .map_err(|error| error.to_string())
         });
         let reply = put??;
@@ -226,14 +258,14 @@ impl Host for Helper {
             Act::Restart => Ok("The box starts again.".to_owned()),
             Act::Salvage => self.salvage(),
             Act::Restore(secret) => self.restore(secret, tell),
-            Act::Erase => match self.machine.erase() {
-                Ok(()) => Ok("The box starts again, and everything on it is deleted.".to_owned()),
-                Err(error) => Err(error.to_string()),
-            },
+            Act::Erase => Ok("The box starts again, and everything on it is deleted.".to_owned()),
         }
     }
 
-    fn restart(&self) -> Result<(), String> {
+    fn restart(&self, act: &Act) -> Result<(), String> {
+        if *act == Act::Erase {
+            return self.machine.erase().map_err(|error| error.to_string());
+        }
         match self.machine.reboot() {
             // There whoever started us starts the server again.
             Err(Error::NoBox) => {

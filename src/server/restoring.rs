@@ -16,6 +16,7 @@ use crate::proto::smtp::{Machine as Smtp, Port};
 use crate::settings::{Name, Settings};
 use crate::smtp;
 
+use super::backup;
 use super::doors::{Shift, spec};
 use super::folder::Folder;
 use super::house::House;
@@ -27,6 +28,20 @@ use super::verbs::{self, Reply, Request};
 const NAME: &str = "homepost.home.arpa";
 /// For sessions to take their leave before the port is opened for letters.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// So begins what is said when a backup is in its place and does not open.
+const CLOSED: &str = "the backup is put back, and its stores do not open";
+
+/// Why no backup was put back, and what that means for the box: sentences.
+pub(super) fn refused(error: &str) -> String {
+    let error = error.trim_end_matches('.');
+    let after = |start: &str| error.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start));
+    match after(backup::HALF) || after(CLOSED) {
+        // It goes on at the next start.
+        true => format!("{error}. Please switch the box off and on."),
+        false => format!("{error}. Nothing was changed."),
+    }
+}
 
 pub(super) struct Restoring {
     folder: Folder,
@@ -115,6 +130,7 @@ impl Restoring {
         match House::open(&self.folder) {
             Ok(house) => *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(house)),
             Err(error) => {
+                let error = format!("{CLOSED}: {error}");
                 self.known().failed = Some(error.clone());
                 return Reply::failed(error);
             }
@@ -164,5 +180,19 @@ struct Ends<'a>(&'a Restoring);
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
         self.0.known().running = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_nothing_was_changed_is_said_only_where_it_is_so() {
+        assert_eq!(refused("These are not the words."), "These are not the words. Nothing was changed.");
+        for start in [backup::HALF, CLOSED] {
+            let error = format!("{}{}: no room", start[..1].to_uppercase(), &start[1..]);
+            assert_eq!(refused(&error), format!("{error}. Please switch the box off and on."));
+        }
     }
 }

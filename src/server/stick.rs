@@ -11,13 +11,13 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use crate::appliance::backup::{self as archive, Report};
+use crate::appliance::backup::{self as archive, Made, Report};
 use crate::appliance::machine::stick::{self, at, chosen};
 use crate::appliance::machine::{Client, Machine, Stick};
 use crate::appliance::wizard::{Offer, Offered};
@@ -27,7 +27,7 @@ use crate::store::disk::RealDisk;
 use super::backup;
 use super::folder::{Folder, write};
 use super::house::House;
-use super::restoring::Restoring;
+use super::restoring::{self, Restoring};
 use super::verbs::{Reply, Request, Secret};
 use super::wish;
 
@@ -48,6 +48,9 @@ const SMALL_BYTES: u64 = 256 << 20;
 
 /// The key is there without one only after a cut; nobody would ever get at such a backup.
 const NO_SHEET: &str = "A stick is in, but nothing would open its backups: make a recovery sheet first, in the administration (or with homepost backup key).";
+
+const WEARS_OUT: &str =
+    "This stick has lost something of older backups. The newest one is whole, but the stick is wearing out.";
 
 const STATE: &str = "backup/stick.json";
 const TOLD: &str = "homepost.txt";
@@ -71,6 +74,8 @@ pub(super) struct State {
     pub bytes: u64,
     /// Why the last try came to nothing: a sentence.
     pub problem: Option<String>,
+    /// What is to be known of the last that was made, though it is whole: a sentence.
+    pub note: Option<String>,
     /// How many seconds the last that was made took.
     pub took: Option<u64>,
     /// What was on the stick after that, the newest first.
@@ -135,7 +140,9 @@ fn look(house: &House) -> Duration {
         Err(_) => return NO_BOX,
     };
     let Ok(one) = chosen(&sticks) else { return LOOK };
-    wish::look(one.insertion);
+    if wish::look(one.insertion) {
+        return NO_BOX;
+    }
     if !has_sheet(&house.folder) {
         // No try, so that the first one follows the sheet at once.
         let mut state = State::load(&house.folder);
@@ -182,6 +189,15 @@ fn set_running(running: Option<Running>) {
     *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) = running;
 }
 
+/// However it ends.
+struct NoMore;
+
+impl Drop for NoMore {
+    fn drop(&mut self) {
+        set_running(None);
+    }
+}
+
 /// Begins one, and waits for its end, but not for longer than `patience`. Errors: why it came to nothing, or cannot begin.
 pub(super) fn begin_backup(house: &Arc<House>, patience: Duration) -> Result<(), String> {
     if running().is_some() {
@@ -209,47 +225,106 @@ fn back_up(house: &House, one: &Stick) -> Result<State, String> {
     let mut state = State::load(&house.folder);
     (state.tried, state.insertion) = (Some(now.seconds()), Some(one.insertion));
     set_running(Some(Running { reading: false, since: now }));
+    let no_more = NoMore;
     let begun = house.clock.mono();
-    let done = with_stick(|| made(house, &mut state, now)).and_then(|done| done);
+    let done = with_stick(|| back_up_and_read(house, &mut state, now)).and_then(|done| done);
     if done.is_ok() {
         state.took = Some(house.clock.mono().since(begun) / 1000);
     }
-    set_running(None);
-    state.problem = done.as_ref().err().cloned();
+    drop(no_more);
+    (state.problem, state.note) = match &done {
+        Ok(note) => (None, note.clone()),
+        Err(words) => (Some(words.clone()), None),
+    };
     state.keep(&house.folder);
-    done.map(|()| state)
+    done.map(|_| state)
 }
 
-fn made(house: &House, state: &mut State, now: Time) -> Result<(), String> {
+/// Gives what the owner should know of it all the same: a sentence. Errors: there is no backup.
+fn back_up_and_read(house: &House, state: &mut State, now: Time) -> Result<Option<String>, String> {
     let keys = backup::keys(&house.folder)?;
     let Some(keys) = keys.filter(|keys| keys.words.is_some() || keys.phrase.is_some()) else {
         return Err(NO_SHEET.to_owned());
     };
-    let made = backup::back_up(house, &at(), true)?;
-    set_running(running().map(|running| Running { reading: true, ..running }));
+    let reading = |reading| set_running(running().map(|running| Running { reading, ..running }));
+    let verified = || Ok::<_, String>(backup::verify(&house.folder, &at(), Some(&keys.box_id), None)?.0);
+    let mut made = backup::back_up(house, &at(), true)?;
+    let mut told = lost_here(made.unreadable);
+    reading(true);
     if to_verify(state, now.seconds()) {
-        let (report, _) = backup::verify(&house.folder, &at(), Some(&keys.box_id), None)?;
-        whole(&report, made.number)?;
+        let mut report = verified()?;
+        if !report.damaged.is_empty() {
+            // Once more, from the box, what the stick does not give back.
+            warn!(
+                files = report.damaged.len(),
+                "the stick does not give back what was written to it; it is written again"
+            );
+            reading(false);
+            made = backup::back_up_beside(house, &at(), true, &report.damaged)?;
+            reading(true);
+            report = verified()?;
+            told = Some(WEARS_OUT.to_owned());
+        }
+        whole(&report, &made)?;
         (state.verified, state.bytes) = (Some(now.seconds()), report.bytes);
     }
     (state.made, state.messages) = (Some(now.seconds()), made.messages);
     // Only to be shown.
     state.kept = backup::kept(&at(), &keys.box_id).unwrap_or_default();
-    Ok(())
+    Ok(told)
 }
 
-/// What was read back is what was written.
-fn whole(report: &Report, number: u32) -> Result<(), String> {
+fn lost_here(letters: u64) -> Option<String> {
+    let words = match letters {
+        0 => return None,
+        1 => "One letter on this box is damaged, and so it is not in the backup. All others are.".to_owned(),
+        many => format!("{many} letters on this box are damaged, and so they are not in the backup. All others are."),
+    };
+    Some(words)
+}
+
+/// What was read back is what was written: all that the box itself has still. Older backups may be damaged.
+fn whole(report: &Report, made: &Made) -> Result<(), String> {
+    let is_of_it = |finding: &&String| finding.starts_with(&format!("backup {}:", made.number));
+    let lost = report.missing.get(&made.number).map_or(0, |missing| *missing as u64);
+    // What is missing is a finding, too.
+    let other = report.findings.iter().filter(is_of_it).count() > usize::from(lost > 0);
+    if report.sound.contains(&made.number) || (lost > 0 && lost <= made.unreadable && !other) {
+        return Ok(());
+    }
     match report.findings.first() {
-        None if report.sound.first() == Some(&number) => Ok(()),
         None => Err("The backup was written, but cannot be read back. The stick is probably broken: try another one."
             .to_owned()),
         Some(finding) => Err(format!("The stick does not give back what was written to it: {finding}.")),
     }
 }
 
+/// The stick is mounted for one at a time: who is done has it unmounted.
+static USED: Mutex<()> = Mutex::new(());
+/// For one who uses it to be done.
+const TURN: Duration = Duration::from_secs(10);
+
+fn turn() -> Result<MutexGuard<'static, ()>, String> {
+    let mut left = TURN;
+    loop {
+        match USED.try_lock() {
+            Ok(turn) => return Ok(turn),
+            Err(TryLockError::Poisoned(turn)) => return Ok(turn.into_inner()),
+            Err(TryLockError::WouldBlock) if left.is_zero() => {
+                return Err("the stick is in use just now; please try again".to_owned());
+            }
+            Err(TryLockError::WouldBlock) => {
+                let pause = left.min(Duration::from_millis(100));
+                std::thread::sleep(pause);
+                left -= pause;
+            }
+        }
+    }
+}
+
 /// Does something with the stick mounted, and has it unmounted again. Errors: sentences.
 pub(super) fn with_stick<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    let _turn = turn()?;
     let machine = Client::new();
     machine.open_stick().map_err(|error| error.to_string())?;
     let used = Arc::new(AtomicBool::new(true));
@@ -275,6 +350,11 @@ pub(super) fn with_stick<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     Ok(done)
 }
 
+/// Whether the stick that something is read from was not pulled out; elsewhere than on a stick that is not asked. Errors: sentences.
+pub(super) fn still_in(from: &Path) -> Result<(), String> {
+    if from.starts_with(at()) { Client::new().open_stick().map_err(|error| error.to_string()) } else { Ok(()) }
+}
+
 // ---- on a box that nobody has set up
 
 /// Looks for a stick that asks for a restore, and has it done by `run`, until `over`. For a thread of its own.
@@ -296,8 +376,10 @@ pub(super) fn wait_for_restore(over: impl Fn() -> bool, run: impl Fn(Request) ->
                     std::thread::sleep(LOOK);
                     continue;
                 };
+                if wish::look(one.insertion) {
+                    return;
+                }
                 seen = Some(one.insertion);
-                wish::look(one.insertion);
                 restoring.offer(None);
                 let looked = with_stick(|| {
                     restore(&at(), &run);
@@ -360,8 +442,7 @@ pub(super) fn put_back(box_id: Option<String>, secret: Secret, run: impl Fn(Requ
 /// What came of it, for the file on the stick: that can be found in any pocket, so nobody's address is in it.
 fn told_of(reply: &Reply) -> String {
     if let Some(words) = &reply.error {
-        let words = words.trim_end_matches('.');
-        return format!("The backup was not put back: {words}. Nothing was changed.");
+        return format!("The backup was not put back: {}", restoring::refused(words));
     }
     let held = reply.json["held"].as_array().map_or(0, Vec::len);
     let lines = reply.text.lines().take_while(|line| !line.starts_with("Letters that waited"));

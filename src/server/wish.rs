@@ -24,24 +24,31 @@ const MOST: u64 = 1024;
 /// The stick that was looked at last.
 static LAST: Mutex<Option<u64>> = Mutex::new(None);
 
-/// Looks at the stick of this insertion, once.
-pub(super) fn look(insertion: u64) {
-    if LAST.lock().unwrap_or_else(PoisonError::into_inner).replace(insertion) == Some(insertion) {
-        return;
+/// Looks at the stick of this insertion, until it could be looked at once. Whether the box is made as new now.
+pub(super) fn look(insertion: u64) -> bool {
+    let is_last = |last: &mut Option<u64>| *last == Some(insertion);
+    if is_last(&mut LAST.lock().unwrap_or_else(PoisonError::into_inner)) {
+        return false;
     }
-    match with_stick(|| asks(&at())) {
-        Ok(true) => {}
-        Ok(false) => return,
-        Err(words) => return warn!("the stick cannot be used: {words}"),
-    }
-    info!("a stick asks for everything on this box to be deleted");
-    if let Err(error) = Client::new().erase() {
-        warn!("nothing was deleted: {error}");
-        let words = format!("Nothing was deleted: {error}. To try again, call the file {ASKED} once more.");
-        if let Err(words) = with_stick(|| tell(&at(), &words)) {
+    let asked = with_stick(|| asks(&at()));
+    match asked {
+        Ok(_) => *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some(insertion),
+        Err(words) => {
             warn!("the stick cannot be used: {words}");
+            return false;
         }
     }
+    if asked != Ok(true) {
+        return false;
+    }
+    info!("a stick asks for everything on this box to be deleted");
+    let Err(error) = Client::new().erase() else { return true };
+    warn!("nothing was deleted: {error}");
+    let words = format!("Nothing was deleted: {error}. To try again, call the file {ASKED} once more.");
+    if let Err(words) = with_stick(|| tell(&at(), &words)) {
+        warn!("the stick cannot be used: {words}");
+    }
+    false
 }
 
 /// Whether it is asked for; then the file has its other name.

@@ -102,8 +102,13 @@ def main():
             words = house.json("backup", "key")["words"]
             first = until(lambda: status()["made"])
             assert not status()["problem"], status()
-        with checks("plugged in again it is backed up to by itself, read back, and let go"):
+        with checks("plugged in again, now full of other things, it is backed up to by itself, read back, and let go"):
             machine.pull()
+            # Pictures, updates that are none, and what some program left among the backups.
+            archive = next((machine.inside / "homepost-backup").iterdir())
+            for folder, names in ((machine.inside, 10_000), (archive, 1_000)):
+                for n in range(names):
+                    (folder / f"IMG_{n:05}.{'hpu' if n % 10 == 0 else 'JPG'}").write_bytes(b"")
             machine.plug(2)
             made = until(lambda: (now := status())["made"] != first and now)
             assert made["verified"] == made["made"] and made["messages"] == 1 and not made["problem"], made

@@ -4,7 +4,7 @@
 //! slow stick. When few are missing the rows are taken, from the same snapshot that names those: that is the state the backup is
 //! of (U3). Letters that are on the archive already are known by their lists, also those of a backup that was cut off.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 
 use super::age::{self, Identity, Seal};
@@ -27,6 +27,8 @@ pub struct Source<'a> {
     pub files: &'a [(String, Vec<u8>)],
     /// The name the server goes by.
     pub host: &'a str,
+    /// Files of the archive that are not as they were written ([`super::Report`]): nothing builds on them.
+    pub damaged: &'a BTreeSet<String>,
 }
 
 /// What was done.
@@ -71,7 +73,7 @@ pub fn create(
     }
     let mut removed = 0;
     loop {
-        let mut run = Run::begin(disk, keys, random)?;
+        let mut run = Run::begin(disk, source.damaged, keys, random)?;
         match run.run(source, everything, now) {
             Ok(made) => {
                 removed += prune(disk)?;
@@ -98,13 +100,18 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn begin(disk: &'a dyn Disk, keys: &'a Keys, random: &'a dyn Random) -> Result<Run<'a>, Error> {
+    fn begin(
+        disk: &'a dyn Disk,
+        damaged: &BTreeSet<String>,
+        keys: &'a Keys,
+        random: &'a dyn Random,
+    ) -> Result<Run<'a>, Error> {
         sweep(disk, false)?;
         let names = disk.list()?;
         let number = names.iter().filter_map(|name| archive::number(name)).max().unwrap_or(0).saturating_add(1);
-        let base = base(disk, &keys.identity)?;
+        let base = base(disk, damaged, &keys.identity)?;
         write_keys(disk, keys, number)?;
-        let known = packs::Known::read(disk, &names, &keys.identity)?;
+        let known = packs::Known::read(disk, &names, damaged, &keys.identity)?;
         let identity = &keys.identity;
         Ok(Run {
             disk,
@@ -326,10 +333,13 @@ fn pieces(held: &Held, id: BlobId, len: u64, take: &mut dyn FnMut(&[u8]) -> io::
 }
 
 /// What a new backup builds on: nothing where what is there is damaged.
-fn base(disk: &dyn Disk, identity: &Identity) -> Result<Option<Head>, Error> {
+fn base(disk: &dyn Disk, damaged: &BTreeSet<String>, identity: &Identity) -> Result<Option<Head>, Error> {
     let mut newest = None;
     for sums in archive::list(disk)? {
         match archive::head(disk, sums.number, identity) {
+            // Its letters are known by their lists.
+            Ok(head)
+                if head.parts.iter().any(|part| part.name.starts_with("rows-") && damaged.contains(&part.name)) => {}
             Ok(head) if head.everything => return Ok(Some(head)),
             Ok(head) => newest = newest.or(Some(head)),
             Err(Error::Damaged(_) | Error::Disk(_)) => {}

@@ -89,6 +89,13 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+impl Error {
+    /// Something about one file; the others may be as they should be.
+    fn is_of_a_file(&self) -> bool {
+        matches!(self, Error::Damaged(_) | Error::OtherKey | Error::Disk(_))
+    }
+}
+
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Error {
         match error.kind() {

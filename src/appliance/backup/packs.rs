@@ -3,7 +3,7 @@
 //! First a line `part NAME LEN SHA256 CONTENT` as in a head, then one for each letter: digest, length, time of arrival in
 //! milliseconds, addresses of the accounts it belongs to, comma between two; last the line that only who has the key can make.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::age::{self, Identity, Key};
 use super::archive;
@@ -84,12 +84,19 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// By all lists that are whole and whose file is there at its full length.
-    pub fn read(disk: &dyn Disk, names: &[String], identity: &Identity) -> Result<Known, Error> {
+    /// By all lists that are whole and whose file is there at its full length, and not known to be damaged.
+    pub fn read(
+        disk: &dyn Disk,
+        names: &[String],
+        damaged: &BTreeSet<String>,
+        identity: &Identity,
+    ) -> Result<Known, Error> {
         let mut known = Known::default();
         let lists = names.iter().filter(|name| name.starts_with("letters-") && name.ends_with(".list.age"));
+        let lists = lists.filter(|name| !damaged.contains(*name));
         for name in lists {
             match read(disk, name, identity) {
+                Ok((part, ..)) if damaged.contains(&part.name) => {}
                 Ok((part, entries, list, digest)) if archive::list_name(&part.name) == *name => {
                     let len = disk.open(&part.name).and_then(|file| file.len());
                     if len.is_ok_and(|len| len == part.len) {

@@ -143,8 +143,12 @@ impl Filling<'_> {
             let entries = match packs::read(self.disk, &letters.list, self.identity) {
                 Ok((_, entries, _, digest)) if digest == letters.digest => entries,
                 // All the others are worth having.
-                Ok(_) | Err(Error::Damaged(_) | Error::OtherKey | Error::Disk(_)) => {
+                Ok(_) => {
                     self.restored.damaged += 1;
+                    continue;
+                }
+                Err(error) if error.is_of_a_file() => {
+                    self.passed_over(&error)?;
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -160,13 +164,25 @@ impl Filling<'_> {
             }
             match if owners.is_empty() { Ok(()) } else { self.pack(&letters.part, &mut wanted, &owners) } {
                 Ok(()) => {}
-                Err(Error::Damaged(_) | Error::OtherKey | Error::Disk(_)) => self.restored.damaged += 1,
+                Err(error) if error.is_of_a_file() => self.passed_over(&error)?,
                 Err(error) => return Err(error),
             }
         }
         self.restored.missing = wanted.len() as u64;
         self.restored.letters = all_letters - self.restored.missing;
         Ok(())
+    }
+
+    /// Counts a file that gives nothing. Errors: nothing can be read any more, since the stick was pulled out, say. Then its letters
+    /// are not lost, and no house is made without them.
+    fn passed_over(&mut self, error: &Error) -> Result<(), Error> {
+        self.restored.damaged += 1;
+        // The rows that were read first can be read again.
+        let Some((chunk, _, _)) = self.head.rows.first().filter(|_| matches!(error, Error::Disk(_))) else {
+            return Ok(());
+        };
+        let file = self.disk.open(&chunk.part)?;
+        Ok(file.read_at(0, &mut [0])?)
     }
 
     /// Whether an earlier try got so far.

@@ -17,6 +17,10 @@ pub struct Report {
     pub findings: Vec<String>,
     /// Numbers of the backups from which everything can be put back, the newest first.
     pub sound: Vec<u32>,
+    /// Files that are not as they were written: what is in them has to be written again, into other ones.
+    pub damaged: BTreeSet<String>,
+    /// Of backups that name letters which no file has: how many. The box itself had lost those, if no file is damaged.
+    pub missing: BTreeMap<u32, usize>,
     /// Files and bytes that were read.
     pub files: u64,
     pub bytes: u64,
@@ -102,10 +106,15 @@ impl Look<'_> {
             self.report.bytes += part.len;
         }
         if !good {
-            self.report.findings.push(format!("{name} is not as it was written"));
+            self.is_damaged(name);
         }
         self.good.insert(key, good);
         Ok(good)
+    }
+
+    fn is_damaged(&mut self, name: &str) {
+        self.report.findings.push(format!("{name} is not as it was written"));
+        self.report.damaged.insert(name.to_owned());
     }
 
     fn backup(&mut self, number: u32, sums: &archive::Sums, identity: &Identity) -> Result<bool, Error> {
@@ -152,6 +161,7 @@ impl Look<'_> {
             }
             if !self.contents.get(&chunk.part).is_some_and(|found| found.contains(&chunk.digest)) {
                 self.report.findings.push(format!("backup {number}: {} lacks a chunk", chunk.part));
+                self.report.damaged.insert(chunk.part.clone());
                 return Ok(());
             }
         }
@@ -185,10 +195,12 @@ impl Look<'_> {
                     let same = digest == letters.digest && entries.len() as u64 == letters.count;
                     if !same || entries.iter().any(|entry| !found.contains(&entry.digest)) {
                         self.report.findings.push(format!("backup {number}: {} is not what it lists", letters.part));
+                        self.report.damaged.insert(letters.part.clone());
                     }
                 }
                 Err(error @ (Error::Damaged(_) | Error::OtherKey)) => {
                     self.report.findings.push(format!("backup {number}: {error}"));
+                    self.report.damaged.insert(letters.list.clone());
                 }
                 Err(error) => return Err(error),
             }
@@ -200,6 +212,7 @@ impl Look<'_> {
         let missing = named.filter(|digest| !there.iter().any(|part| part.contains(*digest))).count();
         if missing > 0 {
             self.report.findings.push(format!("backup {number}: {missing} letters are missing"));
+            self.report.missing.insert(number, missing);
         }
         Ok(())
     }
@@ -207,7 +220,7 @@ impl Look<'_> {
     fn found(&mut self, name: &str, found: io::Result<HashSet<[u8; 32]>>) -> Result<HashSet<[u8; 32]>, Error> {
         found.or_else(|error| match archive::in_file(name, error) {
             Error::Damaged(_) | Error::OtherKey => {
-                self.report.findings.push(format!("{name} is not as it was written"));
+                self.is_damaged(name);
                 Ok(HashSet::new())
             }
             error => Err(error),

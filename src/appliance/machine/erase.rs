@@ -48,18 +48,18 @@ impl Step {
 pub struct Erased {
     pub files: u64,
     pub bytes: u64,
-    /// Files that could be neither overwritten nor removed.
+    /// Files that could not be overwritten or not be removed, and folders that could not be read.
     pub failed: u64,
 }
 
-/// Overwrites and removes everything in a folder, keys first. `tell` gets each step, and percent of its bytes. One file that does not
-/// let itself be overwritten costs no other. Errors: the folder cannot be read.
+/// Overwrites and removes everything in a folder, keys first. `tell` gets each step, and percent of its bytes. A file that does not
+/// let itself be overwritten is removed, and a folder that cannot be read passed over; both are counted, and cost no other. Errors:
+/// the folder itself cannot be read.
 pub fn empty(folder: &Path, tell: &mut dyn FnMut(Step, u64)) -> io::Result<Erased> {
     let mut all = Vec::new();
-    gather(folder, folder, DEPTH, &mut all)?;
+    let mut erased = Erased { failed: gather(folder, folder, DEPTH, &mut all)?, ..Erased::default() };
     // Of the stores the index goes first: the hashes of pass phrases and the signing keys are in it.
     all.sort_by_key(|one| (one.rank, one.len));
-    let mut erased = Erased::default();
     for (step, ranks) in [(Step::Keys, 0..2), (Step::Letters, 2..3)] {
         let of = |one: &&Found| ranks.contains(&one.rank);
         let total: u64 = all.iter().filter(of).map(|one| one.len).sum();
@@ -79,7 +79,9 @@ pub fn empty(folder: &Path, tell: &mut dyn FnMut(Step, u64)) -> io::Result<Erase
                 tell(step, done * 100 / total.max(1));
             }
         }
-        File::open(folder)?.sync_all()?;
+        if File::open(folder).and_then(|folder| folder.sync_all()).is_err() {
+            erased.failed += 1;
+        }
     }
     Ok(erased)
 }
@@ -91,16 +93,26 @@ struct Found {
     rank: u8,
 }
 
-fn gather(top: &Path, folder: &Path, depth: usize, all: &mut Vec<Found>) -> io::Result<()> {
+/// How many entries could not be looked at.
+fn gather(top: &Path, folder: &Path, depth: usize, all: &mut Vec<Found>) -> io::Result<u64> {
+    let mut failed = 0;
     for entry in fs::read_dir(folder)? {
-        let entry = entry?;
+        // What comes after an error of the disk in a folder is not known.
+        let Ok(entry) = entry else {
+            failed += 1;
+            break;
+        };
         let path = entry.path();
         // Links are removed, not followed.
-        let about = fs::symlink_metadata(&path)?;
+        let Ok(about) = fs::symlink_metadata(&path) else {
+            failed += 1;
+            continue;
+        };
         if about.is_dir() {
-            if depth > 0 {
-                gather(top, &path, depth - 1, all)?;
-            }
+            failed += match depth {
+                0 => 1,
+                _ => gather(top, &path, depth - 1, all).unwrap_or(1),
+            };
             continue;
         }
         let inside = path.strip_prefix(top).unwrap_or(&path);
@@ -114,24 +126,26 @@ fn gather(top: &Path, folder: &Path, depth: usize, all: &mut Vec<Found>) -> io::
         };
         all.push(Found { path, len: if about.is_file() { about.len() } else { 0 }, rank });
     }
-    Ok(())
+    Ok(failed)
 }
 
+/// It goes also where it cannot be overwritten.
 fn overwrite(path: &Path, len: u64) -> io::Result<()> {
-    if len > 0 {
-        let file = OpenOptions::new().write(true).open(path);
-        if let Ok(mut file) = file {
-            let zeros = vec![0u8; PIECE];
-            let mut left = len;
-            while left > 0 {
-                let piece = usize::try_from(left).map_or(PIECE, |left| left.min(PIECE));
-                file.write_all(&zeros[..piece])?;
-                left -= piece as u64;
-            }
-            file.sync_all()?;
-        }
+    let zeroed = if len > 0 { zero(path, len) } else { Ok(()) };
+    fs::remove_file(path)?;
+    zeroed
+}
+
+fn zero(path: &Path, len: u64) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).open(path)?;
+    let zeros = vec![0u8; PIECE];
+    let mut left = len;
+    while left > 0 {
+        let piece = usize::try_from(left).map_or(PIECE, |left| left.min(PIECE));
+        file.write_all(&zeros[..piece])?;
+        left -= piece as u64;
     }
-    fs::remove_file(path)
+    file.sync_all()
 }
 
 #[cfg(test)]
@@ -178,5 +192,26 @@ mod tests {
         assert_eq!(fs::read_to_string(&outside).unwrap(), "not ours");
         assert_eq!((told.first(), told.last()), (Some(&(Step::Keys, 0)), Some(&(Step::Letters, 100))));
         assert_eq!(empty(&data, &mut |_, _| {}).unwrap(), Erased::default(), "again, after a cut");
+    }
+
+    #[test]
+    fn what_cannot_be_overwritten_or_read_is_counted_and_keeps_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut deep = folder.path().to_owned();
+        for _ in 0..=DEPTH {
+            deep.push("x");
+        }
+        fs::create_dir_all(&deep).unwrap();
+        fs::write(deep.join("too-deep"), "x").unwrap();
+        // A program that runs lets nobody write to it, root neither.
+        let busy = folder.path().join("busy");
+        fs::copy("/bin/sleep", &busy).unwrap();
+        let mut running = std::process::Command::new(&busy).arg("60").spawn().unwrap();
+        fs::write(folder.path().join("settings.toml"), "x").unwrap();
+        let erased = empty(folder.path(), &mut |_, _| {});
+        running.kill().unwrap();
+        running.wait().unwrap();
+        assert_eq!(erased.unwrap(), Erased { files: 1, bytes: 1, failed: 2 });
+        assert!(!busy.exists() && !folder.path().join("settings.toml").exists());
     }
 }

@@ -18,7 +18,7 @@ pub mod package;
 
 pub use judge::{Running, Version, judge};
 pub use keys::Keys;
-pub use package::{Manifest, Package};
+pub use package::{HEAD_BYTES, MOST_BYTES, Manifest, Package};
 
 /// Why an update is not taken. Sentences for the owner.
 #[derive(Clone, Debug, PartialEq, Eq)]

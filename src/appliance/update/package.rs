@@ -30,6 +30,10 @@ pub const PIECE_BYTES: u64 = 1 << 20;
 pub const WHAT: &str = "homepost-update";
 /// No slot is larger.
 const SYSTEM_BYTES: u64 = 512 << 20;
+/// Before the system: the head, the manifest and its signature, at most.
+pub const HEAD_BYTES: u64 = 12 + SIGNATURE_BYTES as u64 + MANIFEST_BYTES as u64;
+/// A longer file is no update.
+pub const MOST_BYTES: u64 = HEAD_BYTES + SYSTEM_BYTES;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

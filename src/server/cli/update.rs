@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use crate::appliance::machine::{Client, Machine};
-use crate::appliance::update::{Keys, Package, keys};
+use crate::appliance::update::{Keys, MOST_BYTES, Package, keys};
 
 use super::super::folder::Folder;
 use super::super::update;
@@ -67,7 +67,7 @@ impl Args {
             What::Install { file: Some(file), .. } => {
                 let folder = folder()?;
                 Client::new().status().map_err(|error| error.to_string())?;
-                update::offer(folder, file)?;
+                update::offer(folder, file, MOST_BYTES)?;
                 Ok((
                     "The update is being looked at; `homepost update status` says what becomes of it.\n".to_owned(),
                     Value::Null,

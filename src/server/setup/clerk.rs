@@ -26,7 +26,7 @@ use super::super::backup;
 use super::super::dns::{self, How};
 use super::super::folder::Folder;
 use super::super::house::House;
-use super::super::restoring::Restoring;
+use super::super::restoring::{self, Restoring};
 use super::super::serve::{Held, Told};
 use super::super::stick;
 use super::super::verbs::{self, Error, Request, Secret as Password};
@@ -101,7 +101,7 @@ impl Clerk {
             return failed(error.to_string());
         }
         match receiver.recv_timeout(SOON) {
-            Ok(Some(error)) => Outcome::Field { field: "secret", words: not_restored(&error) },
+            Ok(Some(error)) => Outcome::Field { field: "secret", words: restoring::refused(&sentence(&error)) },
             _ => Outcome::Asked,
         }
     }
@@ -336,7 +336,7 @@ impl Host for Clerk {
         facts.addresses = own_addresses();
         facts.stick = self.restoring.offered();
         facts.restoring = self.restoring.running();
-        facts.not_restored = self.restoring.failed().map(|error| not_restored(&error));
+        facts.not_restored = self.restoring.failed().map(|error| restoring::refused(&sentence(&error)));
         facts.internet = if super::super::opening::attached().way_out { Internet::Unknown } else { Internet::No };
         if let Err(error) = self.mail(&mut facts) {
             warn!(%error, "the set-up cannot look into the mailbox");
@@ -365,10 +365,6 @@ impl Host for Clerk {
         let admin = self.admin(&house).ok().flatten()?;
         Some((house.settings.load().hostname.clone(), admin.address))
     }
-}
-
-fn not_restored(error: &str) -> String {
-    format!("{} Nothing was changed.", sentence(error))
 }
 
 fn begun(house: &Arc<House>, domain: &str, wish: &Wish) -> Outcome {

@@ -721,10 +721,14 @@ async fn the_page_of_backups_says_how_it_is_and_what_to_do_next() {
         let number: usize = label.split('<').next().unwrap().parse().unwrap();
         words[number - 1]
     };
-    let wrong = alice.post("/admin/backup/sheet", &[("first", "nothing"), ("second", asked("second"))]).await;
+    let typed = [("first", asked("first")), ("second", asked("second")), ("phrase", "not that one")];
+    let wrong = alice.post("/admin/backup/sheet", &typed).await;
+    assert!(wrong.status == 422 && wrong.body.contains("That is not your pass phrase"), "{}", wrong.body);
+    let wrong = [("first", "nothing"), ("second", asked("second")), ("phrase", PHRASE)];
+    let wrong = alice.post("/admin/backup/sheet", &wrong).await;
     assert!(wrong.status == 422 && wrong.body.contains("That is not word"), "{} {}", wrong.status, wrong.body);
     assert!(!stick::has_sheet(&home.house.folder) && home.house.folder.recovery().unwrap().is_none());
-    let typed = [("first", asked("first")), ("second", asked("second"))];
+    let typed = [("first", asked("first")), ("second", asked("second")), ("phrase", PHRASE)];
     assert_eq!(alice.post("/admin/backup/sheet", &typed).await.status, 303);
     assert!(stick::has_sheet(&home.house.folder));
     let hash = home.house.folder.recovery().unwrap().unwrap();

@@ -17,8 +17,9 @@ pub(super) mod offers;
 mod snapshot;
 
 use std::fs;
-use std::io;
-use std::path::PathBuf;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,17 +103,25 @@ fn offered(folder: &Folder) -> PathBuf {
     drawer(folder).join("offered.hpu")
 }
 
-/// Puts an update down for the machine; whoever serves the folder finds it. Errors: sentences.
-pub(super) fn offer(folder: &Folder, file: &std::path::Path) -> Result<(), String> {
+/// Puts an update down for the machine; whoever serves the folder finds it. `most`: bytes that are copied of it. Errors: sentences.
+pub(super) fn offer(folder: &Folder, file: &Path, most: u64) -> Result<(), String> {
+    let beside = drawer(folder).join("offered.new");
     let copied = || -> io::Result<()> {
         make_drawer(folder)?;
-        let beside = drawer(folder).join("offered.new");
         remove(&beside)?;
-        fs::copy(file, &beside)?;
-        fs::File::open(&beside)?.sync_all()?;
-        fs::rename(beside, offered(folder))
+        let mut to = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        let mut from = fs::File::open(file)?;
+        if io::copy(&mut from.by_ref().take(most), &mut to)? == most && from.read(&mut [0])? > 0 {
+            return Err(io::Error::other("it is longer than an update is"));
+        }
+        to.sync_all()?;
+        fs::rename(&beside, offered(folder))
     };
-    copied().map_err(|error| format!("{}: {error}", file.display()))
+    copied().map_err(|error| {
+        // It would take the room of letters.
+        let _ = remove(&beside);
+        format!("{}: {error}", file.display())
+    })
 }
 
 /// Before the stores are opened. `None`: nothing is on trial. Errors: sentences for the owner.
@@ -521,7 +530,7 @@ mod tests {
         let stage = Stage::new();
         let file = stage.folder.path().join("x.hpu");
         fs::write(&file, "something").unwrap();
-        offer(&stage.folder, &file).unwrap();
+        offer(&stage.folder, &file, 99).unwrap();
         for _ in 0..BEGINNINGS {
             begun(&stage.folder).unwrap();
         }
@@ -529,7 +538,7 @@ mod tests {
         assert!(said(&stage.folder).unwrap().words.contains("not tried again"));
         assert!(!offered(&stage.folder).exists());
         // Another one counts from the beginning.
-        offer(&stage.folder, &file).unwrap();
+        offer(&stage.folder, &file, 99).unwrap();
         begun(&stage.folder).unwrap();
     }
 
@@ -539,10 +548,23 @@ mod tests {
         let file = stage.folder.path().join("setup/state.json");
         fs::create_dir(file.parent().unwrap()).unwrap();
         fs::write(&file, "{}").unwrap();
-        offer(&stage.folder, &file).unwrap();
+        offer(&stage.folder, &file, 99).unwrap();
         install(&stage.folder, &*stage.machine);
         assert!(said(&stage.folder).unwrap().words.contains("set-up has to be finished"));
         assert!(!offered(&stage.folder).exists());
+    }
+
+    #[test]
+    fn of_what_is_put_down_no_more_is_copied_than_there_should_be() {
+        let stage = Stage::new();
+        let file = stage.folder.path().join("x.hpu");
+        fs::write(&file, "something").unwrap();
+        assert!(offer(&stage.folder, &file, 8).unwrap_err().contains("longer than an update is"));
+        assert!(offer(&stage.folder, &stage.folder.path().join("none.hpu"), 8).is_err());
+        let left = fs::read_dir(drawer(&stage.folder)).unwrap().count();
+        assert_eq!(left, 0, "what is not used takes no room");
+        offer(&stage.folder, &file, 9).unwrap();
+        assert_eq!(fs::read_to_string(offered(&stage.folder)).unwrap(), "something");
     }
 
     #[test]
@@ -550,7 +572,7 @@ mod tests {
         let stage = Stage::new();
         let file = stage.folder.path().join("x.hpu");
         fs::write(&file, "something").unwrap();
-        offer(&stage.folder, &file).unwrap();
+        offer(&stage.folder, &file, 99).unwrap();
         install(&stage.folder, &*stage.machine);
         let said = said(&stage.folder).unwrap();
         assert!(said.failed && said.words == "there is no update", "{said:?}");

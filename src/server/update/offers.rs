@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::appliance::machine::stick::{at, chosen};
 use crate::appliance::machine::{Client, Machine};
-use crate::appliance::update::{Keys, Manifest, Package, Refusal, Running, Version, judge, keys};
+use crate::appliance::update::{HEAD_BYTES, Keys, Manifest, Package, Refusal, Running, Version, judge, keys};
 use crate::net::Roots;
 
 use super::super::certificates::roots;
@@ -64,7 +64,7 @@ pub(in super::super) struct Offers {
     pub offers: Vec<Offer>,
     /// Why `update.url` could not be asked: a sentence.
     pub problem: Option<String>,
-    /// What was put on the box by itself last.
+    /// What was handed over to be put on the box by itself last.
     #[serde(default)]
     pub by_itself: Option<Version>,
 }
@@ -216,6 +216,15 @@ fn set_bringing(now: Option<Bringing>) {
 /// Begins to put a version on the box that was found; without a version the newest. What becomes of it is said. Errors:
 /// sentences.
 pub(in super::super) fn begin(house: &House, version: Option<Version>) -> Result<Version, String> {
+    begin_and(house, version, |_, _| ())
+}
+
+/// `handed_over` hears when the machine has it: what comes to nothing before is tried again.
+fn begin_and(
+    house: &House,
+    version: Option<Version>,
+    handed_over: impl FnOnce(&Folder, Version) + Send + 'static,
+) -> Result<Version, String> {
     let (running, keys) = here()?;
     let found = Offers::load(&house.folder).offers;
     let wanted = found.into_iter().find(|one| version.is_none_or(|version| one.version == version));
@@ -234,10 +243,12 @@ pub(in super::super) fn begin(house: &House, version: Option<Version>) -> Result
     }
     let (folder, version) = (house.folder.clone(), offer_.version);
     let work = move || {
-        let done = bring(&folder, place, &offer_, &running, &keys);
-        if let Err(words) = done {
-            warn!("no update: {words}");
-            say(&folder, true, &words);
+        match bring(&folder, place, &offer_, &running, &keys) {
+            Ok(()) => handed_over(&folder, version),
+            Err(words) => {
+                warn!("no update: {words}");
+                say(&folder, true, &words);
+            }
         }
         set_bringing(None);
     };
@@ -262,7 +273,7 @@ fn room(folder: &Folder, bytes: u64) -> Result<(), String> {
 /// Until it lies where the machine looks for it.
 fn bring(folder: &Folder, place: Option<Place>, offer_: &Offer, running: &Running, keys: &Keys) -> Result<(), String> {
     match (offer_.source, &offer_.file, place) {
-        (Source::Stick, Some(name), _) => with_stick(|| offer(folder, &at().join(name)))?,
+        (Source::Stick, Some(name), _) => with_stick(|| offer(folder, &at().join(name), offer_.bytes + HEAD_BYTES))?,
         (Source::Url, _, Some(place)) => {
             let part = drawer(folder).join("fetched.part");
             make_drawer(folder).map_err(|error| error.to_string())?;
@@ -270,6 +281,10 @@ fn bring(folder: &Folder, place: Option<Place>, offer_: &Offer, running: &Runnin
                 let head = place.head(&running.board, keys).await?;
                 judge(&head.manifest, running).map_err(|refusal| refusal.to_string())?;
                 let version = head.manifest.version;
+                // Nobody said yes to that one.
+                if version != offer_.version {
+                    return Err(format!("version {version} is published now: please look again"));
+                }
                 place.system(&head, &part, |percent| set_bringing(Some(Bringing { version, percent }))).await
             };
             waited(fetched)??;
@@ -287,7 +302,7 @@ pub(super) fn by_itself(house: &House) {
     if settings.update.url.is_empty() || !house.clock.trusted() || !due(&last, now) {
         return;
     }
-    let mut found = match look(house) {
+    let found = match look(house) {
         Ok(found) => found,
         Err(words) => {
             Offers { looked: Some(now), problem: Some(words), ..last }.keep(&house.folder);
@@ -301,9 +316,10 @@ pub(super) fn by_itself(house: &House) {
     if !settings.update.install || found.by_itself == Some(newest) {
         return;
     }
-    found.by_itself = Some(newest);
-    found.keep(&house.folder);
-    match begin(house, Some(newest)) {
+    let once = |folder: &Folder, version| {
+        Offers { by_itself: Some(version), ..Offers::load(folder) }.keep(folder);
+    };
+    match begin_and(house, Some(newest), once) {
         Ok(version) => info!("version {version} is put on this box, as update.install says"),
         Err(words) => warn!("no update: {words}"),
     }

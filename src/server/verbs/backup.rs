@@ -132,7 +132,11 @@ pub(in super::super) fn restore(
         let _ =
             writeln!(text, "{} letters are missing: they were damaged before the backup was made.", restored.missing);
     }
-    let held = held(folder)?;
+    // All is back; not to be able to name them is no reason to say that it is not.
+    let held = held(folder).unwrap_or_else(|error| {
+        let _ = writeln!(text, "Which letters waited to be sent cannot be told now: {error}.");
+        Vec::new()
+    });
     if !held.is_empty() {
         text.push_str("Letters that waited to be sent are held, since they may have been sent meanwhile:\n");
     }

@@ -14,6 +14,9 @@ pub(in super::super) fn nag(state: &State, stick: bool, now: i64) -> Option<(Str
     if let Some(problem) = &state.problem {
         return Some((format!("The last backup did not work: {problem}"), "Put that right, or try another stick."));
     }
+    if let Some(note) = &state.note {
+        return Some((note.clone(), "Please use another stick soon."));
+    }
     let Some(made) = state.made else {
         let long = now - state.began >= NONE_SECONDS && state.began > 0;
         return long.then(|| ("There is no backup of this box yet.".to_owned(), plug));
@@ -43,6 +46,8 @@ mod tests {
         assert_eq!(words(&state, false, NOW + STALE_SECONDS).unwrap(), "The last backup is 3 days old.");
         let next = |stick| nag(&state, stick, NOW + STALE_SECONDS).unwrap().1;
         assert!(next(false).contains("Plug in") && next(true).contains("still works"));
+        state.note = Some("The stick is wearing out.".to_owned());
+        assert_eq!(nag(&state, true, NOW).unwrap().1, "Please use another stick soon.");
         state.problem = Some("The stick is full.".to_owned());
         assert_eq!(words(&state, true, NOW).unwrap(), "The last backup did not work: The stick is full.");
     }

@@ -7,8 +7,8 @@ use http::StatusCode;
 use crate::web::look::sentence;
 
 use super::draw::{Backup, BackupSheet, BackupSure, Frame, Times, Wrong, draw};
-use super::household::{Backups, KeptBackup};
-use super::pages::{Again, Done, field, status_of, times};
+use super::household::{Backups, KeptBackup, Standing};
+use super::pages::{Again, Done, field, no_proof, status_of, times};
 use super::site::{Answer, Site};
 use super::visit::{Fields, Visit};
 
@@ -118,12 +118,16 @@ pub(super) async fn sheet(site: &Arc<Site>, visit: &Visit, again: Again<'_>) -> 
     Ok(draw(&page, status_of(again)))
 }
 
-/// Two of the words were typed from the paper.
-pub(super) async fn confirm(site: &Arc<Site>, visit: &Visit, fields: &Fields) -> Done {
+/// Two of the words were typed from the paper, and the pass phrase: who has a sheet can do without one.
+pub(super) async fn confirm(site: &Arc<Site>, visit: &Visit, who: &Standing, fields: &Fields) -> Done {
     let (first, second) = (field(fields, "first").to_owned(), field(fields, "second").to_owned());
     let Some(made) = site.ask(|household| Ok(household.sheet())).await? else {
         return Ok(Answer::To(BASE.to_owned()));
     };
+    if let Some(words) = no_proof(site, visit, who, fields).await? {
+        let wrong = Wrong { field: Some("phrase"), words, later: false };
+        return sheet(site, visit, Some((&wrong, fields))).await;
+    }
     let (field, at) = match site.ask(move |household| household.take_sheet(&first, &second)).await? {
         (true, true) => return Ok(Answer::To(BASE.to_owned())),
         (false, _) => ("first", made.asked.0),

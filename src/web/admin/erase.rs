@@ -6,8 +6,8 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::draw::{Erase, Frame, Wrong, draw};
-use super::household::{Error, Standing};
-use super::pages::{Again, Done, field, phrase, status_of};
+use super::household::Standing;
+use super::pages::{Again, Done, field, no_proof, status_of};
 use super::site::{Answer, Site};
 use super::visit::{Fields, Visit};
 
@@ -24,11 +24,8 @@ pub(super) async fn post(site: &Arc<Site>, visit: &Visit, who: &Standing, fields
     if !field(fields, "sure").trim().eq_ignore_ascii_case("erase") {
         return again("sure", "The word was another one, so nothing was deleted.");
     }
-    match site.household.sign_in(visit.peer, who.address.clone(), phrase(fields, "phrase")).await {
-        Ok(Some(standing)) if standing.administrator => {}
-        Ok(_) => return again("phrase", "That is not your pass phrase."),
-        Err(Error::Refused(words) | Error::Unavailable(words)) => return again("phrase", &words),
-        Err(error) => return Err(error),
+    if let Some(words) = no_proof(site, visit, who, fields).await? {
+        return again("phrase", &words);
     }
     site.ask(|household| household.erase()).await?;
     Ok(page(site, visit, None, true))

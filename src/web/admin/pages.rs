@@ -154,6 +154,21 @@ pub(super) fn phrase(fields: &Fields, name: &str) -> Secret {
     Secret(fields.get(name).cloned().unwrap_or_default())
 }
 
+/// Why the pass phrase that was typed does not show that it is them still: a session may be an open telephone on a table.
+pub(super) async fn no_proof(
+    site: &Arc<Site>,
+    visit: &Visit,
+    who: &Standing,
+    fields: &Fields,
+) -> Result<Option<String>, Error> {
+    match site.household.sign_in(visit.peer, who.address.clone(), phrase(fields, "phrase")).await {
+        Ok(Some(standing)) if standing.administrator => Ok(None),
+        Ok(_) => Ok(Some("That is not your pass phrase.".to_owned())),
+        Err(Error::Refused(words) | Error::Unavailable(words)) => Ok(Some(words)),
+        Err(error) => Err(error),
+    }
+}
+
 fn sign_in(site: &Site, visit: &Visit, again: Again<'_>) -> Answer {
     let status = status_of(again);
     let address = again.map(|(_, typed)| field(typed, "address").to_owned()).unwrap_or_default();
@@ -451,7 +466,7 @@ async fn act(site: &Arc<Site>, visit: &Visit, who: &Standing, path: &[&str], fie
         }
         ["updates"] => updates::act(site, fields).await,
         ["backup"] => backup::act(site, visit, fields).await,
-        ["backup", "sheet"] => backup::confirm(site, visit, fields).await,
+        ["backup", "sheet"] => backup::confirm(site, visit, who, fields).await,
         ["programs"] if what == "delete" => {
             let id = field(fields, "id").parse().map_err(|_| Error::Missing("there is no such token".to_owned()))?;
             site.ask(move |household| household.delete_token(id)).await?;

@@ -226,7 +226,8 @@ impl<H: Host> Site<H> {
         let run = move || {
             if desk.run(&session, &act) && matches!(desk.job(), Job::Done(_)) {
                 std::thread::sleep(FAREWELL);
-                if let Err(words) = desk.host().restart() {
+                desk.restart(&act);
+                if let Job::Failed(words) = desk.job() {
                     warn!("the box does not start again: {words}");
                 }
             }
@@ -270,7 +271,7 @@ mod tests {
             *self.done.lock().unwrap() += 1;
             Err("the stick is broken".to_owned())
         }
-        fn restart(&self) -> Result<(), String> {
+        fn restart(&self, _: &Act) -> Result<(), String> {
             Ok(())
         }
     }

@@ -35,6 +35,12 @@ notice() {
     log "$*"
 }
 
+# Removes a file of the boot partition. Over the bytes first: removing a file of a FAT leaves them where they are.
+overwrite() {
+    head -c "$(stat -c %s "$1")" /dev/zero | dd of="$1" conv=notrunc,fsync 2>/dev/null
+    rm -f "$1"
+}
+
 # Counts a start, and keeps what dies at once from taking the machine with it.
 started() { date +%s >>$state/starts/"$1"; }
 
