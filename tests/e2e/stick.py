@@ -128,6 +128,8 @@ def main():
             body = page.get("/admin/backup")
             assert "✓ last backup" in body and "Acme Stick" in body and "everything, 1 letters" in body, body
             done = status()["made"]
+            # It is told in seconds.
+            time.sleep(1.1)
             page.post("/admin/backup", do="now")
             until(lambda: max(one["number"] for one in house.json("backup", "list", str(machine.inside))) == 4)
             until(lambda: status()["made"] > done and "A backup is being made" not in page.get("/admin/backup"))
