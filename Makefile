@@ -160,9 +160,9 @@ bench-image: ## sizes and start-up times of the image, beside the same image wit
 	@scripts/need build python static image
 	@BOARD=$${BOARD:-qemu-x86_64} scripts/test image-build bench-image
 
-powercut: ## build the image, and cut its power at 500 moments, from first boot to a new version (N=n for another number)
+powercut: ## build the image, and cut its power at 500 moments, from first boot to a new version, and at some of a restore (N=n for another number)
 	@scripts/need build python static image
-	@scripts/test image-build powercut-many
+	@scripts/test image-build powercut-many restorecut
 
 powercut-box: powercut ## the same
 

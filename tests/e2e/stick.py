@@ -166,6 +166,9 @@ def main():
             after = other.letters()
             assert list(after.values()) == list(before.values()), (before, after)
             assert other.check() == "", other.check()
+        with checks("and goes on with its backups on the stick that is in"):
+            made = until(lambda: (now := other.json("backup", "status"))["made"] and now)
+            assert not made["problem"] and max(one["number"] for one in other.json("backup", "list", str(machine.inside))) == 5, made
         other.stop()
 
         machine.pull()

@@ -1,4 +1,4 @@
-"""Cuts the power of a box again and again while a backup is put back on it from a stick.
+"""Cuts the power of a box again and again while a backup is put back on it from a stick, and pulls out a stick while one is made.
 
 usage: restorecut.py [BOARD] [--cuts N] [--letters N] [--seed S]
 
@@ -7,6 +7,9 @@ plugged in. Then the disk is made again as a power cut would have left it at som
 system has to be repairable without questions, and what the box does at its next start has to end well: what was whole on the disk
 takes its place, what was not is put back from the stick once more. At the end all letters are there, byte for byte, whoever had
 a pass phrase has it, and the stores pass `homepost check`. Never is there a house that lacks something (U1, V3).
+
+Then that box gets more letters and backs them up to the same stick, whose writes are logged in their turn. On each stick as it could
+have been left there is a backup that can be put back: the one before, or the new one; and the new one once the box has let it go.
 """
 
 import argparse
@@ -14,6 +17,7 @@ import collections
 import os
 import pathlib
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -25,8 +29,9 @@ from house import TARGET, Checks, House, same
 import blocklog
 from aftermath import Wrong, extract, partitions, repair
 from load import letter
+from newer import opened
 from powercut import room
-from stick import USB, Stick
+from usb import USB, Stick, until
 
 DISK = 500 * 1024 * 1024
 
@@ -53,8 +58,13 @@ def make(folder, count, seed):
     return words, sorted(letters.values())
 
 
-def record(folder, board, words):
-    """(Where the log began to be of the restore, where it ended)."""
+def newest(stick):
+    """The number of the newest backup on it that is whole, as its names say."""
+    return max(int(found[1], 16) for name in stick.names() if (found := re.search(r"/head-(\w+)\.sha256$", name)))
+
+
+def record(folder, board, words, count):
+    """Where the log began to be of the restore, and where it ended; and the letters that came after it."""
     box = Box("restorecut", board, DISK, toml=None)
     try:
         stick = Stick(box.folder / "stick.img")
@@ -71,8 +81,30 @@ def record(folder, board, words):
         box.wait("Serving mail as mail.example.test", 900)
         print(f"       everything is back after {time.monotonic() - began:.0f} s", flush=True)
         done = os.stat(writes).st_size
+        opened(box)
+        client = box.smtp()
+        for n in range(count // 2):
+            client.sendmail("bob@example.net", [ALICE], letter(f"later{n}", 20_000))
+        client.quit()
+        # It has a first backup made by itself; the second is watched.
+        until(lambda: newest(stick) > 1, 300, box)
+        time.sleep(20)
+        stick.pull(box)
+        client = box.smtp()
+        for n in range(count // 2):
+            client.sendmail("bob@example.net", [ALICE], letter(f"last{n}", 20_000))
+        client.quit()
+        subprocess.run(["cp", "--sparse=always", stick.path, folder / "stick-before.img"], check=True)
+        whole = newest(stick)
+        stick.plug(box, folder / "stick-writes")
+        until(lambda: newest(stick) > whole, 300, box)
+        # Read back, and let go.
+        time.sleep(20)
+        stick.pull(box)
+        print(f"       and a stick has what came since after {time.monotonic() - began:.0f} s", flush=True)
+        letters = sorted(box.letters().values())
         box.pull_plug()
-        return plugged, done
+        return plugged, done, letters
     except BaseException:
         print(box.tail() if box.log else "", flush=True)
         raise
@@ -119,7 +151,7 @@ def look(disk, work, archive, words, letters):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("board", nargs="?", default="qemu-x86_64")
-    parser.add_argument("--cuts", type=int, default=12)
+    parser.add_argument("--cuts", type=int, default=40)
     parser.add_argument("--letters", type=int, default=60)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     args = parser.parse_args()
@@ -133,9 +165,10 @@ def main():
         assert len(letters) == args.letters
         found = None
         with checks("an empty box is restored from a stick, its disk being watched"):
-            found = record(folder, args.board, words)
+            found = record(folder, args.board, words, args.letters)
         if found:
-            cuts(checks, args, found, folder, work, words, letters)
+            cuts(checks, args, found[:2], folder, work, words, letters)
+            pulls(checks, args, folder, work, words, letters, found[2])
     finally:
         shutil.rmtree(work, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
@@ -145,19 +178,71 @@ def main():
 def cuts(checks, args, found, folder, work, words, letters):
     log, rng = blocklog.Log(folder / "writes"), random.Random(args.seed)
     first, last = (log.until(at) for at in found)
-    # By bytes, and not only by entries: the letters are few and long, what ends the restore is many and short.
+    # The letters are few and long; what ends a restore is many and short.
     counts = [rng.randrange(first, last) if n % 3 else max(first, last - rng.randrange(40)) for n in range(args.cuts)]
     kinds = [lambda: blocklog.nothing, lambda: blocklog.some(rng, 0.5), lambda: blocklog.torn(rng, 0.7)]
+    planned = [(log.flushed(count), count, kinds[n % 3](), False) for n, count in enumerate(counts)]
+    # The control: as if the disk had not been told to flush. Then a house without its letters has to be found.
+    for _ in range(max(24, args.cuts // 4)):
+        count = max(first, last - rng.randrange(60))
+        planned.append((log.flushed(count, 12), count, blocklog.some(rng, 0.5), True))
     disk = blocklog.Disk(log, folder / "before.img", work)
-    met = collections.Counter()
-    for n, count in enumerate(sorted(counts, key=lambda count: (log.flushed(count), count))):
-        with checks(f"cut {n} of {len(counts)}: after {count - first} of {last - first} writes and flushes"):
-            path = disk.cut(count, log.flushed(count), kinds[n % len(kinds)]())
+    met, control = collections.Counter(), collections.Counter()
+    for n, (flushed, count, keep, is_control) in enumerate(sorted(planned, key=lambda one: one[:2])):
+        path = disk.cut(count, flushed, keep)
+        if is_control:
+            try:
+                look(path, work, folder / "archive", words, letters)
+                control["nothing"] += 1
+            except Exception as error:  # noqa: BLE001: whatever is not as it should be
+                control[error.kind if isinstance(error, Wrong) else type(error).__name__] += 1
+            continue
+        with checks(f"cut {n}: after {count - first} of {last - first} writes and flushes, {count - flushed} of them not flushed"):
             met[look(path, work, folder / "archive", words, letters)] += 1
     disk.close()
-    print(f"       {dict(met)}", flush=True)
+    print(f"       how it was found: {dict(met)}", flush=True)
     with checks("the cuts met a restore that was begun, and one that was over"):
-        assert args.cuts < 10 or met["begun"], met
+        assert args.cuts < 10 or (met["begun"] and met["after"]), met
+    with checks("as if flushes had not been, a house lacks something: this test can see it"):
+        print(f"       wrong: {dict(control)}")
+        assert sum(count for kind, count in control.items() if kind != "nothing"), control
+
+
+def pulls(checks, args, folder, work, words, letters, all_letters):
+    log, rng = blocklog.Log(folder / "stick-writes"), random.Random(args.seed)
+    assert len(log) > 20, f"only {len(log)} writes to the stick"
+    disk = blocklog.Disk(log, folder / "stick-before.img", work)
+    kinds = [lambda: blocklog.nothing, lambda: blocklog.some(rng, 0.5), lambda: blocklog.torn(rng, 0.7)]
+    met = collections.Counter()
+    counts = sorted({*(rng.randrange(1, len(log)) for _ in range(args.cuts // 2)), len(log)}, key=lambda n: (log.flushed(n), n))
+    for n, count in enumerate(counts):
+        with checks(f"pull {n}: after {count} of {len(log)} writes and flushes"):
+            path = pathlib.Path(disk.cut(count, log.flushed(count), kinds[n % 3]()))
+            got = on_stick(path, work, words)
+            assert len(got) >= len(letters) and set(letters) <= set(got) and set(got) <= set(all_letters), f"{len(got)} letters"
+            met["the new one" if len(got) == len(all_letters) else "the one before"] += 1
+            if count == len(log):
+                same(sorted(got), all_letters, "letters, when the box has let the stick go")
+    disk.close()
+    print(f"       what could be put back: {dict(met)}", flush=True)
+    with checks("the stick was pulled out before the new backup was whole, and after it"):
+        assert len(met) == 2, met
+
+
+def on_stick(path, work, words):
+    """What is put back of a stick in such a state, as a box does it."""
+    stick, target = Stick.__new__(Stick), work / "from-stick"
+    stick.path = path
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    stick.tool("mcopy", "-s", "-n", "-Q", "::homepost-backup", str(target))
+    house = House("restorecut-stick")
+    try:
+        house.run("backup", "restore", str(target), "--secret-stdin", input=words + "\n")
+        house.serve(seconds=120)
+        return list(house.letters().values())
+    finally:
+        house.end()
 
 
 if __name__ == "__main__":
