@@ -1,7 +1,7 @@
 # What one does with this tree. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage backup dns checks strangers sending secure reports autoconf announce trial acme wizard admin firstboot homes fuzz bench bench-sending static image qemu test-image test-aarch64 bench-image test-update test-stick powercut powercut-box test-buildroot check-buildroot clean-run
+.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage backup dns checks strangers sending secure reports autoconf announce trial acme wizard admin firstboot homes fuzz bench bench-backup bench-sending static image qemu test-image test-aarch64 bench-image test-update test-stick powercut powercut-box test-buildroot check-buildroot clean-run
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -126,6 +126,10 @@ fuzz: ## ten minutes for each fuzz target (SECONDS_EACH=n for another time)
 bench: ## homepost beside Postfix and Dovecot, in one run; figures in target/bench
 	@scripts/need build python peers
 	@scripts/bench
+
+bench-backup: ## backups of 100,000 letters beside restic; figures in target/bench
+	@scripts/need build static restic
+	@scripts/bench backup
 
 bench-sending: ## letters out, letters in with every check, the queue's memory, beside Postfix; figures in target/bench
 	@scripts/need build python peers dns world
