@@ -23,6 +23,7 @@ use crate::store::disk::{Disk, RealDisk};
 use super::folder::{Folder, about, write};
 use super::house::{House, open_data_in, store_failed};
 use super::stick::{self, OnStick};
+use super::update;
 
 /// Longer files of the data folder are nothing that it needs.
 const FILE_MOST: u64 = 16 << 20;
@@ -233,7 +234,8 @@ fn gather(folder: &Path, inside: &str, found: &mut Vec<(String, Vec<u8>)>) -> Re
         let (path, name) = (entry.path(), entry.file_name());
         let Some(name) = name.to_str().filter(|name| !name.contains(char::is_control)) else { continue };
         let kind = entry.file_type().map_err(|error| words(&path, error))?;
-        let stores = name == "store" || name.starts_with("store.") || [NEW, "backup", "update"].contains(&name);
+        let stores = [NEW, "store", "backup", "update", "undone"].contains(&name)
+            || ["store.", "before-update"].iter().any(|begin| name.starts_with(begin));
         if kind.is_dir() && inside.is_empty() && !stores {
             gather(&path, &format!("{name}/"), found)?;
         }
@@ -280,6 +282,10 @@ pub(super) fn restore(
         let _ = fs::remove_dir_all(&new);
     }
     let restored = built?;
+    if over {
+        // Else the next start would put the stores of before an update in place of these.
+        update::no_way_back(folder).map_err(|error| format!("{HALF}: {error}"))?;
+    }
     end_restore(folder).map_err(|error| format!("{HALF}: {error}"))?;
     Ok((head, restored))
 }
@@ -389,4 +395,44 @@ fn switch(folder: &Folder, new: &Path) -> io::Result<()> {
     }
     fs::remove_dir_all(new)?;
     File::open(folder.path())?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::verbs::{self, Secret as Typed};
+
+    /// A backup that was put back in place of damaged stores stays there, whatever an update has left beside them; and what that has
+    /// left is in no backup.
+    #[test]
+    fn what_an_update_left_is_not_backed_up_and_does_not_come_back_over_a_backup() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, stick) = (Folder::new(&dir.path().join("mail")), dir.path().join("stick"));
+        fs::create_dir(&stick).unwrap();
+        folder.make().unwrap();
+        let phrase = Typed("river oak lantern moon".to_owned());
+        verbs::init(&folder, "mail.example.test", "example.test", "anna@example.test", None, &phrase).unwrap();
+        set_sheet(&folder, Sheet::Phrase, &Secret("moss and fern".to_owned())).unwrap();
+        let left = folder.path().join("before-update");
+        fs::create_dir_all(left.join("store")).unwrap();
+        fs::write(left.join("of"), "b").unwrap();
+        fs::write(left.join(settings::FILE), "old").unwrap();
+        fs::create_dir(folder.path().join("undone")).unwrap();
+        fs::write(folder.path().join("undone/x"), "x").unwrap();
+        fs::write(folder.path().join("rescuing"), "").unwrap();
+        let names: Vec<String> = files(&folder).unwrap().into_iter().map(|(name, _)| name).collect();
+        assert!(names.iter().any(|name| name == settings::FILE), "{names:?}");
+        for begin in ["before-update", "undone", "rescuing", "lock", "backup/"] {
+            assert!(!names.iter().any(|name| name.starts_with(begin)), "{names:?}");
+        }
+        let house = House::open(&folder).unwrap();
+        back_up(&house, &stick, true).unwrap();
+        house.close().unwrap();
+        let secret = Secret("moss and fern".to_owned());
+        let again = restore(&folder, &stick, None, &secret, false, &mut |_, _, _| {});
+        assert!(again.unwrap_err().contains("set up already") && left.exists());
+        restore(&folder, &stick, None, &secret, true, &mut |_, _, _| {}).unwrap();
+        assert!(!left.exists() && folder.path().join("store.old-1").exists());
+        House::open(&folder).unwrap().close().unwrap();
+    }
 }

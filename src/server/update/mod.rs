@@ -222,6 +222,16 @@ fn may_open_with(folder: &Folder, machine: &dyn Machine, line: &str) -> Result<(
     }
 }
 
+/// Drops the stores as they were before a trial, because their owner has others put in their place.
+pub(super) fn no_way_back(folder: &Folder) -> io::Result<()> {
+    let snapshot = Snapshot::of(folder);
+    if snapshot.slot().is_some() {
+        snapshot.discard()?;
+        cleared(&snapshot);
+    }
+    Ok(())
+}
+
 /// Asks until it answers, or for that long since the start.
 fn ask(machine: &dyn Machine, patience_ms: u64) -> Result<Status, Error> {
     let clock = SystemClock::new();
