@@ -166,7 +166,7 @@ bench-image: ## sizes and start-up times of the image, beside the same image wit
 
 powercut: ## build the image, and cut its power at 500 moments, from first boot to a new version, and at some of a restore (N=n for another number)
 	@scripts/need build python static image
-	@scripts/test image-build powercut-many restorecut
+	@scripts/test image-build powercut-many restorecut-many
 
 powercut-box: powercut ## the same
 

@@ -56,7 +56,7 @@ fn files() -> Vec<(String, Vec<u8>)> {
 
 fn create_at(disk: &SimDisk, data: &Data, keys: &Keys, at: Time) -> Result<Made, Error> {
     let files = files();
-    let source = Source { data, files: &files, host: "mail.example.test", damaged: &BTreeSet::new() };
+    let source = Source { data, files: &files, host: "mail.example.test" };
     backup::create(disk, &source, keys, true, at, &SeededRandom::new(disk.calls()))
 }
 
@@ -390,8 +390,7 @@ fn the_last_backup_with_the_letters_outlives_those_without() {
     let at = |hour: i64| Time(1_700_000_000_000 + hour * 3_600_000);
     create_at(&disk, &data, &keys, at(0)).unwrap();
     let settings = |hour| {
-        let source =
-            backup::Source { data: &data, files: &files(), host: "mail.example.test", damaged: &BTreeSet::new() };
+        let source = backup::Source { data: &data, files: &files(), host: "mail.example.test" };
         backup::create(&disk, &source, &keys, false, at(hour), &SeededRandom::new(hour as u64))
     };
     for hour in 1..60 {
@@ -442,15 +441,65 @@ fn what_a_stick_has_lost_is_written_again() {
         let report = backup::verify(&disk, Some(&keys.identity)).unwrap();
         assert_eq!(report.damaged, BTreeSet::from([lost.clone()]));
         assert!(!report.sound.contains(&2));
-        let files = files();
-        let source = Source { data: &data, files: &files, host: "mail.example.test", damaged: &report.damaged };
-        let made = backup::create(&disk, &source, &keys, true, Time(1_700_000_100_000), &SeededRandom::new(9)).unwrap();
-        let report = backup::verify(&disk, Some(&keys.identity)).unwrap();
-        assert!(report.sound.contains(&made.number), "{lost}: {report:?}");
-        let (after, done) = restored(&disk, &keys).unwrap();
-        assert_eq!((done.letters, done.missing, done.damaged), (40, 0, 0), "{lost}");
-        assert_same(&data, &after);
+        backup::mark(&disk, &report.damaged).unwrap();
+        // And not only once.
+        for _ in 0..2 {
+            let made = create(&disk, &data, &keys).unwrap();
+            let report = backup::verify(&disk, Some(&keys.identity)).unwrap();
+            assert!(report.sound.contains(&made.number), "{lost}: {report:?}");
+            let (after, done) = restored(&disk, &keys).unwrap();
+            assert_eq!((done.letters, done.missing, done.damaged), (40, 0, 0), "{lost}");
+            assert_same(&data, &after);
+        }
+        backup::mark(&disk, &BTreeSet::new()).unwrap();
+        assert!(!Disk::list(&disk).unwrap().iter().any(|name| name.starts_with("damaged-")));
     }
+}
+
+/// A stick that wears out says that it cannot read: that is damage of one file, as long as others can be read.
+#[test]
+fn what_cannot_be_read_is_damaged_and_hides_nothing_else() {
+    let (data, keys, disk) = (house(), keys(), SimDisk::sound());
+    for letters in [0..20, 20..40] {
+        fill_house(&data, letters);
+        create(&disk, &data, &keys).unwrap();
+    }
+    let before = disk.calls();
+    assert!(backup::verify(&disk, Some(&keys.identity)).unwrap().findings.is_empty());
+    let calls = disk.calls() - before;
+    let (mut found, mut damaged) = (0, 0);
+    for n in 1..=calls {
+        disk.plan(&[(n, Fault::Eio)]);
+        // Before anything could be read that cannot be told from a stick that is gone.
+        let Ok(report) = backup::verify(&disk, Some(&keys.identity)) else { continue };
+        assert!(!report.findings.is_empty(), "call {n}");
+        found += 1;
+        damaged += usize::from(!report.damaged.is_empty());
+    }
+    assert!(found + 8 > calls && damaged * 2 > calls as usize, "{found} and {damaged} of {calls}");
+    disk.plan(&[]);
+}
+
+/// Where there is no room, what names a damaged file goes first, and the last that names none never.
+#[test]
+fn a_full_stick_that_wears_out_keeps_the_last_backup_that_is_whole() {
+    let (data, keys, disk) = (house(), keys(), SimDisk::sound());
+    let at = |hour: i64| Time(1_700_000_000_000 + hour * 3_600_000);
+    for hour in 0..3 {
+        fill_house(&data, hour * 20..hour * 20 + 20);
+        create_at(&disk, &data, &keys, at(hour as i64)).unwrap();
+    }
+    let head = backup::newest(&disk, &keys.identity).unwrap().unwrap();
+    // A file that only the newest has.
+    let own = head.letters.iter().map(|letters| letters.part.clone()).max().unwrap();
+    backup::mark(&disk, &BTreeSet::from([own.clone()])).unwrap();
+    let taken = content(&disk).values().map(|bytes| bytes.len().div_ceil(4096) as u64 * 4096).sum();
+    disk.set_capacity(Some(taken));
+    fill_house(&data, 1000..1200);
+    assert_eq!(create_at(&disk, &data, &keys, at(4)), Err(Error::Full));
+    let left = backup::list(&disk).unwrap();
+    let names = |sums: &backup::Sums| sums.files.iter().any(|(name, _)| *name == own);
+    assert_eq!(left.iter().map(|sums| (sums.number, names(sums))).collect::<Vec<_>>(), [(2, false)]);
 }
 
 /// P8: two boxes, one backup.

@@ -22,7 +22,8 @@ use crate::store::disk::{Disk, RealDisk};
 
 use super::folder::{Folder, about, write};
 use super::house::{House, open_data_in, store_failed};
-use super::stick::{self, OnStick};
+use super::mounted::still_in;
+use super::stick::OnStick;
 use super::update;
 
 /// Longer files of the data folder are nothing that it needs.
@@ -183,22 +184,18 @@ pub(super) fn kept(from: &Path, box_id: &str) -> Result<Vec<OnStick>, String> {
 
 /// Makes a backup of an open house below a folder. Blocks, and for long.
 pub(super) fn back_up(house: &House, target: &Path, everything: bool) -> Result<Made, String> {
-    back_up_beside(house, target, everything, &BTreeSet::new())
-}
-
-/// The same, which builds on no file that is `damaged`.
-pub(super) fn back_up_beside(
-    house: &House,
-    target: &Path,
-    everything: bool,
-    damaged: &BTreeSet<String>,
-) -> Result<Made, String> {
     let keys = keys(&house.folder)?.ok_or_else(|| backup::Error::NoSheet.to_string())?;
     let disk = own_archive(target, &keys)?;
     let files = files(&house.folder)?;
     let settings = house.settings.load();
-    let source = Source { data: &house.data, files: &files, host: &settings.hostname, damaged };
+    let source = Source { data: &house.data, files: &files, host: &settings.hostname };
     backup::create(&disk, &source, &keys, everything, house.clock.now(), &OsRandom).map_err(|error| error.to_string())
+}
+
+/// Has no backup of this box below a folder build on these files of it any more, and on all others again.
+pub(super) fn mark(folder: &Folder, target: &Path, damaged: &BTreeSet<String>) -> Result<(), String> {
+    let keys = keys(folder)?.ok_or_else(|| backup::Error::NoSheet.to_string())?;
+    backup::mark(&own_archive(target, &keys)?, damaged).map_err(|error| error.to_string())
 }
 
 /// Reads an archive from end to end: with this folder's own key, or one that these words open, or without.
@@ -239,7 +236,7 @@ fn gather(folder: &Path, inside: &str, found: &mut Vec<(String, Vec<u8>)>) -> Re
         if kind.is_dir() && inside.is_empty() && !stores {
             gather(&path, &format!("{name}/"), found)?;
         }
-        let passing = ["lock", "ready", "rescuing"].contains(&name) || name.ends_with(".new");
+        let passing = ["lock", "ready"].contains(&name) || name.ends_with(".new");
         if kind.is_file() && !passing && entry.metadata().is_ok_and(|about| about.len() <= FILE_MOST) {
             // One that went meanwhile (a challenge that was answered) is not missed.
             found.extend(read(&path)?.map(|bytes| (format!("{inside}{name}"), bytes)));
@@ -262,7 +259,7 @@ pub(super) fn restore(
     tell: &mut dyn FnMut(Step, u64, u64),
 ) -> Result<(Head, Restored), String> {
     folder.make().map_err(|error| words(folder.path(), error))?;
-    end_restore(folder)?;
+    end_restore(folder).map_err(|error| format!("{HALF}: {error}"))?;
     if folder.is_set_up() && !over {
         return Err(format!(
             "{} is set up already: a backup is put back into an empty folder only",
@@ -276,8 +273,7 @@ pub(super) fn restore(
     let head = newest.ok_or_else(|| backup::Error::Nothing.to_string())?;
     let new = folder.path().join(NEW);
     // What the kernel has still in memory of a stick that was pulled out looks like one that is damaged here and there.
-    let still = || stick::still_in(from).map_err(|_| "the stick was pulled out before everything was read".to_owned());
-    let built = build(&new, &disk, &head, &keys, &still, tell);
+    let built = build(&new, &disk, &head, &keys, &|| still_in(from), tell);
     if built.is_err() {
         let _ = fs::remove_dir_all(&new);
     }
@@ -419,10 +415,9 @@ mod tests {
         fs::write(left.join(settings::FILE), "old").unwrap();
         fs::create_dir(folder.path().join("undone")).unwrap();
         fs::write(folder.path().join("undone/x"), "x").unwrap();
-        fs::write(folder.path().join("rescuing"), "").unwrap();
         let names: Vec<String> = files(&folder).unwrap().into_iter().map(|(name, _)| name).collect();
         assert!(names.iter().any(|name| name == settings::FILE), "{names:?}");
-        for begin in ["before-update", "undone", "rescuing", "lock", "backup/"] {
+        for begin in ["before-update", "undone", "lock", "backup/"] {
             assert!(!names.iter().any(|name| name.starts_with(begin)), "{names:?}");
         }
         let house = House::open(&folder).unwrap();

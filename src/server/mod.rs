@@ -23,6 +23,7 @@ mod house;
 mod languages;
 pub mod limits;
 mod log;
+mod mounted;
 mod opening;
 mod outgoing;
 mod pages;

@@ -27,8 +27,8 @@ use super::doors::Shift;
 use super::folder::{Folder, Lock};
 use super::house::House;
 use super::languages;
+use super::mounted::with_stick;
 use super::opening::{Opening, PORT};
-use super::stick::with_stick;
 use super::verbs::{self, Request, Secret};
 use super::wish;
 
@@ -44,6 +44,8 @@ const NAMES: [&str; 2] = ["homepost.local", "localhost"];
 struct Helper {
     folder: Folder,
     machine: Client,
+    /// There while the stores are ours.
+    marker: PathBuf,
     /// Set where nothing else starts the machine again.
     stop: Arc<AtomicBool>,
 }
@@ -64,7 +66,8 @@ pub(super) fn rescue(folder: &Folder, shift: Shift, name: Option<mdns::Name>) ->
     let pair = tls::self_signed(&NAMES.map(str::to_owned)).map_err(|error| error.to_string())?;
     let stop = Arc::new(AtomicBool::new(false));
     let random = Arc::new(OsRandom);
-    let helper = Helper { folder: folder.clone(), machine: Client::new(), stop: stop.clone() };
+    let helper =
+        Helper { folder: folder.clone(), machine: Client::new(), marker: place.0.join(RESCUING), stop: stop.clone() };
     let desk = Arc::new(Desk::new(helper, Arc::new(SystemClock::new()), random.clone()));
     let site = Arc::new(Site::new(desk, random, languages, language));
     if let Err(error) = std::thread::Builder::new().name("stick".to_owned()).spawn(look_for_wishes) {
@@ -125,7 +128,7 @@ impl Drop for Place {
 }
 
 /// The stores are ours. Meanwhile the file says so to the scripts of the box: a mail service that does not answer is no reason then
-/// to restart it.
+/// to restart it. It is not on the disk, which may fail just now, and is gone when this process is.
 struct Ours {
     _lock: Lock,
     file: PathBuf,
@@ -143,10 +146,10 @@ impl Helper {
         loop {
             match self.folder.lock() {
                 Ok(Some(lock)) => {
-                    let file = self.folder.path().join(RESCUING);
-                    // A disk that does not take it takes nothing else, either.
-                    let _ = fs::write(&file, b"");
-                    return Ok(Ours { _lock: lock, file });
+                    if let Err(error) = fs::write(&self.marker, b"") {
+                        warn!(%error, "nobody is told that the stores are in use");
+                    }
+                    return Ok(Ours { _lock: lock, file: self.marker.clone() });
                 }
                 Ok(None) if left > LOOK => {
                     std::thread::sleep(LOOK);

@@ -32,11 +32,16 @@ const GRACE: Duration = Duration::from_secs(5);
 /// So begins what is said when a backup is in its place and does not open.
 const CLOSED: &str = "the backup is put back, and its stores do not open";
 
+/// Whether the backup is here all the same.
+pub(super) fn is_here(error: &str) -> bool {
+    let begins = |start: &str| error.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start));
+    begins(backup::HALF) || begins(CLOSED)
+}
+
 /// Why no backup was put back, and what that means for the box: sentences.
 pub(super) fn refused(error: &str) -> String {
     let error = error.trim_end_matches('.');
-    let after = |start: &str| error.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start));
-    match after(backup::HALF) || after(CLOSED) {
+    match is_here(error) {
         // It goes on at the next start.
         true => format!("{error}. Please switch the box off and on."),
         false => format!("{error}. Nothing was changed."),

@@ -10,8 +10,7 @@
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +26,7 @@ use crate::store::disk::RealDisk;
 use super::backup;
 use super::folder::{Folder, write};
 use super::house::House;
+use super::mounted::{IN_USE, still_in, with_stick};
 use super::restoring::{self, Restoring};
 use super::verbs::{Reply, Request, Secret};
 use super::wish;
@@ -35,9 +35,6 @@ use super::wish;
 const LOOK: Duration = Duration::from_secs(3);
 /// The same where there is no such machine.
 const NO_BOX: Duration = Duration::from_secs(600);
-/// Between two times of telling the machine that the stick is still used.
-const STILL: Duration = Duration::from_secs(30);
-
 /// Boxes whose backups are offered.
 const OFFERS: usize = 16;
 
@@ -48,9 +45,6 @@ const SMALL_BYTES: u64 = 256 << 20;
 
 /// The key is there without one only after a cut; nobody would ever get at such a backup.
 const NO_SHEET: &str = "A stick is in, but nothing would open its backups: make a recovery sheet first, in the administration (or with homepost backup key).";
-
-const WEARS_OUT: &str =
-    "This stick has lost something of older backups. The newest one is whole, but the stick is wearing out.";
 
 const STATE: &str = "backup/stick.json";
 const TOLD: &str = "homepost.txt";
@@ -74,8 +68,10 @@ pub(super) struct State {
     pub bytes: u64,
     /// Why the last try came to nothing: a sentence.
     pub problem: Option<String>,
-    /// What is to be known of the last that was made, though it is whole: a sentence.
-    pub note: Option<String>,
+    /// Files of older backups that the stick does not give back any more.
+    pub damaged: u64,
+    /// Letters that the box itself has lost, and that are not in the last one.
+    pub lost: u64,
     /// How many seconds the last that was made took.
     pub took: Option<u64>,
     /// What was on the stick after that, the newest first.
@@ -227,60 +223,59 @@ fn back_up(house: &House, one: &Stick) -> Result<State, String> {
     set_running(Some(Running { reading: false, since: now }));
     let no_more = NoMore;
     let begun = house.clock.mono();
-    let done = with_stick(|| back_up_and_read(house, &mut state, now)).and_then(|done| done);
+    let done = back_up_and_read(house, &mut state, now);
+    if done.as_ref().is_err_and(|words| words == IN_USE) {
+        // That says nothing of the stick.
+        return Err(IN_USE.to_owned());
+    }
     if done.is_ok() {
         state.took = Some(house.clock.mono().since(begun) / 1000);
     }
     drop(no_more);
-    (state.problem, state.note) = match &done {
-        Ok(note) => (None, note.clone()),
-        Err(words) => (Some(words.clone()), None),
-    };
+    state.problem = done.as_ref().err().cloned();
     state.keep(&house.folder);
-    done.map(|_| state)
+    done.map(|()| state)
 }
 
-/// Gives what the owner should know of it all the same: a sentence. Errors: there is no backup.
-fn back_up_and_read(house: &House, state: &mut State, now: Time) -> Result<Option<String>, String> {
+fn back_up_and_read(house: &House, state: &mut State, now: Time) -> Result<(), String> {
     let keys = backup::keys(&house.folder)?;
     let Some(keys) = keys.filter(|keys| keys.words.is_some() || keys.phrase.is_some()) else {
         return Err(NO_SHEET.to_owned());
     };
     let reading = |reading| set_running(running().map(|running| Running { reading, ..running }));
-    let verified = || Ok::<_, String>(backup::verify(&house.folder, &at(), Some(&keys.box_id), None)?.0);
-    let mut made = backup::back_up(house, &at(), true)?;
-    let mut told = lost_here(made.unreadable);
-    reading(true);
+    let write = || {
+        reading(false);
+        with_stick(|| backup::back_up(house, &at(), true))?
+    };
+    // Mounted anew: what was written is else compared with what the kernel has still in memory of it.
+    let read = || {
+        reading(true);
+        with_stick(|| {
+            let (report, _) = backup::verify(&house.folder, &at(), Some(&keys.box_id), None)?;
+            // Of a stick that was pulled out everything looks damaged.
+            if !report.damaged.is_empty() {
+                still_in(&at())?;
+            }
+            backup::mark(&house.folder, &at(), &report.damaged)?;
+            Ok::<_, String>(report)
+        })?
+    };
+    let mut made = write()?;
     if to_verify(state, now.seconds()) {
-        let mut report = verified()?;
-        if !report.damaged.is_empty() {
-            // Once more, from the box, what the stick does not give back.
-            warn!(
-                files = report.damaged.len(),
-                "the stick does not give back what was written to it; it is written again"
-            );
-            reading(false);
-            made = backup::back_up_beside(house, &at(), true, &report.damaged)?;
-            reading(true);
-            report = verified()?;
-            told = Some(WEARS_OUT.to_owned());
+        let mut report = read()?;
+        if whole(&report, &made).is_err() && !(report.damaged.is_empty() && !report.keys) {
+            warn!("the stick does not give back what was written to it; it is written again");
+            made = write()?;
+            report = read()?;
         }
         whole(&report, &made)?;
         (state.verified, state.bytes) = (Some(now.seconds()), report.bytes);
+        state.damaged = report.damaged.len() as u64;
     }
-    (state.made, state.messages) = (Some(now.seconds()), made.messages);
+    (state.made, state.messages, state.lost) = (Some(now.seconds()), made.messages, made.unreadable);
     // Only to be shown.
-    state.kept = backup::kept(&at(), &keys.box_id).unwrap_or_default();
-    Ok(told)
-}
-
-fn lost_here(letters: u64) -> Option<String> {
-    let words = match letters {
-        0 => return None,
-        1 => "One letter on this box is damaged, and so it is not in the backup. All others are.".to_owned(),
-        many => format!("{many} letters on this box are damaged, and so they are not in the backup. All others are."),
-    };
-    Some(words)
+    state.kept = with_stick(|| backup::kept(&at(), &keys.box_id)).and_then(|kept| kept).unwrap_or_default();
+    Ok(())
 }
 
 /// What was read back is what was written: all that the box itself has still. Older backups may be damaged.
@@ -289,70 +284,13 @@ fn whole(report: &Report, made: &Made) -> Result<(), String> {
     let lost = report.missing.get(&made.number).map_or(0, |missing| *missing as u64);
     // What is missing is a finding, too.
     let other = report.findings.iter().filter(is_of_it).count() > usize::from(lost > 0);
-    if report.sound.contains(&made.number) || (lost > 0 && lost <= made.unreadable && !other) {
-        return Ok(());
-    }
+    let all_there = report.sound.contains(&made.number) || (lost > 0 && lost <= made.unreadable && !other);
     match report.findings.first() {
+        _ if all_there && !report.keys => Ok(()),
         None => Err("The backup was written, but cannot be read back. The stick is probably broken: try another one."
             .to_owned()),
         Some(finding) => Err(format!("The stick does not give back what was written to it: {finding}.")),
     }
-}
-
-/// The stick is mounted for one at a time: who is done has it unmounted.
-static USED: Mutex<()> = Mutex::new(());
-/// For one who uses it to be done.
-const TURN: Duration = Duration::from_secs(10);
-
-fn turn() -> Result<MutexGuard<'static, ()>, String> {
-    let mut left = TURN;
-    loop {
-        match USED.try_lock() {
-            Ok(turn) => return Ok(turn),
-            Err(TryLockError::Poisoned(turn)) => return Ok(turn.into_inner()),
-            Err(TryLockError::WouldBlock) if left.is_zero() => {
-                return Err("the stick is in use just now; please try again".to_owned());
-            }
-            Err(TryLockError::WouldBlock) => {
-                let pause = left.min(Duration::from_millis(100));
-                std::thread::sleep(pause);
-                left -= pause;
-            }
-        }
-    }
-}
-
-/// Does something with the stick mounted, and has it unmounted again. Errors: sentences.
-pub(super) fn with_stick<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    let _turn = turn()?;
-    let machine = Client::new();
-    machine.open_stick().map_err(|error| error.to_string())?;
-    let used = Arc::new(AtomicBool::new(true));
-    let still = used.clone();
-    let telling = std::thread::Builder::new().name("stick".to_owned()).spawn(move || {
-        let machine = Client::new();
-        while still.load(Ordering::Relaxed) {
-            std::thread::park_timeout(STILL);
-            if still.load(Ordering::Relaxed) && machine.open_stick().is_err() {
-                // Pulled out: whoever writes to it finds out.
-                return;
-            }
-        }
-    });
-    let done = work();
-    used.store(false, Ordering::Relaxed);
-    if let Ok(telling) = telling {
-        telling.thread().unpark();
-        // So that it does not open the stick after it was closed.
-        let _ = telling.join();
-    }
-    machine.close_stick().map_err(|error| error.to_string())?;
-    Ok(done)
-}
-
-/// Whether the stick that something is read from was not pulled out; elsewhere than on a stick that is not asked. Errors: sentences.
-pub(super) fn still_in(from: &Path) -> Result<(), String> {
-    if from.starts_with(at()) { Client::new().open_stick().map_err(|error| error.to_string()) } else { Ok(()) }
 }
 
 // ---- on a box that nobody has set up
@@ -442,7 +380,8 @@ pub(super) fn put_back(box_id: Option<String>, secret: Secret, run: impl Fn(Requ
 /// What came of it, for the file on the stick: that can be found in any pocket, so nobody's address is in it.
 fn told_of(reply: &Reply) -> String {
     if let Some(words) = &reply.error {
-        return format!("The backup was not put back: {}", restoring::refused(words));
+        let words = restoring::refused(words);
+        return if restoring::is_here(&words) { words } else { format!("The backup was not put back: {words}") };
     }
     let held = reply.json["held"].as_array().map_or(0, Vec::len);
     let lines = reply.text.lines().take_while(|line| !line.starts_with("Letters that waited"));
@@ -481,7 +420,8 @@ fn restore(from: &Path, run: &impl Fn(Request) -> Reply) {
     match &reply.error {
         Some(words) => {
             warn!("the backup was not put back: {words}");
-            tell(from, &format!("{} Correct that, and plug the stick in again.", told_of(&reply)));
+            let next = if restoring::is_here(words) { "" } else { " Correct that, and plug the stick in again." };
+            tell(from, &format!("{}{next}", told_of(&reply)));
         }
         None => {
             info!("the backup on the stick was put back");
@@ -623,9 +563,9 @@ mod tests {
         assert!(told().starts_with("Backup 3 is put back.\r\n1 letters that waited"), "{}", told());
         assert!(told().contains("homepost.toml was removed") && !told().contains('@'), "{}", told());
         assert!(!here(ASKED).exists());
-        // Where it cannot be taken away its owner hears that.
+        // What cannot be written to cannot be taken away, and its owner hears that.
         fs::create_dir(here(ASKED)).unwrap();
-        fs::remove_dir(here(ASKED)).unwrap();
+        assert!(remove_asked(&here(ASKED)).is_err());
         assert_eq!(asked.into_inner().unwrap(), ["a b c"]);
     }
 }

@@ -13,7 +13,8 @@ use tracing::{info, warn};
 use crate::appliance::machine::stick::at;
 use crate::appliance::machine::{Client, Machine};
 
-use super::stick::{tell, with_stick};
+use super::mounted::with_stick;
+use super::stick::tell;
 
 const ASKED: &str = "erase-this-box.txt";
 const DONE: &str = "erase-this-box.done.txt";
@@ -21,25 +22,30 @@ const WORDS: &str = "erase everything on this box";
 /// A longer file says something else.
 const MOST: u64 = 1024;
 
-/// The stick that was looked at last.
-static LAST: Mutex<Option<u64>> = Mutex::new(None);
+/// The stick that was looked at last, and how often that did not work.
+static LAST: Mutex<Option<(u64, u32)>> = Mutex::new(None);
+/// Then it is left alone until it is plugged in again.
+const TRIES: u32 = 5;
 
 /// Looks at the stick of this insertion, until it could be looked at once. Whether the box is made as new now.
 pub(super) fn look(insertion: u64) -> bool {
-    let is_last = |last: &mut Option<u64>| *last == Some(insertion);
-    if is_last(&mut LAST.lock().unwrap_or_else(PoisonError::into_inner)) {
+    let last = || LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let failed = last().filter(|(one, _)| *one == insertion).map_or(0, |(_, failed)| failed);
+    if failed == TRIES {
         return false;
     }
-    let asked = with_stick(|| asks(&at()));
-    match asked {
-        Ok(_) => *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some(insertion),
+    match with_stick(|| asks(&at())) {
+        Ok(asked) => {
+            *last() = Some((insertion, TRIES));
+            if !asked {
+                return false;
+            }
+        }
         Err(words) => {
             warn!("the stick cannot be used: {words}");
+            *last() = Some((insertion, failed + 1));
             return false;
         }
-    }
-    if asked != Ok(true) {
-        return false;
     }
     info!("a stick asks for everything on this box to be deleted");
     let Err(error) = Client::new().erase() else { return true };

@@ -214,15 +214,17 @@ def pulls(checks, args, folder, work, words, letters, all_letters):
     disk = blocklog.Disk(log, folder / "stick-before.img", work)
     kinds = [lambda: blocklog.nothing, lambda: blocklog.some(rng, 0.5), lambda: blocklog.torn(rng, 0.7)]
     met = collections.Counter()
+    before = sorted(on_stick(folder / "stick-before.img", work, words))
+    assert set(letters) < set(before) < set(all_letters), f"{len(before)} letters on the stick before"
     counts = sorted({*(rng.randrange(1, len(log)) for _ in range(args.cuts // 2)), len(log)}, key=lambda n: (log.flushed(n), n))
     for n, count in enumerate(counts):
         with checks(f"pull {n}: after {count} of {len(log)} writes and flushes"):
             path = pathlib.Path(disk.cut(count, log.flushed(count), kinds[n % 3]()))
-            got = on_stick(path, work, words)
-            assert len(got) >= len(letters) and set(letters) <= set(got) and set(got) <= set(all_letters), f"{len(got)} letters"
-            met["the new one" if len(got) == len(all_letters) else "the one before"] += 1
+            got = sorted(on_stick(path, work, words))
+            assert got in (before, all_letters), f"{len(got)} letters, neither {len(before)} nor {len(all_letters)}"
+            met["the new one" if got == all_letters else "the one before"] += 1
             if count == len(log):
-                same(sorted(got), all_letters, "letters, when the box has let the stick go")
+                same(got, all_letters, "letters, when the box has let the stick go")
     disk.close()
     print(f"       what could be put back: {dict(met)}", flush=True)
     with checks("the stick was pulled out before the new backup was whole, and after it"):

@@ -10,6 +10,7 @@
 //! | `rows-N.tar.gz.age` | chunks of rows and settings, each named by its BLAKE3 |
 //! | `head-N.age` | the head (`head.rs`) |
 //! | `head-N.sha256` | the sums of all files that the head needs; written last, so a backup is there when this is |
+//! | `damaged-N.txt` | names of files that are not as they were written, and on which nothing builds; the highest number counts |
 //!
 //! N and M are hexadecimal. A file is written once, under a name that was never used, and synced before another names it (K1,
 //! K2 of the disk); FAT has nothing better to offer. Sums end with a line that has the sum of all lines before.
@@ -24,6 +25,7 @@ use crate::base::Time;
 use crate::store::disk::{Disk, Site};
 
 pub const README: &str = "README.txt";
+const DAMAGED: &str = "damaged-";
 
 /// Sums longer than this are not ours.
 const SUMS_MOST: u64 = 16 << 20;
@@ -72,7 +74,7 @@ pub(super) fn key_sums_name(number: u32) -> String {
 
 /// The number in a name of ours.
 pub(super) fn number(name: &str) -> Option<u32> {
-    let kinds = ["head-", "rows-", "letters-", "keys-", "key-words-", "key-phrase-"];
+    let kinds = ["head-", "rows-", "letters-", "keys-", "key-words-", "key-phrase-", DAMAGED];
     let rest = kinds.iter().find_map(|kind| name.strip_prefix(kind))?;
     u32::from_str_radix(rest.get(..8)?, 16).ok()
 }
@@ -136,6 +138,33 @@ fn without_end(text: &str) -> Option<&str> {
     let at = text.strip_suffix('\n')?.rfind('\n')? + 1;
     let (lines, last) = (text.get(..at)?, text.get(at..)?);
     (last == format!("# end {}\n", file::sha256(lines.as_bytes()))).then_some(lines)
+}
+
+/// Names of files that were found to be damaged. What says so may be damaged itself, and then says nothing.
+pub(super) fn damaged(disk: &dyn Disk, names: &[String]) -> BTreeSet<String> {
+    let last = names.iter().filter(|name| name.starts_with(DAMAGED)).max();
+    let bytes = last.and_then(|name| file::read(disk, name, SUMS_MOST).ok()).unwrap_or_default();
+    let text = std::str::from_utf8(&bytes).ok().and_then(without_end).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Has nothing build on these files any more, and on all others again.
+pub fn mark(disk: &dyn Disk, found: &BTreeSet<String>) -> Result<(), Error> {
+    let names = disk.list()?;
+    let old: Vec<&String> = names.iter().filter(|name| name.starts_with(DAMAGED)).collect();
+    if damaged(disk, &names) == *found && (old.is_empty() || !found.is_empty()) {
+        return Ok(());
+    }
+    if !found.is_empty() {
+        let next = names.iter().filter_map(|name| number(name)).max().unwrap_or(0).saturating_add(1);
+        let text: String = found.iter().map(|name| format!("{name}\n")).collect();
+        put(disk, &format!("{DAMAGED}{next:08x}.txt"), with_end(text).as_bytes())?;
+        disk.sync_dir(Site::Archive)?;
+    }
+    for name in old {
+        disk.remove(name)?;
+    }
+    Ok(disk.sync_dir(Site::Archive)?)
 }
 
 /// The sums of a backup; `None` if they are not whole, or a file is missing.

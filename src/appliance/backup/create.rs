@@ -27,8 +27,6 @@ pub struct Source<'a> {
     pub files: &'a [(String, Vec<u8>)],
     /// The name the server goes by.
     pub host: &'a str,
-    /// Files of the archive that are not as they were written ([`super::Report`]): nothing builds on them.
-    pub damaged: &'a BTreeSet<String>,
 }
 
 /// What was done.
@@ -59,7 +57,8 @@ const PIECE: u64 = 1 << 20;
 /// Makes a backup, the next in this archive. When there is no room the oldest go first, but never the newest whole one.
 /// Without `everything` only the configuration is in it. Blocks, and for long.
 ///
-/// After an error the backups that were there are as they were (U1), and what was written of letters is used the next time.
+/// After an error the backups that were there are as they were (U1), and what was written of letters is used the next time. Nothing
+/// builds on files that [`super::mark`] has named.
 pub fn create(
     disk: &dyn Disk,
     source: &Source<'_>,
@@ -73,7 +72,7 @@ pub fn create(
     }
     let mut removed = 0;
     loop {
-        let mut run = Run::begin(disk, source.damaged, keys, random)?;
+        let mut run = Run::begin(disk, keys, random)?;
         match run.run(source, everything, now) {
             Ok(made) => {
                 removed += prune(disk)?;
@@ -100,18 +99,14 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn begin(
-        disk: &'a dyn Disk,
-        damaged: &BTreeSet<String>,
-        keys: &'a Keys,
-        random: &'a dyn Random,
-    ) -> Result<Run<'a>, Error> {
+    fn begin(disk: &'a dyn Disk, keys: &'a Keys, random: &'a dyn Random) -> Result<Run<'a>, Error> {
         sweep(disk, false)?;
         let names = disk.list()?;
         let number = names.iter().filter_map(|name| archive::number(name)).max().unwrap_or(0).saturating_add(1);
-        let base = base(disk, damaged, &keys.identity)?;
+        let damaged = archive::damaged(disk, &names);
+        let base = base(disk, &damaged, &keys.identity)?;
         write_keys(disk, keys, number)?;
-        let known = packs::Known::read(disk, &names, damaged, &keys.identity)?;
+        let known = packs::Known::read(disk, &names, &damaged, &keys.identity)?;
         let identity = &keys.identity;
         Ok(Run {
             disk,
@@ -413,10 +408,15 @@ fn prune(disk: &dyn Disk) -> Result<usize, Error> {
 /// Makes room: false if nothing may go any more.
 fn drop_oldest(disk: &dyn Disk) -> Result<bool, Error> {
     let there = archive::list(disk)?;
-    let newest = there.first().map(|sums| sums.number);
-    // The last with the letters stays, however many came after it that have none.
-    let whole = there.iter().find(|sums| sums.everything).map(|sums| sums.number);
-    match there.iter().rev().find(|sums| ![newest, whole].contains(&Some(sums.number))) {
+    let damaged = archive::damaged(disk, &disk.list()?);
+    let sound = |sums: &&Sums| !sums.files.iter().any(|(name, _)| damaged.contains(name));
+    let newest = there.iter().find(sound).or(there.first()).map(|sums| sums.number);
+    // The last with the letters stays, however many came after it that have none, or not all.
+    let mut whole = there.iter().filter(|sums| sums.everything);
+    let whole = whole.clone().find(sound).or(whole.next()).map(|sums| sums.number);
+    let mut old = there.iter().rev().filter(|sums| ![newest, whole].contains(&Some(sums.number)));
+    // First what is good for little.
+    match old.clone().find(|sums| !sound(sums)).or(old.next()) {
         Some(oldest) => {
             disk.remove(&archive::sums_name(oldest.number))?;
             disk.sync_dir(Site::Archive)?;

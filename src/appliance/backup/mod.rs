@@ -30,7 +30,7 @@ mod rows;
 mod tar;
 mod verify;
 
-pub use archive::{Sums, list, newest};
+pub use archive::{Sums, list, mark, newest};
 pub use create::{Made, Source, create};
 pub use head::{Head, VERSION};
 pub use key::{Keys, Secret, Sheet, unlock};

@@ -93,7 +93,9 @@ impl Known {
     ) -> Result<Known, Error> {
         let mut known = Known::default();
         let lists = names.iter().filter(|name| name.starts_with("letters-") && name.ends_with(".list.age"));
-        let lists = lists.filter(|name| !damaged.contains(*name));
+        let mut lists: Vec<&String> = lists.filter(|name| !damaged.contains(*name)).collect();
+        // Of two that have a letter the later one counts.
+        lists.sort_unstable();
         for name in lists {
             match read(disk, name, identity) {
                 Ok((part, ..)) if damaged.contains(&part.name) => {}

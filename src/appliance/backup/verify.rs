@@ -21,6 +21,8 @@ pub struct Report {
     pub damaged: BTreeSet<String>,
     /// Of backups that name letters which no file has: how many. The box itself had lost those, if no file is damaged.
     pub missing: BTreeMap<u32, usize>,
+    /// The copies of the key are not as they were written: nobody else could open it.
+    pub keys: bool,
     /// Files and bytes that were read.
     pub files: u64,
     pub bytes: u64,
@@ -28,15 +30,23 @@ pub struct Report {
 
 /// Reads all of an archive. Without the key only the sums are compared, as stock tools do it.
 ///
-/// Errors only when the disk fails; what is damaged is in the report (U2).
+/// Errors only when nothing can be read any more; what is damaged, or cannot be read, is in the report (U2).
 pub fn verify(disk: &dyn Disk, identity: Option<&Identity>) -> Result<Report, Error> {
     let names = disk.list()?;
-    let mut look =
-        Look { disk, report: Report::default(), good: HashMap::new(), contents: HashMap::new(), blobs: HashMap::new() };
+    let mut look = Look {
+        disk,
+        read: None,
+        report: Report::default(),
+        good: HashMap::new(),
+        contents: HashMap::new(),
+        blobs: HashMap::new(),
+    };
     look.keys(&names)?;
+    look.report.keys = !look.report.findings.is_empty();
     let mut whole = BTreeMap::new();
     for number in archive::head_numbers(&names) {
-        match archive::sums(disk, &names, number)? {
+        let sums = archive::sums(disk, &names, number);
+        match sums.or_else(|error| look.passed_over(error).map(|_| None))? {
             Some(sums) => drop(whole.insert(number, sums)),
             None => {
                 let sentence =
@@ -67,6 +77,8 @@ pub fn verify(disk: &dyn Disk, identity: Option<&Identity>) -> Result<Report, Er
 
 struct Look<'a> {
     disk: &'a dyn Disk,
+    /// A file that could be read.
+    read: Option<String>,
     report: Report,
     /// Files that were compared already, and whether they were as they should be.
     good: HashMap<(String, String), bool>,
@@ -77,11 +89,28 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
+    /// What cannot be read is passed over as long as something else can.
+    fn passed_over(&self, error: Error) -> Result<Error, Error> {
+        match (&error, &self.read) {
+            (Error::Disk(_), Some(read)) => match self.disk.open(read).and_then(|file| file.read_at(0, &mut [0])) {
+                Ok(()) => Ok(error),
+                Err(_) => Err(error),
+            },
+            (Error::Damaged(_) | Error::OtherKey, _) => Ok(error),
+            _ => Err(error),
+        }
+    }
+
+    /// The same of a file: what is missing or cut short is damaged.
+    fn unread<T>(&self, error: io::Error, nothing: T) -> Result<T, Error> {
+        if archive::is_damage(&error) { Ok(nothing) } else { self.passed_over(error.into()).map(|_| nothing) }
+    }
+
     /// The copies of the key, and the page that says how to restore.
     fn keys(&mut self, names: &[String]) -> Result<(), Error> {
         let sums: BTreeSet<&String> = names.iter().filter(|name| name.starts_with("keys-")).collect();
         for name in sums {
-            let bytes = file::read(self.disk, name, 4096).or_else(|error| unread(error, Vec::new()))?;
+            let bytes = file::read(self.disk, name, 4096).or_else(|error| self.unread(error, Vec::new()))?;
             match archive::key_sums(&bytes) {
                 Some(listed) => {
                     for (name, sum) in listed {
@@ -99,9 +128,10 @@ impl Look<'_> {
         if let Some(known) = self.good.get(&key) {
             return Ok(*known);
         }
-        let found = file::measure(self.disk, name).map(Some).or_else(|error| unread(error, None))?;
+        let found = file::measure(self.disk, name).map(Some).or_else(|error| self.unread(error, None))?;
         let good = found.as_ref().is_some_and(|part| part.sha256 == sum);
         if let Some(part) = found {
+            self.read.get_or_insert_with(|| name.to_owned());
             self.report.files += 1;
             self.report.bytes += part.len;
         }
@@ -121,11 +151,11 @@ impl Look<'_> {
         let before = self.report.findings.len();
         let head = match archive::head(self.disk, number, identity) {
             Ok(head) => head,
-            Err(error @ (Error::OtherKey | Error::Newer | Error::Damaged(_))) => {
+            Err(error) => {
+                let error = if error == Error::Newer { error } else { self.passed_over(error)? };
                 self.report.findings.push(format!("backup {number}: {error}"));
                 return Ok(false);
             }
-            Err(error) => return Err(error),
         };
         let listed: HashMap<&str, &str> = sums.files.iter().map(|(name, sum)| (name.as_str(), sum.as_str())).collect();
         if head.parts.iter().any(|part| listed.get(part.name.as_str()) != Some(&part.sha256.as_str())) {
@@ -198,18 +228,20 @@ impl Look<'_> {
                         self.report.damaged.insert(letters.part.clone());
                     }
                 }
-                Err(error @ (Error::Damaged(_) | Error::OtherKey)) => {
+                Err(error) => {
+                    let error = self.passed_over(error)?;
                     self.report.findings.push(format!("backup {number}: {error}"));
                     self.report.damaged.insert(letters.list.clone());
                 }
-                Err(error) => return Err(error),
             }
             self.contents.insert(letters.part.clone(), found);
         }
         let there: Vec<&HashSet<[u8; 32]>> =
             head.letters.iter().filter_map(|letters| self.contents.get(&letters.part)).collect();
         let named = head.rows.iter().filter_map(|(chunk, ..)| self.blobs.get(&chunk.digest)).flatten();
-        let missing = named.filter(|digest| !there.iter().any(|part| part.contains(*digest))).count();
+        let missing: HashSet<&[u8; 32]> =
+            named.filter(|digest| !there.iter().any(|part| part.contains(*digest))).collect();
+        let missing = missing.len();
         if missing > 0 {
             self.report.findings.push(format!("backup {number}: {missing} letters are missing"));
             self.report.missing.insert(number, missing);
@@ -218,12 +250,10 @@ impl Look<'_> {
     }
 
     fn found(&mut self, name: &str, found: io::Result<HashSet<[u8; 32]>>) -> Result<HashSet<[u8; 32]>, Error> {
-        found.or_else(|error| match archive::in_file(name, error) {
-            Error::Damaged(_) | Error::OtherKey => {
-                self.is_damaged(name);
-                Ok(HashSet::new())
-            }
-            error => Err(error),
+        found.or_else(|error| {
+            self.passed_over(archive::in_file(name, error))?;
+            self.is_damaged(name);
+            Ok(HashSet::new())
         })
     }
 }
@@ -262,9 +292,4 @@ fn contents(
         found.insert(digest);
     }
     Ok(found)
-}
-
-/// What is missing or cut short is a finding; a disk that fails is not.
-fn unread<T>(error: io::Error, nothing: T) -> Result<T, Error> {
-    if archive::is_damage(&error) { Ok(nothing) } else { Err(error.into()) }
 }

@@ -46,7 +46,10 @@ impl Client {
         };
         let mut stream = UnixStream::connect(&self.socket).map_err(failed)?;
         let patience = match request {
-            Request::OpenStick {} | Request::CloseStick {} | Request::PrepareStick { .. } => STICK_PATIENCE,
+            // What is asked of slow media, and must not be thought to have failed while it goes on.
+            Request::OpenStick {} | Request::CloseStick {} | Request::PrepareStick { .. } | Request::Erase {} => {
+                STICK_PATIENCE
+            }
             _ => PATIENCE,
         };
         stream.set_read_timeout(Some(patience)).map_err(failed)?;

@@ -261,10 +261,15 @@ impl Machine for Real {
                     .to_owned(),
             ));
         }
-        self.updating.wish(erase::WISH).map_err(|error| {
+        let wished = self.updating.wish(erase::WISH).map_err(|error| {
             Error::Failed(format!("the wish cannot be written down ({error}), so nothing is deleted"))
-        })?;
-        self.reboot()
+        });
+        // Whoever hears that nothing is deleted must not find everything deleted at a later start.
+        wished.and_then(|()| self.reboot()).inspect_err(|_| {
+            if let Err(error) = self.updating.no_wish(erase::WISH) {
+                tracing::error!(%error, "the wish for this box to be made as new cannot be taken back");
+            }
+        })
     }
 }
 

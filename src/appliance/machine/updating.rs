@@ -467,6 +467,19 @@ impl Updating {
         })
     }
 
+    /// The opposite. Errors: it may be there still.
+    pub fn no_wish(&self, name: &str) -> io::Result<()> {
+        let device = slots::partition(&self.root, "homepost-boot")
+            .ok_or_else(|| io::Error::other("this disk has no boot partition"))?;
+        self.mounted(Mount::Boot, &device, "run/homepost/bootloader", |at| {
+            match fs::remove_file(at.join(name)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                done => done,
+            }?;
+            Ok(rustix::fs::syncfs(&File::open(at)?)?)
+        })
+    }
+
     fn with_boot<T>(&self, work: impl FnOnce(&dyn BootControl) -> io::Result<T>) -> io::Result<T> {
         self.at_boot(Mount::Boot, work)
     }

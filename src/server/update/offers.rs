@@ -23,7 +23,7 @@ use crate::net::Roots;
 use super::super::certificates::roots;
 use super::super::folder::{Folder, write};
 use super::super::house::House;
-use super::super::stick::with_stick;
+use super::super::mounted::with_stick;
 use super::fetch::{Head, Place};
 use super::{drawer, make_drawer, offer, offered, say};
 

@@ -14,18 +14,30 @@ pub(in super::super) fn nag(state: &State, stick: bool, now: i64) -> Option<(Str
     if let Some(problem) = &state.problem {
         return Some((format!("The last backup did not work: {problem}"), "Put that right, or try another stick."));
     }
-    if let Some(note) = &state.note {
-        return Some((note.clone(), "Please use another stick soon."));
-    }
     let Some(made) = state.made else {
         let long = now - state.began >= NONE_SECONDS && state.began > 0;
         return long.then(|| ("There is no backup of this box yet.".to_owned(), plug));
     };
     if now - made < STALE_SECONDS {
-        return None;
+        return worn(state).or_else(|| lost(state));
     }
     let next = if stick { "Look whether the stick still works, and try another one." } else { plug };
     Some((format!("The last backup is {} days old.", (now - made) / DAY), next))
+}
+
+fn worn(state: &State) -> Option<(String, &'static str)> {
+    let words =
+        "This stick has lost something of older backups. The newest one is whole, but the stick is wearing out.";
+    (state.damaged > 0).then(|| (words.to_owned(), "Please use another stick soon."))
+}
+
+fn lost(state: &State) -> Option<(String, &'static str)> {
+    let words = match state.lost {
+        0 => return None,
+        1 => "One letter on this box is damaged, and so it is not in the backup. All others are.".to_owned(),
+        many => format!("{many} letters on this box are damaged, and so they are not in the backup. All others are."),
+    };
+    Some((words, "The disk of this box may be failing: have backups on two sticks."))
 }
 
 #[cfg(test)]
@@ -46,8 +58,11 @@ mod tests {
         assert_eq!(words(&state, false, NOW + STALE_SECONDS).unwrap(), "The last backup is 3 days old.");
         let next = |stick| nag(&state, stick, NOW + STALE_SECONDS).unwrap().1;
         assert!(next(false).contains("Plug in") && next(true).contains("still works"));
-        state.note = Some("The stick is wearing out.".to_owned());
+        (state.lost, state.damaged) = (2, 0);
+        assert!(words(&state, true, NOW).unwrap().starts_with("2 letters on this box are damaged"));
+        state.damaged = 1;
         assert_eq!(nag(&state, true, NOW).unwrap().1, "Please use another stick soon.");
+        assert!(words(&state, true, NOW + STALE_SECONDS).unwrap().contains("days old"), "that is worse");
         state.problem = Some("The stick is full.".to_owned());
         assert_eq!(words(&state, true, NOW).unwrap(), "The last backup did not work: The stick is full.");
     }

@@ -35,6 +35,14 @@ notice() {
     log "$*"
 }
 
+# Whether the rescue page has the stores just now.
+rescuing() {
+    for marker in /tmp/homepost-rescue-*/rescuing; do
+        if [ -e "$marker" ]; then return 0; fi
+    done
+    return 1
+}
+
 # Removes a file of the boot partition. Over the bytes first: removing a file of a FAT leaves them where they are.
 overwrite() {
     head -c "$(stat -c %s "$1")" /dev/zero | dd of="$1" conv=notrunc,fsync 2>/dev/null
