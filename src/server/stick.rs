@@ -263,7 +263,7 @@ fn back_up_and_read(house: &House, state: &mut State, now: Time) -> Result<(), S
     let mut made = write()?;
     if to_verify(state, now.seconds()) {
         let mut report = read()?;
-        if whole(&report, &made).is_err() && !(report.damaged.is_empty() && !report.keys) {
+        if (report.keys || !report.damaged.is_empty()) && whole(&report, &made).is_err() {
             warn!("the stick does not give back what was written to it; it is written again");
             made = write()?;
             report = read()?;

@@ -133,6 +133,21 @@ def main():
             page.post("/admin/backup", do="now")
             until(lambda: max(one["number"] for one in house.json("backup", "list", str(machine.inside))) == 4)
             until(lambda: status()["made"] > done and "A backup is being made" not in page.get("/admin/backup"))
+        with checks("what the stick does not give back is written to it again, and the owner hears that it wears out"):
+            for kind in ("letters-*.tar.gz.age", "key-words-*.age"):
+                lost = max(archive.glob(kind))
+                with open(lost, "r+b") as file:
+                    file.seek(lost.stat().st_size // 2)
+                    byte = file.read(1)
+                    file.seek(-1, os.SEEK_CUR)
+                    file.write(bytes([byte[0] ^ 1]))
+            house.run("backup", "now")
+            now = status()
+            assert not now["problem"] and "wearing out" in now["wrong"] and now["verified"] == now["made"], now
+            assert "wearing out" in page.get("/admin/backup")
+            # What named the file goes by the rule, within the hour here, and so does the file. Below, this stick is restored from.
+            house.run("backup", "now")
+            assert not list(archive.glob("damaged-*")) and not status()["problem"], status()
         with checks("a stick that is gone, or not ours, is told in words and nothing is written"):
             machine.pull()
             done = house.run("backup", "now", ok=False)
@@ -168,7 +183,7 @@ def main():
             assert other.check() == "", other.check()
         with checks("and goes on with its backups on the stick that is in"):
             made = until(lambda: (now := other.json("backup", "status"))["made"] and now)
-            assert not made["problem"] and max(one["number"] for one in other.json("backup", "list", str(machine.inside))) == 5, made
+            assert not made["problem"] and max(one["number"] for one in other.json("backup", "list", str(machine.inside))) > 5, made
         other.stop()
 
         machine.pull()
