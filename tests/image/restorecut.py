@@ -185,7 +185,7 @@ def cuts(checks, args, found, folder, work, words, letters):
     # The control: as if the disk had not been told to flush. Then a house without its letters has to be found.
     for _ in range(max(24, args.cuts // 4)):
         count = max(first, last - rng.randrange(60))
-        planned.append((log.flushed(count, 12), count, blocklog.some(rng, 0.5), True))
+        planned.append((log.flushed(count, 60), count, blocklog.some(rng, 0.5), True))
     disk = blocklog.Disk(log, folder / "before.img", work)
     met, control = collections.Counter(), collections.Counter()
     for n, (flushed, count, keep, is_control) in enumerate(sorted(planned, key=lambda one: one[:2])):
@@ -215,7 +215,7 @@ def pulls(checks, args, folder, work, words, letters, all_letters):
     kinds = [lambda: blocklog.nothing, lambda: blocklog.some(rng, 0.5), lambda: blocklog.torn(rng, 0.7)]
     met = collections.Counter()
     before = sorted(on_stick(folder / "stick-before.img", work, words))
-    assert set(letters) < set(before) < set(all_letters), f"{len(before)} letters on the stick before"
+    assert set(letters) <= set(before) < set(all_letters), f"{len(before)} letters on the stick before"
     counts = sorted({*(rng.randrange(1, len(log)) for _ in range(args.cuts // 2)), len(log)}, key=lambda n: (log.flushed(n), n))
     for n, count in enumerate(counts):
         with checks(f"pull {n}: after {count} of {len(log)} writes and flushes"):

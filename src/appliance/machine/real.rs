@@ -379,6 +379,25 @@ mod tests {
         }
     }
 
+    /// Whoever hears that nothing is deleted must not find everything deleted at a later start.
+    #[test]
+    fn a_wish_that_is_not_granted_is_taken_back() {
+        let mut here = Stage::with(&[
+            ("proc/self/mountinfo", "20 1 254:2 / / ro - squashfs /dev/root ro\n"),
+            ("sys/devices/vda/vda1/uevent", "DEVNAME=vda1\nPARTNAME=homepost-boot\n"),
+            ("sys/devices/vda/vda2/uevent", "DEVNAME=vda2\nPARTNAME=homepost-a\n"),
+        ]);
+        let root = here.root.path().to_owned();
+        fs::create_dir_all(root.join("sys/dev/block")).unwrap();
+        std::os::unix::fs::symlink("../../devices/vda/vda2", root.join("sys/dev/block/254:2")).unwrap();
+        let wish = root.join("run/homepost/bootloader").join(erase::WISH);
+        here.real.erase().unwrap();
+        assert_eq!(fs::read_to_string(&wish).unwrap(), "1\n", "what the script of the box asks for");
+        fs::remove_file(&wish).unwrap();
+        here.real.acts.tell_init = |_| Err(io::Error::other("it does not listen"));
+        assert!(here.real.erase().is_err() && !wish.exists());
+    }
+
     #[test]
     fn a_trial_has_its_time_and_the_copy_before_it_another() {
         let looks = |copying: fn(u64) -> bool| {
