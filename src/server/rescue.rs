@@ -21,6 +21,7 @@ use crate::appliance::sandbox;
 use crate::base::{OsRandom, SystemClock};
 use crate::net::{mdns, tls};
 use crate::settings::Settings;
+use crate::web::look::sentence;
 use crate::web::rescue::Site;
 
 use super::doors::Shift;
@@ -29,6 +30,7 @@ use super::house::House;
 use super::languages;
 use super::mounted::with_stick;
 use super::opening::{Opening, PORT};
+use super::restoring;
 use super::verbs::{self, Request, Secret};
 use super::wish;
 
@@ -195,7 +197,7 @@ impl Helper {
                 }
             };
             verbs::backup::restore(&self.folder, &at(), box_id, &secret, true, &mut told)
-                .map_err(|error| error.to_string())
+                .map_err(|error| restoring::refused(&sentence(&error.to_string())))
         });
         let reply = put??;
         let count = |name: &str| reply.json.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);

@@ -245,7 +245,11 @@ fn back_up_and_read(house: &House, state: &mut State, now: Time) -> Result<(), S
     let reading = |reading| set_running(running().map(|running| Running { reading, ..running }));
     let write = || {
         reading(false);
-        with_stick(|| backup::back_up(house, &at(), true))?
+        with_stick(|| {
+            let made = backup::back_up(house, &at(), true)?;
+            // Only to be shown.
+            Ok::<_, String>((made, backup::kept(&at(), &keys.box_id).unwrap_or_default()))
+        })?
     };
     // Mounted anew: what was written is else compared with what the kernel has still in memory of it.
     let read = || {
@@ -260,12 +264,12 @@ fn back_up_and_read(house: &House, state: &mut State, now: Time) -> Result<(), S
             Ok::<_, String>(report)
         })?
     };
-    let mut made = write()?;
+    let (mut made, mut kept) = write()?;
     if to_verify(state, now.seconds()) {
         let mut report = read()?;
         if (report.keys || !report.damaged.is_empty()) && whole(&report, &made).is_err() {
             warn!("the stick does not give back what was written to it; it is written again");
-            made = write()?;
+            (made, kept) = write()?;
             report = read()?;
         }
         whole(&report, &made)?;
@@ -273,18 +277,14 @@ fn back_up_and_read(house: &House, state: &mut State, now: Time) -> Result<(), S
         state.damaged = report.damaged.len() as u64;
     }
     (state.made, state.messages, state.lost) = (Some(now.seconds()), made.messages, made.unreadable);
-    // Only to be shown.
-    state.kept = with_stick(|| backup::kept(&at(), &keys.box_id)).and_then(|kept| kept).unwrap_or_default();
+    state.kept = kept;
     Ok(())
 }
 
 /// What was read back is what was written: all that the box itself has still. Older backups may be damaged.
 fn whole(report: &Report, made: &Made) -> Result<(), String> {
-    let is_of_it = |finding: &&String| finding.starts_with(&format!("backup {}:", made.number));
-    let lost = report.missing.get(&made.number).map_or(0, |missing| *missing as u64);
-    // What is missing is a finding, too.
-    let other = report.findings.iter().filter(is_of_it).count() > usize::from(lost > 0);
-    let all_there = report.sound.contains(&made.number) || (lost > 0 && lost <= made.unreadable && !other);
+    let missing = report.missing.get(&made.number).map_or(0, |missing| *missing as u64);
+    let all_there = report.sound.contains(&made.number) && missing <= made.unreadable;
     match report.findings.first() {
         _ if all_there && !report.keys => Ok(()),
         None => Err("The backup was written, but cannot be read back. The stick is probably broken: try another one."

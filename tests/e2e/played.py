@@ -15,6 +15,7 @@ class Machine:
         self.folder = folder
         self.inside = folder / "inside"
         self.stick = None
+        self.loose, self.seen = False, 0
         self.acts = []
         self.shown = []
         self.problem = None
@@ -51,12 +52,18 @@ class Machine:
     def answer(self, request):
         verb = request["verb"]
         if verb == "sticks":
-            return {"sticks": [self.stick] if self.stick else []}
+            # A loose contact: once it was mounted and looked at, the same stick is there as another one.
+            mounted = (self.folder / "at").is_symlink()
+            again = self.loose and mounted and self.seen > 0
+            self.seen += mounted
+            stick = self.stick and {**self.stick, "insertion": self.stick["insertion"] + (1000 if again else 0)}
+            return {"sticks": [stick] if stick else []}
         if verb == "open-stick":
             if not self.stick:
                 return {"refused": "There is no USB stick."}
             if not (self.folder / "at").is_symlink():
                 (self.folder / "at").symlink_to(self.inside)
+                self.seen = 0
             self.acts.append(verb)
             return "done"
         if verb == "close-stick":

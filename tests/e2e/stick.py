@@ -74,6 +74,15 @@ def answers(port):
         return False
 
 
+def damage(path):
+    """Another bit in the middle; done again, it is as it was."""
+    with open(path, "r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+
+
 def main():
     checks = Checks()
     house, other, third = House("stick"), House("stick-other"), House("stick-page")
@@ -135,12 +144,7 @@ def main():
             until(lambda: status()["made"] > done and "A backup is being made" not in page.get("/admin/backup"))
         with checks("what the stick does not give back is written to it again, and the owner hears that it wears out"):
             for kind in ("letters-*.tar.gz.age", "key-words-*.age"):
-                lost = max(archive.glob(kind))
-                with open(lost, "r+b") as file:
-                    file.seek(lost.stat().st_size // 2)
-                    byte = file.read(1)
-                    file.seek(-1, os.SEEK_CUR)
-                    file.write(bytes([byte[0] ^ 1]))
+                damage(max(archive.glob(kind)))
             house.run("backup", "now")
             now = status()
             assert not now["problem"] and "wearing out" in now["wrong"] and now["verified"] == now["made"], now
@@ -169,6 +173,19 @@ def main():
             until(lambda: machine.acts[-1] == "close-stick" and told.read_text())
             assert "not the words" in told.read_text() and "Nothing was changed" in told.read_text(), told.read_text()
             assert not (other.data / "settings.toml").exists() and toml.exists()
+        with checks("a stick that went out and in again in the middle is no damaged one: nothing is changed"):
+            machine.pull()
+            damage(max(archive.glob("letters-*.tar.gz.age")))
+            told.unlink()
+            machine.loose = True
+            toml.write_text(f'restore = "{words}"\n')
+            machine.plug(40)
+            until(lambda: told.exists() and machine.acts[-1] == "close-stick" and told.read_text())
+            assert "pulled out before everything was read. Nothing was changed" in told.read_text(), told.read_text()
+            assert not (other.data / "settings.toml").exists() and toml.exists()
+            machine.loose = False
+            damage(max(archive.glob("letters-*.tar.gz.age")))
+            machine.pull()
         with checks("with the right ones it is restored by itself, and the secret is gone from the stick"):
             machine.pull()
             machine.acts.append("pulled")

@@ -60,6 +60,16 @@ def extract(device, folder):
     return folder / "mail"
 
 
+def data_of(disk, places, folder):
+    """The data folder of a disk, repaired as the box does it, below `folder`; None if there is none yet."""
+    device = folder / "data.img"
+    device.unlink(missing_ok=True)
+    subprocess.run(["dd", f"if={disk}", f"of={device}", "bs=1M", f"skip={places['homepost-data']}B", "conv=sparse", "status=none"],
+                   check=True)
+    repair(device)
+    return extract(device, folder / "data")
+
+
 def boot_partition(disk, start, before, set_up):
     """What the firmware reads is as it was, and until the box is set up homepost.toml is there to do it; that file's text."""
     def read(image, name):
@@ -126,12 +136,7 @@ class Aftermath:
                 if hashlib.sha256(file.read(length)).hexdigest() != digest:
                     raise Wrong("system", f"{slot} starts next, and is no whole system")
         self.started[slot, "on trial" if slot == trial else "after a trial" if failed else "confirmed"] += 1
-        device = self.folder / "data.img"
-        device.unlink(missing_ok=True)
-        subprocess.run(["dd", f"if={disk}", f"of={device}", "bs=1M", f"skip={places['homepost-data']}B", "conv=sparse",
-                        "status=none"], check=True)
-        repair(device)
-        data = extract(device, self.folder / "data")
+        data = data_of(disk, places, self.folder)
         # As overlays/common/usr/lib/homepost/setup asks it.
         begun = data is not None and (data / "setup/state.json").exists()
         set_up = data is not None and (data / "settings.toml").exists() and not begun

@@ -27,7 +27,7 @@ from box import ALICE, Box  # first, since it says where house is
 from house import TARGET, Checks, House, same
 
 import blocklog
-from aftermath import Wrong, extract, partitions, repair
+from aftermath import Wrong, data_of, partitions
 from load import letter
 from newer import opened
 from powercut import room
@@ -125,13 +125,7 @@ def start_again(data, archive, words):
 
 
 def look(disk, work, archive, words, letters):
-    places = partitions(disk)
-    device = work / "data.img"
-    device.unlink(missing_ok=True)
-    subprocess.run(["dd", f"if={disk}", f"of={device}", "bs=1M", f"skip={places['homepost-data']}B", "conv=sparse", "status=none"],
-                   check=True)
-    repair(device)
-    data = extract(device, work / "data")
+    data = data_of(disk, partitions(disk), work)
     assert data, "the data folder was there before the stick was"
     was = start_again(data, archive, words)
     house = House("restorecut-after", data)

@@ -15,7 +15,7 @@ use crate::store::disk::Disk;
 pub struct Report {
     /// What is not as it should be, one sentence each. Empty: all is well.
     pub findings: Vec<String>,
-    /// Numbers of the backups from which everything can be put back, the newest first.
+    /// Numbers of the backups from which everything that they have can be put back, the newest first.
     pub sound: Vec<u32>,
     /// Files that are not as they were written: what is in them has to be written again, into other ones.
     pub damaged: BTreeSet<String>,
@@ -163,7 +163,8 @@ impl Look<'_> {
         }
         self.chunks(number, &head, identity)?;
         self.letters(number, &head, identity)?;
-        Ok(self.report.findings.len() == before)
+        // What is missing was so when it was made: its head and all files are as they were written.
+        Ok(self.report.findings.len() == before + usize::from(self.report.missing.contains_key(&number)))
     }
 
     fn chunks(&mut self, number: u32, head: &Head, identity: &Identity) -> Result<(), Error> {

@@ -265,10 +265,11 @@ impl Machine for Real {
             Error::Failed(format!("the wish cannot be written down ({error}), so nothing is deleted"))
         });
         // Whoever hears that nothing is deleted must not find everything deleted at a later start.
-        wished.and_then(|()| self.reboot()).inspect_err(|_| {
-            if let Err(error) = self.updating.no_wish(erase::WISH) {
-                tracing::error!(%error, "the wish for this box to be made as new cannot be taken back");
-            }
+        wished.and_then(|()| self.reboot()).map_err(|why| match self.updating.no_wish(erase::WISH) {
+            Ok(()) => why,
+            Err(error) => Error::Failed(format!(
+                "{why}; and the wish cannot be taken back ({error}), so the next start may delete everything"
+            )),
         })
     }
 }
@@ -396,6 +397,10 @@ mod tests {
         fs::remove_file(&wish).unwrap();
         here.real.acts.tell_init = |_| Err(io::Error::other("it does not listen"));
         assert!(here.real.erase().is_err() && !wish.exists());
+        // Where even that fails, whoever asked hears what may come.
+        fs::create_dir_all(wish.join("x")).unwrap();
+        let Err(Error::Failed(words)) = here.real.erase() else { panic!() };
+        assert!(words.contains("cannot be written down") && words.contains("the next start may delete"), "{words}");
     }
 
     #[test]

@@ -457,9 +457,7 @@ impl Updating {
 
     /// Writes a file of this name on the boot partition, for the next start.
     pub fn wish(&self, name: &str) -> io::Result<()> {
-        let device = slots::partition(&self.root, "homepost-boot")
-            .ok_or_else(|| io::Error::other("this disk has no boot partition"))?;
-        self.mounted(Mount::Boot, &device, "run/homepost/bootloader", |at| {
+        self.in_boot(Mount::Boot, |at| {
             let mut file = File::create(at.join(name))?;
             file.write_all(b"1\n")?;
             file.sync_all()?;
@@ -469,9 +467,7 @@ impl Updating {
 
     /// The opposite. Errors: it may be there still.
     pub fn no_wish(&self, name: &str) -> io::Result<()> {
-        let device = slots::partition(&self.root, "homepost-boot")
-            .ok_or_else(|| io::Error::other("this disk has no boot partition"))?;
-        self.mounted(Mount::Boot, &device, "run/homepost/bootloader", |at| {
+        self.in_boot(Mount::Boot, |at| {
             match fs::remove_file(at.join(name)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                 done => done,
@@ -485,9 +481,13 @@ impl Updating {
     }
 
     fn at_boot<T>(&self, how: Mount, work: impl FnOnce(&dyn BootControl) -> io::Result<T>) -> io::Result<T> {
+        self.in_boot(how, |at| work(&*boot::control(at)?))
+    }
+
+    fn in_boot<T>(&self, how: Mount, work: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
         let device = slots::partition(&self.root, "homepost-boot")
             .ok_or_else(|| io::Error::other("this disk has no boot partition"))?;
-        self.mounted(how, &device, "run/homepost/bootloader", |at| work(&*boot::control(at)?))
+        self.mounted(how, &device, "run/homepost/bootloader", work)
     }
 
     fn with_system<T>(&self, device: &Path, work: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {

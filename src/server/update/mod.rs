@@ -115,7 +115,9 @@ pub(super) fn offer(folder: &Folder, file: &Path, most: u64) -> Result<(), Strin
             return Err(io::Error::other("it is longer than an update is"));
         }
         to.sync_all()?;
-        fs::rename(&beside, offered(folder))
+        fs::rename(&beside, offered(folder))?;
+        // Whoever hears that it is being looked at finds it after a cut, too (P1).
+        fs::File::open(drawer(folder))?.sync_all()
     };
     copied().map_err(|error| {
         // It would take the room of letters.
