@@ -105,6 +105,7 @@ impl World for Room {
             relays: Vec::new(),
             source: Vec::new(),
             port: self.port,
+            queue: homepost::queue::Limits::default(),
             connections: 4,
             connections_to_one: 1,
         }

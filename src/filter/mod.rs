@@ -51,6 +51,11 @@ impl Guard {
         is_near(peer) || self.memory.pace.came(peer, self.limits, clock.mono())
     }
 
+    /// So many commands more; false if they are too many.
+    pub fn said(&self, peer: IpAddr, commands: u64, clock: &dyn Clock) -> bool {
+        is_near(peer) || self.memory.pace.said(peer, commands, self.limits, clock.mono())
+    }
+
     /// False if the address has asked for too many that do not live here.
     pub fn may_ask(&self, peer: IpAddr, clock: &dyn Clock) -> bool {
         is_near(peer) || self.memory.pace.may_ask(peer, self.limits, clock.mono())

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::{Mono, counted};
 
-/// Connections are counted in windows of this length.
+/// Connections and commands are counted in windows of this length.
 const MINUTE_MS: u64 = 60_000;
 /// Wrong recipients are.
 const HOUR_MS: u64 = 60 * 60_000;
@@ -17,6 +17,8 @@ const ROWS: usize = 10_000;
 pub struct Limits {
     /// Of one address, in a minute.
     pub connections: u64,
+    /// On all its connections together, in a minute.
+    pub commands: u64,
     /// Recipients that are not here, asked for by one address in an hour.
     pub unknown: u64,
 }
@@ -29,6 +31,7 @@ pub struct Pace(Arc<Mutex<HashMap<IpAddr, Row>>>);
 struct Row {
     minute: Mono,
     connections: u64,
+    commands: u64,
     hour: Mono,
     unknown: u64,
 }
@@ -43,9 +46,9 @@ impl Pace {
                 rows.clear();
             }
         }
-        let row = rows.entry(peer).or_insert(Row { minute: now, connections: 0, hour: now, unknown: 0 });
+        let row = rows.entry(peer).or_insert(Row { minute: now, connections: 0, commands: 0, hour: now, unknown: 0 });
         if now.since(row.minute) >= MINUTE_MS {
-            (row.minute, row.connections) = (now, 0);
+            (row.minute, row.connections, row.commands) = (now, 0, 0);
         }
         if now.since(row.hour) >= HOUR_MS {
             (row.hour, row.unknown) = (now, 0);
@@ -58,6 +61,15 @@ impl Pace {
         let row = self.with(peer, now, |row| {
             row.connections = row.connections.saturating_add(1);
             row.connections <= limits.connections
+        });
+        row.unwrap_or(true)
+    }
+
+    /// So many commands more; false if they are too many.
+    pub fn said(&self, peer: IpAddr, commands: u64, limits: Limits, now: Mono) -> bool {
+        let row = self.with(peer, now, |row| {
+            row.commands = row.commands.saturating_add(commands);
+            row.commands <= limits.commands
         });
         row.unwrap_or(true)
     }
@@ -77,7 +89,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { connections: 3, unknown: 2 };
+    const LIMITS: Limits = Limits { connections: 3, commands: 50, unknown: 2 };
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -90,6 +102,10 @@ mod tests {
         assert_eq!(came, [true, true, true, false, false]);
         assert!(pace.came(ip("203.0.113.8"), LIMITS, Mono(5)), "somebody else");
         assert!(pace.came(peer, LIMITS, Mono(MINUTE_MS)));
+        let said: Vec<bool> = (0..4).map(|n| pace.said(peer, 20, LIMITS, Mono(n))).collect();
+        assert_eq!(said, [true, true, false, false]);
+        assert!(pace.said(ip("203.0.113.8"), 20, LIMITS, Mono(5)), "somebody else");
+        assert!(pace.said(peer, 20, LIMITS, Mono(2 * MINUTE_MS)));
         pace.asked_for_nobody(peer, Mono(0));
         assert!(pace.may_ask(peer, LIMITS, Mono(0)));
         pace.asked_for_nobody(peer, Mono(0));

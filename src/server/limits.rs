@@ -11,6 +11,7 @@ use crate::mailauth::Rules;
 use crate::message;
 use crate::proto::imap::{Config as ImapConfig, Tls};
 use crate::proto::smtp::{Config as SmtpConfig, Limits as SmtpLimits, Port};
+use crate::queue;
 use crate::settings::Settings;
 use crate::store::data::Options;
 
@@ -75,8 +76,14 @@ pub fn delivery(settings: &Settings) -> delivery::Limits {
             new_hour: settings.sending.new_recipients_per_hour,
             new_day: settings.sending.new_recipients_per_day,
         },
+        queue: queue(settings),
         ..delivery::Limits::default()
     }
+}
+
+/// Of letters for elsewhere.
+pub(super) fn queue(settings: &Settings) -> queue::Limits {
+    queue::Limits { letters: settings.sending.queue_letters, bytes: settings.sending.queue_bytes }
 }
 
 /// Of what strangers hand in. `None`: nothing is checked.
@@ -89,7 +96,11 @@ pub(super) fn checks(settings: &Settings) -> Option<(Rules, Duration)> {
 /// Of strangers: how often they may come, block lists, whether who is on one is refused, greylisting.
 pub(super) fn strangers(settings: &Settings) -> (filter::Limits, Vec<String>, bool, bool) {
     let (ours, smtp) = (&settings.strangers, &settings.limits.smtp);
-    let pace = filter::Limits { connections: smtp.connections_per_minute, unknown: smtp.unknown_recipients };
+    let pace = filter::Limits {
+        connections: smtp.connections_per_minute,
+        commands: smtp.commands_per_minute,
+        unknown: smtp.unknown_recipients,
+    };
     (pace, ours.lists.clone(), ours.refuse, ours.greylist)
 }
 

@@ -23,6 +23,7 @@ use super::dns::RESOLVERS;
 use super::doors::Shift;
 use super::folder;
 use super::house::House;
+use super::limits;
 use super::setup::RELAY_PASSWORD;
 
 /// Of the servers that take a domain's mail (RFC 5321 4.5.4.2).
@@ -128,6 +129,7 @@ impl World for Outside {
             relays,
             source,
             port: SMTP,
+            queue: limits::queue(&settings),
             connections: CONNECTIONS,
             connections_to_one: CONNECTIONS_TO_ONE,
         }

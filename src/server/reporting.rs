@@ -18,6 +18,7 @@ use super::certificates::roots;
 use super::dns::resolvers;
 use super::doors::Shift;
 use super::house::House;
+use super::limits;
 
 /// Between two looks at the clock; and, in looks, between two syncs of what was counted.
 const LOOK: Duration = Duration::from_secs(10 * 60);
@@ -84,6 +85,7 @@ pub(super) fn office(house: &House) -> Option<Office> {
         clock: house.clock.clone(),
         random: house.random.clone(),
         poster: poster(house),
+        queue: limits::queue(&settings),
         names,
         hostname: settings.hostname.clone(),
         domains,

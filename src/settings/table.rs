@@ -512,6 +512,16 @@ const SENDING: Section = Section {
                    administrator lets the account go on.",
         },
         Def {
+            key: "sending.queue_letters",
+            kind: count(10_000, 100, 1_000_000),
+            help: "How many letters may wait to be sent. Past it a letter is refused for now, and the mail program keeps it.",
+        },
+        Def {
+            key: "sending.queue_size",
+            kind: size(4 * GIB, 100 * MIB, 1024 * GIB),
+            help: "How large they may be together.",
+        },
+        Def {
             key: "sending.dane",
             kind: Kind::Switch { default: true },
             help: "Whether encryption is demanded where domains ask for it in signed records (DANE, DNSSEC). false, if the line's \
@@ -609,6 +619,9 @@ pub struct Sending {
     pub recipients_per_hour: u64,
     pub new_recipients_per_hour: u64,
     pub new_recipients_per_day: u64,
+    /// Of the queue.
+    pub queue_letters: u64,
+    pub queue_bytes: u64,
     pub dane: bool,
     pub trust: String,
     pub root_keys: String,
@@ -759,6 +772,9 @@ section! { SmtpLimits, "limits.smtp", "How much a stranger may ask of the ports 
     connections_per_minute: "connections_per_minute" = count(60, 1, 100_000),
         "How often one IP address (of IPv6, one /64 network) may come to port 25 within a minute. Who comes more often is \
          asked to come again later.";
+    commands_per_minute: "commands_per_minute" = count(1000, 100, 10_000_000),
+        "How many commands such an address may give to port 25 within a minute, on all its connections together. A letter takes \
+         about five.";
     unknown_recipients: "unknown_recipients" = count(20, 1, 100_000),
         "How many people who do not live here one such address may ask for within an hour, before it is asked to come again \
          later.";

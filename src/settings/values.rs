@@ -142,6 +142,8 @@ impl Values {
                 recipients_per_hour: self.number("sending.recipients_per_hour"),
                 new_recipients_per_hour: self.number("sending.new_recipients_per_hour"),
                 new_recipients_per_day: self.number("sending.new_recipients_per_day"),
+                queue_letters: self.number("sending.queue_letters"),
+                queue_bytes: self.number("sending.queue_size"),
                 dane: self.value("sending.dane") == Some(Value::Switch(true)),
                 trust: self.text("sending.trust"),
                 root_keys: self.text("sending.root_keys"),

@@ -26,7 +26,7 @@ impl Away {
 fn answer(ask: &Ask) -> Answer {
     match ask {
         Ask::Connect { .. } => Answer::Reply(Reply::plain(220, "welcome")),
-        Ask::Hello { .. } => Answer::Reply(Reply::plain(250, "hello")),
+        Ask::Hello { .. } | Ask::Commands { .. } => Answer::Reply(Reply::plain(250, "go on")),
         Ask::Sasl(_) => Answer::Sasl(SaslAnswer::Unavailable),
         Ask::Confirmed => Answer::Done,
         Ask::Mail(_) | Ask::Rcpt(_) | Ask::Accept { .. } => {

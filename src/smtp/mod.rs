@@ -130,6 +130,12 @@ impl<D: Directory> Host<D> {
                 self.forget_envelope();
                 Answer::Reply(Reply::plain(250, "hello"))
             }
+            Ask::Commands { count } => {
+                if self.guard().is_some_and(|guard| !guard.said(self.peer, count, &*self.shared.clock)) {
+                    return Answer::Reply(too_often("You have said too much within a minute; please come again later"));
+                }
+                Answer::Reply(Reply::plain(250, "go on"))
+            }
             Ask::Sasl(question) => {
                 let Shared { directory, random, throttle, clock, .. } = &*self.shared;
                 let (answer, account) =

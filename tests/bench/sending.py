@@ -85,7 +85,8 @@ class Homepost(peers.Homepost):
         text, many = path.read_text(), 1_000_000
         for section, key, value in (
             ("sending", "on", sending), ("sending", "recipients_per_hour", many), ("sending", "new_recipients_per_hour", many),
-            ("sending", "new_recipients_per_day", many), ("limits.smtp", "connections_per_minute", 10_000), ("strangers", "lists", '""'),
+            ("sending", "new_recipients_per_day", many), ("sending", "queue_letters", many),
+            ("sending", "queue_size", '"64 GiB"'), ("limits.smtp", "commands_per_minute", many), ("limits.smtp", "connections_per_minute", 10_000), ("strangers", "lists", '""'),
         ):
             head = f"[{section}]\n"
             if head not in text:

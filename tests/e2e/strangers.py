@@ -49,6 +49,18 @@ class Strangers(Town):
         finally:
             client.close()
 
+    def chatter(self, source, commands):
+        """What each of many commands is answered that ask for nothing, until the connection ends."""
+        client = smtplib.SMTP(timeout=60, local_hostname="out.open.test", source_address=(source, 0))
+        client.connect("127.0.0.1", self.house.port(25))
+        out = []
+        try:
+            while len(out) < commands and 421 not in out:
+                out.append(client.noop()[0])
+            return out
+        finally:
+            client.close()
+
     def set(self, **values):
         """In the section [strangers] or, with a number, in [limits.smtp]."""
         path = self.house.data / "settings.toml"
@@ -98,6 +110,13 @@ def pace(checks, town):
         assert "come again in an hour" in said[-1][1], said
         same(town.say(BUSY, ALICE)[0][0], 421, "the same address again")
         same(town.say(PLAIN, ALICE)[0][0], 250)
+    with checks("who says too much within a minute is asked to come again, on whatever connection"):
+        town.set(commands_per_minute=100)
+        same(town.chatter("203.0.113.42", 150)[-1], 421)
+        same(town.chatter("203.0.113.42", 50)[-1], 421, "the same address again")
+        same(set(town.chatter(PLAIN, 50)), {250}, "somebody else")
+        same(set(town.chatter("127.0.0.1", 150)), {250}, "this machine itself")
+        town.set(commands_per_minute=1000)
     with checks("who comes too often within a minute is asked to come again"):
         town.set(connections_per_minute=10)
         codes = [town.say("203.0.113.41", ALICE)[0][0] for _ in range(14)]
@@ -128,7 +147,7 @@ def greylist(checks, town):
 def main():
     world.enter()
     world.run("ip", "link", "set", "lo", "up")
-    for address in (PLAIN, LISTED, BUSY, "203.0.113.41", NEAR):
+    for address in (PLAIN, LISTED, BUSY, "203.0.113.41", "203.0.113.42", NEAR):
         world.run("ip", "address", "add", f"{address}/32", "dev", "lo")
     checks = Checks()
     house = House("strangers")

@@ -72,6 +72,8 @@ pub struct Way {
     pub source: Vec<IpAddr>,
     /// Of the domains' servers.
     pub port: u16,
+    /// What the queue may hold.
+    pub queue: queue::Limits,
     /// In all, and to one host.
     pub connections: usize,
     pub connections_to_one: usize,
@@ -446,8 +448,16 @@ mod tests {
 
     fn to(relays: &[Relay], domain: &str) -> String {
         let (relays, hostname) = (relays.to_vec(), "mail.example.test".to_owned());
-        let way =
-            Way { hostname, relays, on: true, source: Vec::new(), port: 25, connections: 20, connections_to_one: 4 };
+        let way = Way {
+            hostname,
+            relays,
+            on: true,
+            source: Vec::new(),
+            port: 25,
+            queue: queue::Limits::default(),
+            connections: 20,
+            connections_to_one: 4,
+        };
         let to = way.to(domain);
         assert_eq!(way.relay(&to).is_some(), matches!(to, To::Relay(_)));
         Destination { to, tls: Tls::Usual }.to_string()

@@ -131,7 +131,7 @@ async fn try_write<W: World>(
 ) -> Result<bool, String> {
     let parcels = notices(sender, way, entry, told, now).await?;
     let leaves = parcels.iter().any(|parcel| matches!(parcel, Parcel::Out(..)));
-    let (id, moves) = (entry.id, moves.to_vec());
+    let (id, moves, limits) = (entry.id, moves.to_vec(), way.queue);
     let is_over = now.0.saturating_sub(entry.since().0) >= GIVE_UP;
     let patient = !is_over && told.iter().any(Told::must_leave);
     let written = sender.data.write(move |txn| -> Result<(), Stop> {
@@ -145,7 +145,7 @@ async fn try_write<W: World>(
         // A try whose outcome was not known has done it after all, or the owner has taken the letter away.
         if moved {
             for parcel in &parcels {
-                let found_room = notice::put::<Stop>(txn, parcel, now, queue::Limits::default())?;
+                let found_room = notice::put::<Stop>(txn, parcel, now, limits)?;
                 if !found_room && patient {
                     return Err(Stop::NoRoom);
                 }

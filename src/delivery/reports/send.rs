@@ -36,6 +36,8 @@ pub struct Office {
     pub random: Arc<dyn Random>,
     pub names: Arc<dyn Names>,
     pub poster: Option<Poster>,
+    /// What the queue may hold.
+    pub queue: queue::Limits,
     pub hostname: String,
     /// Those whose mail is ours.
     pub domains: Vec<String>,
@@ -258,9 +260,9 @@ impl Reports {
             by: None,
         };
         let recipient = NewRecipient { address: to.to_owned(), notify: Some(Notify::default()), orcpt: None };
-        let written = office.data.write(move |txn| {
-            queue::enqueue(txn, &new, std::slice::from_ref(&recipient), now, queue::Limits::default())
-        });
+        let limits = office.queue;
+        let written =
+            office.data.write(move |txn| queue::enqueue(txn, &new, std::slice::from_ref(&recipient), now, limits));
         written.await.map(drop).map_err(|error| error.to_string())?;
         // Nothing is noted of how letters leave that need no TLS.
         if tls == queue::Tls::NotRequired {

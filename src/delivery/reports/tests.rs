@@ -52,7 +52,8 @@ fn office(texts: &[(&'static str, &'static str)]) -> (Reports, Office) {
     data.write_blocking(move |txn| domain::add(txn, "example.test", &keys, Time(0))).unwrap();
     let names = Arc::new(Texts(texts.iter().copied().collect()));
     let (hostname, domains) = ("mail.example.test".to_owned(), vec!["example.test".to_owned()]);
-    let office = Office { data, clock, random, names, poster: None, hostname, domains };
+    let queue = crate::queue::Limits::default();
+    let office = Office { data, clock, random, names, poster: None, queue, hostname, domains };
     (Reports::new(lookup::memory(4 << 20)), office)
 }
 

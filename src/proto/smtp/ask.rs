@@ -18,6 +18,9 @@ pub enum Ask {
     Connect { secured: Option<Secured> },
     /// HELO or EHLO. The text of a 2xx is not used.
     Hello { name: String, esmtp: bool, secured: Option<Secured> },
+    /// Many more commands of a stranger's than before; each that was given, whatever became of it, is in one of these. 2xx lets
+    /// it go on, and its text is not used.
+    Commands { count: u64 },
     /// A step of AUTH → [`Answer::Sasl`]. After `Accepted` the host answers for that account.
     Sasl(SaslAsk),
     /// The sender. 2xx begins a letter.

@@ -29,6 +29,9 @@ const AUTH_LINE: usize = 12_288;
 /// A peer that is silent this long behind something that looks like the end of its letter, and is none, waits for us.
 const LOOK_ALIKE_MS: u64 = 10_000;
 
+/// The host hears of a stranger's commands by so many at a time.
+const COMMANDS: u64 = 20;
+
 /// One connection.
 pub struct Machine {
     config: Config,
@@ -52,6 +55,8 @@ pub struct Machine {
     closing: bool,
     deadline: Option<Mono>,
     commands: u64,
+    /// Of these, the ones that the host has not heard of.
+    uncounted: u64,
     errors: u64,
     auth_failures: u64,
 }
@@ -96,6 +101,7 @@ enum Stage {
 enum Asking {
     Connect,
     Hello { esmtp: bool },
+    Commands,
     Login(Sasl),
     Mail { utf8: bool },
     Rcpt,
@@ -125,6 +131,7 @@ impl Machine {
             closing: false,
             deadline: Some(now.plus_ms(command_ms)),
             commands: 0,
+            uncounted: 0,
             errors: 0,
             auth_failures: 0,
         };
@@ -184,18 +191,32 @@ impl Machine {
         }
         match line {
             Line::Whole(line) if self.receipt == Receipt::Answered => {
-                // The line waits at the front until the host knows.
                 self.receipt = Receipt::None;
-                self.commands -= 1;
-                let rest = std::mem::replace(&mut self.input, line);
-                self.input.extend_from_slice(b"\r\n");
-                self.input.unsplit(rest);
-                self.ask(Ask::Confirmed, Asking::Confirmed);
+                self.ask_before(line, Ask::Confirmed, Asking::Confirmed);
             }
-            Line::Whole(line) => self.command(&line),
-            other => self.broken_line(other, (5, 5, 2)),
+            Line::Whole(line) if self.uncounted >= COMMANDS && !self.config.port.is_submission() => {
+                let count = std::mem::take(&mut self.uncounted);
+                self.ask_before(line, Ask::Commands { count }, Asking::Commands);
+            }
+            Line::Whole(line) => {
+                self.uncounted = self.uncounted.saturating_add(1);
+                self.command(&line);
+            }
+            other => {
+                self.uncounted = self.uncounted.saturating_add(1);
+                self.broken_line(other, (5, 5, 2));
+            }
         }
         true
+    }
+
+    /// The line waits at the front until the host has answered.
+    fn ask_before(&mut self, line: BytesMut, ask: Ask, asking: Asking) {
+        self.commands -= 1;
+        let rest = std::mem::replace(&mut self.input, line);
+        self.input.extend_from_slice(b"\r\n");
+        self.input.unsplit(rest);
+        self.ask(ask, asking);
     }
 
     /// A line that is none.
@@ -306,6 +327,11 @@ impl Machine {
                 self.letter = None;
                 if self.pass_on(reply) {
                     self.receipt = Receipt::Waits;
+                }
+            }
+            (Asking::Commands, Answer::Reply(reply)) => {
+                if !reply.is_positive() {
+                    self.pass_on(reply);
                 }
             }
             (Asking::Confirmed, _) => {}

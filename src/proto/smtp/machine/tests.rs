@@ -17,6 +17,8 @@ struct Bench {
     aborts: usize,
     start_tls: bool,
     closed: bool,
+    /// Commands are.
+    too_much: bool,
 }
 
 fn config(port: Port) -> Config {
@@ -35,6 +37,7 @@ impl Bench {
             aborts: 0,
             start_tls: false,
             closed: false,
+            too_much: false,
         };
         bench.pump();
         bench
@@ -87,7 +90,10 @@ impl Bench {
             match output {
                 Output::Write(bytes) => self.said.extend_from_slice(&bytes),
                 Output::Ask(ask) => {
-                    let answer = answer(&ask, self.body.len());
+                    let answer = match ask {
+                        Ask::Commands { .. } if self.too_much => Answer::Reply(Reply::new(421, (4, 7, 0), "Too much")),
+                        _ => answer(&ask, self.body.len()),
+                    };
                     self.asked.push(ask);
                     assert!(self.machine.output().is_none(), "S1");
                     assert!(!self.machine.wants_input());
@@ -362,6 +368,31 @@ fn the_host_learns_that_its_250_was_read() {
     bench.event(Event::Eof);
     assert!(bench.closed);
     assert_eq!(confirmed(&bench), 1);
+}
+
+#[test]
+fn the_host_hears_how_many_commands_a_stranger_gives() {
+    let counted = |bench: &Bench| {
+        let of = |ask: &Ask| if let Ask::Commands { count } = ask { *count } else { 0 };
+        bench.asked.iter().map(of).sum::<u64>()
+    };
+    let noops = "NOOP\r\nWHAT\r\nRSET\r\nVRFY x\r\n".repeat(2) + &"NOOP\r\n".repeat(100);
+    for size in [10_000, 7] {
+        let mut bench = Bench::greeted();
+        bench.feed(noops.as_bytes(), size);
+        assert_eq!(counted(&bench), 100, "the EHLO is one, eight are behind the last twenty");
+        let codes = bench.codes();
+        assert_eq!(codes.len(), 108, "each line is answered once");
+        assert_eq!(codes.iter().filter(|code| **code == 500).count(), 2);
+    }
+    let mut bench = Bench::new(config(Port::Submission));
+    bench.feed(noops.as_bytes(), 10_000);
+    assert_eq!(counted(&bench), 0);
+    let mut bench = Bench::greeted();
+    bench.too_much = true;
+    bench.feed(noops.as_bytes(), 10_000);
+    assert!(bench.closed);
+    assert_eq!(bench.codes().last(), Some(&421));
 }
 
 #[test]
