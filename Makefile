@@ -144,9 +144,9 @@ image: ## the image of a board (BOARD=qemu-x86_64; others by BUILDROOT=folder, s
 qemu: ## boot that image in QEMU with its ports on loopback, and say how to reach it
 	@scripts/qemu
 
-test-image: ## build the image, boot it in QEMU and ask what an owner would notice (ARCH=x86_64 or aarch64)
+test-image: ## build the image, boot it in QEMU and ask what an owner would notice (ARCH=x86_64 or aarch64; the latter takes over a backup of the former)
 	@scripts/need build python static image
-	@BOARD=$${BOARD:-qemu-$${ARCH:-x86_64}} scripts/test image-build release lan image
+	@BOARD=$${BOARD:-qemu-$${ARCH:-x86_64}} scripts/test image-build release lan image $(if $(filter aarch64,$(ARCH)),image-x86_64 elsewhere)
 
 test-aarch64: ## the static binary for aarch64, under qemu-user: set up, mail in, mail out, check
 	@scripts/need build python static

@@ -13,7 +13,8 @@ use homepost::account;
 use homepost::base::{AccountId, Clock, ManualClock, OsRandom, QueueId, Time};
 use homepost::delivery::remote::{Bell, Sender, Way, World};
 use homepost::directory::dkim::NewKeys;
-use homepost::directory::manage::domain;
+use homepost::directory::manage::account::NewAccount;
+use homepost::directory::manage::{self, domain};
 use homepost::net::ClientTls;
 use homepost::net::dns::Asker;
 use homepost::queue::schedule::By;
@@ -586,6 +587,135 @@ async fn a_time_to_be_delivered_by_is_kept_to_or_told_of() {
         let notice = String::from_utf8(notice.to_vec()).unwrap();
         assert!(notice.contains(words) && notice.contains("\r\nDeliver-By-Date: "), "{notice}");
     }
+}
+
+/// A house with Anna (whose letters [`queue_text`]'s are), Bob, and an address for both and somebody elsewhere; and a letter to Bob,
+/// to all of them and to nobody, whose time has come, with notices asked for.
+fn home_for_later(data: &Data) {
+    let keys = NewKeys::make(&OsRandom, NOW).unwrap();
+    let new = |address: &str| NewAccount { address: address.to_owned(), ..NewAccount::default() };
+    data.write_blocking(move |txn| -> Result<(), homepost::directory::Error> {
+        domain::add(txn, "example.test", &keys, NOW)?;
+        for person in ["anna@example.test", "bob@example.test"] {
+            let id = manage::account::add_without_password(txn, &new(person), NOW)?;
+            account::open(txn, id).map_err(|error| homepost::directory::Error::Unusable(error.to_string()))?;
+        }
+        let all = ["anna@example.test", "bob@example.test", AUNT].map(str::to_owned);
+        manage::alias::add(txn, "all@example.test", &all).map(drop)
+    })
+    .unwrap();
+    let letter = NewLetter {
+        staged: data.blobs().stage(LetterHeader::default(), b"Subject: later\r\n\r\nx\r\n").unwrap(),
+        from: Some("anna@example.test".into()),
+        account: Some(PERSON),
+        utf8: false,
+        eight_bit: false,
+        ret_full: None,
+        envid: None,
+        tls: homepost::queue::Tls::Usual,
+        proven: false,
+        release: Some(Time(NOW.0 - 1)),
+        by: None,
+    };
+    let notify = Some(queue::Notify { success: true, failure: true, delay: false });
+    let to = |local: &str| NewRecipient { address: format!("{local}@example.test"), notify, orcpt: None };
+    let recipients = ["bob", "all", "nobody"].map(to);
+    data.write_blocking(move |txn| enqueue(txn, &letter, &recipients, CAME, Limits::default())).unwrap();
+}
+
+const AUNT: &str = "aunt@elsewhere.test";
+
+/// What still waits, and its recipients' last words.
+fn waits(data: &Data) -> Option<Vec<(String, Option<String>)>> {
+    let entries = queue::list(&data.read().ok()?, QueueId(0), 9).ok()?;
+    Some(entries.into_iter().flat_map(|entry| entry.recipients).map(|one| (one.address, one.last)).collect())
+}
+
+/// Nothing but the copy for who lives elsewhere.
+fn is_home(data: &Data) -> bool {
+    waits(data).is_some_and(|waits| waits.iter().all(|(address, _)| address == AUNT))
+}
+
+/// The letters of an account, as (return path, subject).
+fn inbox(data: &Data, account: AccountId) -> Vec<(String, String)> {
+    let read = data.read().unwrap();
+    let uids = account::view::all_uids(&read, account, account::INBOX, 100).unwrap();
+    let text = |uid| {
+        let message = account::view::message(&read, account, account::INBOX, uid).unwrap().unwrap();
+        let email = account::view::email(&read, account, message.email).unwrap().unwrap();
+        String::from_utf8(data.blobs().read(email.blob, 0..1 << 20).unwrap().to_vec()).unwrap()
+    };
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        line.trim().to_owned()
+    };
+    uids.into_iter().map(text).map(|text| (field(&text, "Return-Path:"), field(&text, "Subject:"))).collect()
+}
+
+/// RFC 4865 of people of the house: each gets one, however many of the addresses are theirs, in the transaction in which it leaves the
+/// queue; so wherever the power goes nothing is lost, and nothing comes twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_to_come_later_to_this_house_comes_once_wherever_the_power_goes() {
+    let bob = AccountId(PERSON.0 + 1);
+    for call in 1..200 {
+        let disk = SimDisk::new(SimOptions { seed: call, ..SimOptions::default() });
+        let data = open(&disk);
+        home_for_later(&data);
+        disk.plan(&[(call, Fault::Cut)]);
+        let far = Far::begin(|| TAKEN);
+        let whole = send_until(&data, &disk, &far, is_home).await.is_some() && !disk.is_dead();
+        disk.cut();
+        drop(data);
+        disk.reboot();
+        disk.plan(&[]);
+        let data = open(&disk);
+        assert!(send_until(&data, &disk, &far, is_home).await.is_some());
+        let path = "<anna@example.test>".to_owned();
+        assert_eq!(inbox(&data, bob), [(path.clone(), "later".to_owned())], "call {call}");
+        let mut annas = inbox(&data, PERSON);
+        annas.sort();
+        let subjects: Vec<&str> = annas.iter().map(|(_, subject)| subject.as_str()).collect();
+        // One of Bob's own address, one of the address of many, which no list's other members hear of again; one of nobody's.
+        assert_eq!(
+            subjects,
+            ["Your letter could not be delivered", "Your letter was delivered", "Your letter was delivered", "later"],
+            "call {call}"
+        );
+        assert_eq!(waits(&data).unwrap().len(), 1, "call {call}: hers");
+        assert_eq!(far.letters(), 0);
+        assert_eq!(queue::check(&data.read().unwrap()).unwrap(), Vec::<String>::new());
+        if whole {
+            assert!(call > 1);
+            return;
+        }
+    }
+    panic!("a letter takes more calls of the disk than anybody thought");
+}
+
+/// RFC 3463 3.3: whose mailbox is full is tried again, and whose account went meanwhile gets nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_to_come_later_waits_for_room() {
+    let disk = SimDisk::new(SimOptions::default());
+    let data = open(&disk);
+    home_for_later(&data);
+    let quota = |octets| {
+        data.write_blocking(move |txn| manage::account::set_quota(txn, "bob@example.test", octets).map(drop)).unwrap();
+    };
+    quota(Some(1));
+    let far = Far::begin(|| TAKEN);
+    let bobs = |data: &Data| {
+        let waits = waits(data)?;
+        let [(_, Some(last))] = waits.iter().filter(|(address, _)| address != AUNT).collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        Some(last.clone())
+    };
+    assert!(send_until(&data, &disk, &far, |data| bobs(data).is_some()).await.is_some());
+    assert_eq!(bobs(&data).unwrap(), "452 4.2.2 the mailbox of bob@example.test is full");
+    quota(None);
+    assert!(send_until(&data, &disk, &far, is_home).await.is_some());
+    // The address of many took no heed of it: whoever has room there is not kept from the letter.
+    assert_eq!(inbox(&data, AccountId(PERSON.0 + 1)).len(), 2);
 }
 
 /// The keys of a domain change after half a year, and a letter may be appointed for a year from now, or be held: what has waited for

@@ -37,7 +37,7 @@ pub struct Envelope {
     pub envid: Option<String>,
     /// RFC 8689: it leaves only for servers that promise to keep it under TLS.
     pub require_tls: bool,
-    /// RFC 4865: it is to leave then. Only of what goes elsewhere.
+    /// RFC 4865: nobody gets it before.
     pub release: Option<Time>,
     /// RFC 2852.
     pub by: Option<By>,

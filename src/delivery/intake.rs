@@ -616,7 +616,8 @@ fn prepare(
         None => Vec::new(),
     };
     let trace = trace::fields(envelope, hostname, &moment.id, now, head, &trace::Made { found: found.fields, signed });
-    let leaves = envelope.recipients.iter().any(|recipient| !recipient.target.outside.is_empty());
+    let leaves =
+        envelope.release.is_some() || envelope.recipients.iter().any(|recipient| !recipient.target.outside.is_empty());
     let header = |accounts: &[LocalRecipient]| LetterHeader {
         accounts: accounts.iter().map(|local| local.address.clone()).collect(),
         received: now,
@@ -726,15 +727,24 @@ fn wanted_tls(envelope: &Envelope, head: &[u8]) -> Tls {
     }
 }
 
-/// What leaves: recipients elsewhere of who has logged in, and what an alias sends on.
+/// What leaves: recipients elsewhere of who has logged in, and what an alias sends on. Of what is to be sent later (RFC 4865),
+/// everything: those who live here get it when its time has come, too.
 fn outgoing(envelope: &Envelope, staged: Staged, tls: Tls, proven: bool) -> Option<(NewLetter, Vec<NewRecipient>)> {
     let mut recipients: Vec<NewRecipient> = Vec::new();
     for recipient in &envelope.recipients {
-        for address in &recipient.target.outside {
+        let itself = std::slice::from_ref(&recipient.address);
+        let (addresses, passed_on) = match envelope.release {
+            Some(_) => (itself, recipient.dsn.notify),
+            None => {
+                let target = &recipient.target;
+                (target.outside.as_slice(), notice::passed_on(recipient.dsn.notify, target))
+            }
+        };
+        for address in addresses {
             if recipients.iter().any(|other| other.address.eq_ignore_ascii_case(address)) {
                 continue;
             }
-            let (notify, orcpt) = (notice::passed_on(recipient), recipient.dsn.orcpt.clone());
+            let (notify, orcpt) = (passed_on, recipient.dsn.orcpt.clone());
             recipients.push(NewRecipient { address: address.clone(), notify, orcpt });
         }
     }

@@ -7,8 +7,12 @@ use crate::store::Txn;
 
 use super::envelope::Envelope;
 
-/// The accounts that get a copy, each once, however many of its addresses were named.
+/// The accounts that get a copy now, each once, however many of its addresses were named.
 pub(super) fn accounts(envelope: &Envelope) -> Vec<LocalRecipient> {
+    // RFC 4865: they get it when its time has come.
+    if envelope.release.is_some() {
+        return Vec::new();
+    }
     let mut found: Vec<LocalRecipient> = Vec::new();
     for local in envelope.recipients.iter().flat_map(|recipient| &recipient.target.local) {
         if !found.iter().any(|other| other.account == local.account) {

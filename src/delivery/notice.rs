@@ -16,7 +16,7 @@ use crate::store::blob::LetterHeader;
 use crate::store::{self, Data, Txn};
 
 use super::checks;
-use super::envelope::{Envelope, Recipient};
+use super::envelope::{Envelope, Recipient, Target};
 
 /// A notice that is staged, and whose it is.
 #[derive(Clone)]
@@ -117,8 +117,7 @@ where
 
 /// What a recipient's copy comes to in the transaction that takes it, where its sender wants to hear that it went well
 /// (RFC 3461 4.1). `None`: whoever sends it on says so.
-fn success(recipient: &Recipient) -> Option<Kind> {
-    let target = &recipient.target;
+pub(super) fn success(target: &Target) -> Option<Kind> {
     match (target.local.len(), target.outside.len()) {
         (0, 0) => None,
         (_, 0) => Some(Kind::Delivered),
@@ -129,9 +128,9 @@ fn success(recipient: &Recipient) -> Option<Kind> {
 }
 
 /// RFC 3461 5.2.7.3: whoever was told that an address was delivered to is not told again by each that it stands for.
-pub(super) fn passed_on(recipient: &Recipient) -> Option<Notify> {
-    let notify = recipient.dsn.notify?;
-    Some(if success(recipient).is_some() { Notify { success: false, ..notify } } else { notify })
+pub(super) fn passed_on(notify: Option<Notify>, target: &Target) -> Option<Notify> {
+    let notify = notify?;
+    Some(if success(target).is_some() { Notify { success: false, ..notify } } else { notify })
 }
 
 /// The notices that a letter leads to by being taken, with what of it they give back.
@@ -150,6 +149,10 @@ pub(super) struct Facts<'a> {
 pub(super) fn of_success(data: &Data, envelope: &Envelope, facts: &Facts<'_>) -> Result<Vec<Parcel>, store::Error> {
     let accounts: Vec<AccountId> = envelope.origin.account.into_iter().collect();
     let out = accounts.is_empty() && facts.proven;
+    // What waits for its time has come nowhere yet.
+    if envelope.release.is_some() {
+        return Ok(Vec::new());
+    }
     let Some(to) = envelope.from.as_deref().filter(|_| out || !accounts.is_empty()) else { return Ok(Vec::new()) };
     let mut parcels = Vec::new();
     for (kind, chance) in [Kind::Delivered, Kind::Expanded].into_iter().zip(facts.chance.chunks_exact(2)) {
@@ -164,7 +167,7 @@ pub(super) fn of_success(data: &Data, envelope: &Envelope, facts: &Facts<'_>) ->
             remote: None,
             until: None,
         };
-        let those = envelope.recipients.iter().filter(asked).filter(|one| success(one) == Some(kind));
+        let those = envelope.recipients.iter().filter(asked).filter(|one| success(&one.target) == Some(kind));
         let recipients: Vec<About> = those.map(about).collect();
         if recipients.is_empty() {
             continue;

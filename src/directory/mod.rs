@@ -37,7 +37,7 @@ mod throttle;
 pub use address::{Address, normal_domain};
 pub use internal::Internal;
 pub use password::{Credential, PASSWORD_RULE, fits as fits_password};
-pub use resolve::resolve;
+pub use resolve::{lives_here, resolve};
 #[doc(hidden)]
 pub use row::reads_back;
 pub use throttle::Throttle;

@@ -44,6 +44,14 @@ pub fn resolve(read: &dyn Read, address: &str) -> Result<Resolution, Error> {
     })
 }
 
+/// Whether the domain of an address is one of ours.
+pub fn lives_here(read: &dyn Read, address: &str) -> Result<bool, Error> {
+    match Address::parse(address) {
+        Ok(parsed) => Ok(is_ours(read, parsed.domain())?),
+        Err(_) => Ok(false),
+    }
+}
+
 #[derive(Default)]
 struct Found {
     local: Vec<LocalRecipient>,

@@ -45,11 +45,6 @@ impl<D: Directory> Host<D> {
             }
             Err(error) => return try_later(&error),
         };
-        if self.release.is_some() && !target.local.is_empty() {
-            // RFC 4865: the time counts for every recipient, and what stays here is never held.
-            let words = format!("{address} is of this house, where nothing is held; please send it without a time");
-            return Reply::new(550, (5, 5, 4), words);
-        }
         if !is_postmaster && let Some(refused) = self.meet(&rcpt.to).await {
             return refused;
         }

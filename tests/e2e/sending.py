@@ -313,6 +313,22 @@ def play(check, box, office):
         box.submit(["s@slow.test"], "in three seconds", options=["BY=3;R"])
         before = told("failed", "5.4.7", "could not be given the letter in time")
         box.empty()
+    with check("a letter for later waits for its time, and then comes to this house and to others, once each"):
+        far = Far(PLAIN)
+        before = len(box.inbox())
+        sent = box.submit(["a@plain.test", ALICE], "for later", options=["HOLDFOR=6"])
+        box.submit(["a@plain.test"], "for now")
+        wait_for(lambda: far.letters, 30, box.tail)
+        waiting = {one["address"]: one["state"] for letter in box.queue() for one in letter["recipients"]}
+        same(waiting, {"a@plain.test": "later", ALICE: "later"})
+        same((len(far.letters), len(box.inbox())), (1, before))
+        box.empty()
+        same((len(far.letters), len(box.inbox())), (2, before + 1))
+        assert far.letters[1][2].endswith(sent)
+        came = box.inbox()[-1]
+        same((came["Subject"], came["Return-Path"]), ("for later", f"<{ALICE}>"))
+        assert came["DKIM-Signature"] and came["Received"], came
+        far.end()
     with check("what is held stays, what is cancelled goes, and both survive a kill"):
         box.submit(["s@slow.test"], "held")
         box.waits("cannot be reached")

@@ -1,6 +1,6 @@
 """A stick plugged into a running box: backup; the same stick in an empty box: restore.
 
-usage: stick.py [BOARD]      qemu-x86_64 unless told; the image has to be there (scripts/image)
+usage: stick.py [BOARD [OTHER]]      qemu-x86_64 unless told; OTHER is the board of the empty box. The images have to be there (scripts/image)
 
 The recovery sheet is made here and put into the data partition while the box is off, since nobody can type on its console.
 """
@@ -27,9 +27,9 @@ def sheet(folder):
 
 
 def main():
-    board = sys.argv[1] if len(sys.argv) > 1 else "qemu-x86_64"
+    board, *others = sys.argv[1:] or ["qemu-x86_64"]
     checks = Checks()
-    box, empty = Box("stick", board, DISK), Box("restored", board, DISK, toml=None)
+    box, empty = Box("stick", board, DISK), Box("restored", *others or [board], DISK, toml=None)
     sent = [letter(n) for n in range(20)]
     try:
         words, files = sheet(box.folder / "sheet")

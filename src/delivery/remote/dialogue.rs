@@ -95,7 +95,7 @@ async fn reach<W: World>(way: &Way, destination: &Destination, host: &mut Host<'
     let asker = sender.world.asker();
     let domain = match &destination.to {
         To::Domain(domain) => domain,
-        To::Relay(_) => "",
+        To::Relay(_) | To::House => "",
     };
     if let Some(relay) = way.relay(&destination.to) {
         let names = route::Names::new(asker, None).await?;
@@ -544,17 +544,18 @@ impl<W: World> Host<'_, W> {
                 tls: self.secured.is_some(),
                 tells: self.hello.dsn,
                 keeps_time: self.hello.deliver_by.is_some(),
+                here: None,
             })
             .collect();
         let secured = self.secured.as_ref().map_or("none", |secured| secured.version.as_str());
         info!(letter = %entry.id, host = self.remote, tls = secured, recipients = outcomes.len(), "sent, or told why not");
-        settle::write(&self.sender, &way, &entry, outcomes).await;
+        settle::write(&self.sender, &way, &entry, outcomes, None).await;
         self.sender.give_back(&job);
     }
 }
 
 /// Those of a letter's recipients that a job is for, and that still wait.
-fn still_waiting<'a>(entry: &'a Entry, job: &Job) -> Vec<&'a queue::Recipient> {
+pub(super) fn still_waiting<'a>(entry: &'a Entry, job: &Job) -> Vec<&'a queue::Recipient> {
     let waits = |one: &&queue::Recipient| one.state != State::Held && job.recipients.contains(&one.n);
     entry.recipients.iter().filter(waits).collect()
 }

@@ -11,6 +11,7 @@
 mod convert;
 mod dialogue;
 mod families;
+mod house;
 mod route;
 mod settle;
 mod standing;
@@ -27,6 +28,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
 use crate::base::{Clock, QueueId, Random};
+use crate::directory;
 use crate::mailauth::tlsrpt;
 use crate::net::Roots;
 use crate::net::dns::{Asker, Proven};
@@ -205,12 +207,15 @@ enum To {
     Domain(String),
     /// By its name.
     Relay(String),
+    /// Who lives here gets what had to wait for its time.
+    House,
 }
 
 impl std::fmt::Display for Destination {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.to {
             To::Domain(domain) => f.write_str(domain),
+            To::House => f.write_str("this house"),
             To::Relay(name) if name.is_empty() => f.write_str("the relay"),
             To::Relay(name) => write!(f, "the relay {name}"),
         }
@@ -288,16 +293,23 @@ impl<W: World> Sender<W> {
             let now = (sender.clock.now(), sender.clock.trusted());
             let taken = sender.going().taken.clone();
             if taken.len() >= BATCH {
-                return Ok((Vec::new(), None));
+                return Ok::<_, String>((Vec::new(), None));
             }
             let skip = |id: QueueId, n: u32| taken.contains(&(id, n));
-            queue::due(&read, now, BATCH, &skip).map_err(|error| error.to_string())
+            let (due, next) = queue::due(&read, now, BATCH, &skip).map_err(|error| error.to_string())?;
+            let with_home = |one: queue::Due| {
+                let home = directory::lives_here(&read, &one.address).map_err(|error| error.to_string())?;
+                Ok((one, home))
+            };
+            Ok((due.into_iter().map(with_home).collect::<Result<_, String>>()?, next))
         };
         let (due, next) = tokio::task::spawn_blocking(look).await.map_err(|_| "a mistake of ours".to_owned())??;
         let mut going = self.going();
-        for one in due {
-            let domain = one.address.rsplit_once('@').map_or("", |(_, domain)| domain);
-            let destination = Destination { to: way.to(domain), tls: one.tls };
+        for (one, home) in due {
+            let destination = match home {
+                true => Destination { to: To::House, tls: Tls::Usual },
+                false => Destination { to: way.to(domain_of(&one.address)), tls: one.tls },
+            };
             if !going.taken.insert((one.id, one.n)) {
                 continue;
             }
@@ -333,7 +345,10 @@ impl<W: World> Sender<W> {
                 let (sender, destination, stop) = (self.clone(), destination.clone(), stop.clone());
                 workers.spawn(async move {
                     let open = Open { sender, destination };
-                    dialogue::serve(&open.sender, &open.destination, &stop).await;
+                    match open.destination.to {
+                        To::House => house::serve(&open.sender, &open.destination, &stop).await,
+                        _ => dialogue::serve(&open.sender, &open.destination, &stop).await,
+                    }
                 });
             }
         }
@@ -421,6 +436,10 @@ impl<W: World> Drop for Open<W> {
     fn drop(&mut self) {
         self.sender.ended(&self.destination);
     }
+}
+
+fn domain_of(address: &str) -> &str {
+    address.rsplit_once('@').map_or("", |(_, domain)| domain)
 }
 
 async fn gone_down(stop: &mut watch::Receiver<bool>) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
+use super::house::{self, Arrivals};
 use super::{Fate, Job, Sender, Trouble, Way, World, dialogue};
 use crate::account;
 use crate::base::Time;
@@ -40,6 +41,20 @@ pub(super) struct Outcome {
     pub tells: bool,
     /// It will keep to the time that was set, or say so (RFC 2852).
     pub keeps_time: bool,
+    /// Where nobody else has it: what its sender is told who wants to hear that it went well.
+    pub here: Option<Here>,
+}
+
+/// What a recipient's copy came to in this house.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Here(pub Option<Kind>);
+
+/// How the words of what became of a letter ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    Done,
+    /// Somebody whom it was for is not here any more: nothing was written.
+    Changed,
 }
 
 /// The same for all recipients of a job.
@@ -49,10 +64,10 @@ pub(super) async fn all<W: World>(sender: &Arc<Sender<W>>, way: &Way, job: &Job,
     let Some(entry) = found.await.ok().flatten() else { return };
     let outcome = |n: &u32| {
         let (verdict, remote) = (dialogue::verdict(trouble), trouble.remote.clone());
-        Outcome { n: *n, verdict, remote, tls: false, tells: false, keeps_time: false }
+        Outcome { n: *n, verdict, remote, tls: false, tells: false, keeps_time: false, here: None }
     };
     let outcomes = job.recipients.iter().map(outcome).collect();
-    write(sender, way, &entry, outcomes).await;
+    write(sender, way, &entry, outcomes, None).await;
 }
 
 /// One row's way, as the transaction goes it.
@@ -74,7 +89,13 @@ struct Told {
 
 /// Until it is written down nobody tries these recipients again (R2): else a store that takes nothing for an hour would mean a
 /// copy every few seconds for whoever has the letter already. A cut before it is written means one copy more (P3).
-pub(super) async fn write<W: World>(sender: &Arc<Sender<W>>, way: &Way, entry: &Entry, outcomes: Vec<Outcome>) {
+pub(super) async fn write<W: World>(
+    sender: &Arc<Sender<W>>,
+    way: &Way,
+    entry: &Entry,
+    outcomes: Vec<Outcome>,
+    arrivals: Option<&Arrivals>,
+) -> Written {
     let now = sender.clock.now();
     let mut moves = Vec::new();
     let mut told: Vec<Told> = Vec::new();
@@ -88,9 +109,10 @@ pub(super) async fn write<W: World>(sender: &Arc<Sender<W>>, way: &Way, entry: &
     }
     let mut pause = FIRST_PAUSE;
     loop {
-        match try_write(sender, way, entry, &moves, &told, now).await {
-            Ok(true) => break,
-            Ok(false) => wait_for_room(&mut moves, &mut told, now),
+        match try_write(sender, way, entry, &moves, &told, now, arrivals).await {
+            Ok(Tried::Done) => return Written::Done,
+            Ok(Tried::Changed) => return Written::Changed,
+            Ok(Tried::NoRoom) => wait_for_room(&mut moves, &mut told, now),
             Err(why) => {
                 error!(letter = %entry.id, why, "what became of a letter cannot be written down now; it is tried again");
                 tokio::time::sleep(pause).await;
@@ -120,7 +142,15 @@ impl Told {
     }
 }
 
-/// R1. Whether it was written down; not where a notice that has to leave found no room. Errors: a sentence.
+enum Tried {
+    Done,
+    /// A notice that has to leave found none: nothing was written.
+    NoRoom,
+    /// As [`Written::Changed`].
+    Changed,
+}
+
+/// R1. Errors: a sentence.
 async fn try_write<W: World>(
     sender: &Arc<Sender<W>>,
     way: &Way,
@@ -128,19 +158,29 @@ async fn try_write<W: World>(
     moves: &[Move],
     told: &[Told],
     now: Time,
-) -> Result<bool, String> {
+    arrivals: Option<&Arrivals>,
+) -> Result<Tried, String> {
+    let staged = match arrivals {
+        Some(arrivals) => Some(house::stage(sender, entry, arrivals, now).await?),
+        None => None,
+    };
     let parcels = notices(sender, way, entry, told, now).await?;
-    let leaves = parcels.iter().any(|parcel| matches!(parcel, Parcel::Out(..)));
+    let leaves = parcels.iter().any(|parcel| matches!(parcel, Parcel::Out(..)))
+        || staged.as_ref().is_some_and(|staged| staged.onward.is_some());
     let (id, moves, limits) = (entry.id, moves.to_vec(), way.queue);
     let is_over = now.0.saturating_sub(entry.since().0) >= GIVE_UP;
     let patient = !is_over && told.iter().any(Told::must_leave);
     let written = sender.data.write(move |txn| -> Result<(), Stop> {
         let mut moved = false;
+        let mut left = Vec::new();
         for one in &moves {
             moved |= match one {
-                Move::Leave(n) => queue::leave(txn, id, *n)?,
+                Move::Leave(n) => queue::leave(txn, id, *n)?.then(|| left.push(*n)).is_some(),
                 Move::PutOff { n, due, last, told } => queue::put_off(txn, id, *n, *due, last, *told)?,
             };
+        }
+        if let Some(staged) = &staged {
+            staged.put(txn, &left, now)?;
         }
         // A try whose outcome was not known has done it after all, or the owner has taken the letter away.
         if moved {
@@ -158,13 +198,16 @@ async fn try_write<W: World>(
     });
     match written.await {
         Ok(_) => {}
-        Err(Stop::NoRoom) => return Ok(false),
+        Err(Stop::NoRoom) => return Ok(Tried::NoRoom),
+        Err(Stop::Account(account::Error::NoSuchAccount | account::Error::NoSuchMailbox)) if arrivals.is_some() => {
+            return Ok(Tried::Changed);
+        }
         Err(stop) => return Err(stop.to_string()),
     }
     if leaves {
         sender.bell.ring();
     }
-    Ok(true)
+    Ok(Tried::Done)
 }
 
 fn judge(
@@ -181,6 +224,12 @@ fn judge(
         recipient.notify.map_or((false, true, true), |notify| (notify.success, notify.failure, notify.delay));
     let mut tell = |kind, about| told.push(Told { n, kind, about, asked: recipient.notify.is_some() });
     match &outcome.verdict {
+        Verdict::Sent(said) if outcome.here.is_some() => {
+            moves.push(Move::Leave(n));
+            if let (Some(Here(Some(kind))), true) = (outcome.here, success) {
+                tell(kind, About { diagnostic: None, ..about(recipient, outcome, said, None) });
+            }
+        }
         Verdict::Sent(said) => {
             moves.push(Move::Leave(n));
             // RFC 2852 4: whoever hears nothing more of the time is told up to where it was watched.
@@ -306,9 +355,9 @@ async fn notices<W: World>(
             out.extend(notice::stage(&sender.data, &notice, &ways, (now, sender.clock.trusted()))?);
             Ok(())
         };
-        for kind in [Kind::Failed, Kind::Delayed, Kind::Relayed] {
+        for kind in [Kind::Failed, Kind::Delayed, Kind::Relayed, Kind::Delivered, Kind::Expanded] {
             // Who keeps this house wants to hear of what went wrong with what its aliases send on, and of nothing else.
-            let is_theirs = entry.account.is_some() || kind != Kind::Relayed;
+            let is_theirs = entry.account.is_some() || matches!(kind, Kind::Failed | Kind::Delayed);
             if is_theirs && !whose.is_empty() {
                 add(kind, Ways { accounts: &whose, out: false }, &|_| true)?;
             }
@@ -322,7 +371,7 @@ async fn notices<W: World>(
     built.map_err(|error| format!("{error:?}"))
 }
 
-enum Stop {
+pub(super) enum Stop {
     NoRoom,
     Queue(queue::Error),
     Account(account::Error),
