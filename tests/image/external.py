@@ -38,7 +38,10 @@ PACKAGES = {
     "ntpd": "BR2_PACKAGE_OPENNTPD",
     "ntpctl": "BR2_PACKAGE_OPENNTPD",
     "homepost": "BR2_PACKAGE_HOMEPOST",
+    "tryboot": "BR2_PACKAGE_HOMEPOST_TRYBOOT",
 }
+# Not asked of boards where nobody calls it.
+ONLY = {"tryboot": BOARDS - {"x86_64-efi"}}
 # Words after which another command follows.
 PREFIXES = {"exec", "if", "then", "else", "elif", "while", "until", "do", "!", "{", "timeout", "unshare", "as_homepost", "setpriv"}
 
@@ -177,7 +180,8 @@ class External(unittest.TestCase):
             self.assertTrue((EXTERNAL / "configs" / f"homepost_{board.replace('-', '_')}_defconfig").exists(), board)
 
     def test_the_files_that_buildroot_looks_for_are_there(self):
-        for name in ("external.desc", "external.mk", "Config.in", "package/homepost/Config.in", "package/homepost/homepost.mk"):
+        for name in ("external.desc", "external.mk", "Config.in", "package/homepost/Config.in", "package/homepost/homepost.mk",
+                     "package/homepost-tryboot/Config.in", "package/homepost-tryboot/homepost-tryboot.mk"):
             self.assertTrue((EXTERNAL / name).exists(), name)
         for board, values in configurations().items():
             for symbol, value in values.items():
@@ -248,7 +252,8 @@ EOF
         missing = []
         for name, users in sorted(all_called.items()):
             if name in PACKAGES:
-                missing += [f"{name} ({board})" for board, values in configurations().items() if values.get(PACKAGES[name]) != "y"]
+                missing += [f"{name} ({board})" for board, values in configurations().items()
+                            if board in ONLY.get(name, BOARDS) and values.get(PACKAGES[name]) != "y"]
             elif busybox.get("CONFIG_" + name.upper().replace("-", "_")) != "y":
                 missing.append(f"{name}, called by {', '.join(users)}")
         self.assertEqual([], missing, "neither a package in buildroot/configs nor an applet in buildroot/board/busybox.fragment")
@@ -373,6 +378,39 @@ class Disk(unittest.TestCase):
         self.check_map(image)
         self.assertEqual(0xEE, self.first_sector(image)[450])
         self.assertIn(b"os_prefix=a/", self.read(image, "config.txt"))
+
+
+class Tryboot(unittest.TestCase):
+    """What asks a Raspberry Pi's firmware for the version on trial."""
+
+    def test_the_kernel_is_told_the_words_for_it(self):
+        with tempfile.TemporaryDirectory() as folder:
+            program, seen = pathlib.Path(folder, "tryboot"), pathlib.Path(folder, "seen")
+            subprocess.run(["cc", "-Wall", "-Werror", "-o", program, EXTERNAL / "package/homepost-tryboot/tryboot.c"], check=True)
+            # In a process namespace of its own a restart is the end of that namespace, and of nothing else (reboot(2)).
+            watched = ["strace", "-f", "-qq", "-e", "trace=reboot", "-o", seen, program]
+            done = subprocess.run(["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", '[ $$ = 1 ] && "$@"; exit 3', "sh", *watched],
+                                  capture_output=True, text=True)
+            self.assertIn('LINUX_REBOOT_CMD_RESTART2, "0 tryboot")', seen.read_text() if seen.exists() else done.stderr)
+            self.assertNotIn(done.returncode, (0, 3), "the namespace went on")
+
+    def test_only_a_restart_into_a_trial_asks_for_it(self):
+        with tempfile.TemporaryDirectory() as folder:
+            at = pathlib.Path(folder)
+            text = (OVERLAY / "usr/lib/homepost/stop").read_text()
+            tail = text[text.index("# Init would restart"):].replace("/usr/sbin/", f"{folder}/")
+            self.assertIn("/tryboot", tail)
+            (at / "end").write_text(f"state={folder}/state\n{tail}")
+            (at / "state").mkdir()
+            asked = lambda: subprocess.run(["sh", "-e", at / "end"], capture_output=True, text=True).stdout
+            self.assertEqual("", asked(), "another board, another restart")
+            (at / "tryboot").write_text("#!/bin/sh\necho asked\n")
+            (at / "tryboot").chmod(0o755)
+            self.assertEqual("", asked(), "a restart of every day")
+            (at / "state/tryboot").touch()
+            self.assertEqual("asked\n", asked())
+            (at / "tryboot").unlink()
+            self.assertEqual("", asked(), "a board with GRUB")
 
 
 class Shell(unittest.TestCase):
