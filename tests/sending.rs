@@ -96,13 +96,15 @@ struct Room {
     port: u16,
     /// Who keeps the house.
     keepers: Vec<AccountId>,
+    /// Something may leave.
+    on: bool,
 }
 
 impl World for Room {
     fn way(&self) -> Way {
         Way {
             hostname: "mail.example.test".into(),
-            on: true,
+            on: self.on,
             relays: Vec::new(),
             source: Vec::new(),
             port: self.port,
@@ -197,8 +199,12 @@ async fn send_until(data: &Data, disk: &SimDisk, far: &Far, is_done: impl Fn(&Da
 }
 
 async fn send_from(now: Time, data: &Data, disk: &SimDisk, far: &Far, is_done: impl Fn(&Data) -> bool) -> Option<u64> {
+    let world = Room { port: far.address.port(), keepers: Vec::new(), on: true };
+    send_in(world, now, data, disk, is_done).await
+}
+
+async fn send_in(world: Room, now: Time, data: &Data, disk: &SimDisk, is_done: impl Fn(&Data) -> bool) -> Option<u64> {
     let (clock, bell) = (Arc::new(ManualClock::at(now)), Bell::default());
-    let world = Room { port: far.address.port(), keepers: Vec::new() };
     let sender = Sender::new(data.clone(), clock.clone(), Arc::new(OsRandom), world, bell.clone());
     let (_stop, stopped) = watch::channel(false);
     let task = tokio::spawn(sender.run(stopped));
@@ -482,7 +488,7 @@ async fn what_cannot_be_read_to_be_converted_waits() {
     // The rows are in memory; the first call is the letter's.
     disk.plan(&[(1, Fault::Eio)]);
     let far = Far::begin(|| TAKEN);
-    let world = Room { port: far.address.port(), keepers: Vec::new() };
+    let world = Room { port: far.address.port(), keepers: Vec::new(), on: true };
     let clock = Arc::new(ManualClock::at(NOW));
     let sender = Sender::new(data.clone(), clock, Arc::new(OsRandom), world, Bell::default());
     let (stop, stopped) = watch::channel(false);
@@ -513,7 +519,7 @@ async fn a_host_that_is_busy_for_a_day_is_asked_now_and_then_and_gets_the_letter
     let says = busy.clone();
     let far = Far::begin(move || if says.load(Ordering::SeqCst) { "451 4.3.2 not today" } else { TAKEN });
     let (clock, bell) = (Arc::new(ManualClock::at(NOW)), Bell::default());
-    let world = Room { port: far.address.port(), keepers: Vec::new() };
+    let world = Room { port: far.address.port(), keepers: Vec::new(), on: true };
     let sender = Sender::new(data.clone(), clock.clone(), Arc::new(OsRandom), world, bell.clone());
     let (stop, stopped) = watch::channel(false);
     let task = tokio::spawn(sender.run(stopped));
@@ -589,11 +595,15 @@ async fn a_time_to_be_delivered_by_is_kept_to_or_told_of() {
     }
 }
 
-/// A house with Anna (whose letters [`queue_text`]'s are), Bob, and an address for both and somebody elsewhere; and a letter to Bob,
-/// to all of them and to nobody, whose time has come, with notices asked for.
-fn home_for_later(data: &Data) {
+/// A house with Anna, who administers it, Bob, and an address for both and somebody elsewhere; and a letter of Anna's whose time has
+/// come, with notices asked for.
+fn home_for_later(data: &Data, recipients: &[&str]) {
     let keys = NewKeys::make(&OsRandom, NOW).unwrap();
-    let new = |address: &str| NewAccount { address: address.to_owned(), ..NewAccount::default() };
+    let new = |address: &str| NewAccount {
+        address: address.to_owned(),
+        administrator: address.starts_with("anna"),
+        ..NewAccount::default()
+    };
     data.write_blocking(move |txn| -> Result<(), homepost::directory::Error> {
         domain::add(txn, "example.test", &keys, NOW)?;
         for person in ["anna@example.test", "bob@example.test"] {
@@ -618,8 +628,11 @@ fn home_for_later(data: &Data) {
         by: None,
     };
     let notify = Some(queue::Notify { success: true, failure: true, delay: false });
-    let to = |local: &str| NewRecipient { address: format!("{local}@example.test"), notify, orcpt: None };
-    let recipients = ["bob", "all", "nobody"].map(to);
+    let to = |local: &&str| {
+        let address = if *local == "Postmaster" { (*local).to_owned() } else { format!("{local}@example.test") };
+        NewRecipient { address, notify, orcpt: None }
+    };
+    let recipients: Vec<NewRecipient> = recipients.iter().map(to).collect();
     data.write_blocking(move |txn| enqueue(txn, &letter, &recipients, CAME, Limits::default())).unwrap();
 }
 
@@ -660,7 +673,7 @@ async fn what_was_to_come_later_to_this_house_comes_once_wherever_the_power_goes
     for call in 1..200 {
         let disk = SimDisk::new(SimOptions { seed: call, ..SimOptions::default() });
         let data = open(&disk);
-        home_for_later(&data);
+        home_for_later(&data, &["bob", "all", "nobody"]);
         disk.plan(&[(call, Fault::Cut)]);
         let far = Far::begin(|| TAKEN);
         let whole = send_until(&data, &disk, &far, is_home).await.is_some() && !disk.is_dead();
@@ -692,30 +705,81 @@ async fn what_was_to_come_later_to_this_house_comes_once_wherever_the_power_goes
     panic!("a letter takes more calls of the disk than anybody thought");
 }
 
-/// RFC 3463 3.3: whose mailbox is full is tried again, and whose account went meanwhile gets nothing.
+/// RFC 3463 3.3: whose mailbox is full is tried again; but not for who gets the letter by another of their addresses.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_to_come_later_waits_for_room() {
+    let bob = AccountId(PERSON.0 + 1);
+    for (recipients, waits_first) in [(&["bob"][..], true), (&["bob", "all"][..], false)] {
+        let disk = SimDisk::new(SimOptions::default());
+        let data = open(&disk);
+        home_for_later(&data, recipients);
+        let quota = |octets| {
+            let set =
+                move |txn: &mut homepost::store::Txn<'_>| manage::account::set_quota(txn, "bob@example.test", octets);
+            data.write_blocking(set).unwrap();
+        };
+        quota(Some(1));
+        let far = Far::begin(|| TAKEN);
+        let bobs = |data: &Data| waits(data)?.into_iter().find(|(address, _)| address.starts_with("bob"))?.1;
+        if waits_first {
+            assert!(send_until(&data, &disk, &far, |data| bobs(data).is_some()).await.is_some());
+            assert_eq!(bobs(&data).unwrap(), "452 4.2.2 the mailbox of bob@example.test is full");
+            assert_eq!(inbox(&data, bob).len(), 0);
+            quota(None);
+        }
+        assert!(send_until(&data, &disk, &far, is_home).await.is_some());
+        assert_eq!(inbox(&data, bob).len(), 1);
+    }
+}
+
+/// What stays in the house does not leave it: it comes though nothing may leave. RFC 5321 4.1.1.3: Postmaster lives here, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_to_come_later_comes_though_nothing_leaves() {
     let disk = SimDisk::new(SimOptions::default());
     let data = open(&disk);
-    home_for_later(&data);
-    let quota = |octets| {
-        data.write_blocking(move |txn| manage::account::set_quota(txn, "bob@example.test", octets).map(drop)).unwrap();
-    };
-    quota(Some(1));
+    home_for_later(&data, &["bob", "Postmaster"]);
+    queue_letter(&data, &["anna"]);
+    let world = Room { port: 1, keepers: Vec::new(), on: false };
+    let only_one_waits = |data: &Data| waits(data).is_some_and(|waits| waits.len() == 1);
+    assert!(send_in(world, NOW, &data, &disk, only_one_waits).await.is_some());
+    assert_eq!(waits(&data).unwrap(), [("anna@[127.0.0.1]".to_owned(), None)]);
+    assert_eq!(inbox(&data, AccountId(PERSON.0 + 1)).len(), 1);
+    let mut subjects: Vec<String> = inbox(&data, PERSON).into_iter().map(|(_, subject)| subject).collect();
+    subjects.sort();
+    assert_eq!(subjects, ["Your letter was delivered", "later"], "the notice names both");
+}
+
+/// A letter that cannot be read any more (a sector of the disk, a backup that had lost it) is tried for five days and then told of,
+/// and no other waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_keeps_nobody_elses_letter_from_this_house() {
+    let disk = SimDisk::new(SimOptions::default());
+    let data = open(&disk);
+    home_for_later(&data, &["bob"]);
+    let blob = queue::list(&data.read().unwrap(), QueueId(0), 1).unwrap()[0].blob;
+    data.write_blocking(move |txn| -> Result<(), homepost::store::Error> {
+        txn.delete(Table::Blobs, &blob.0.to_be_bytes());
+        Ok(())
+    })
+    .unwrap();
     let far = Far::begin(|| TAKEN);
-    let bobs = |data: &Data| {
-        let waits = waits(data)?;
-        let [(_, Some(last))] = waits.iter().filter(|(address, _)| address != AUNT).collect::<Vec<_>>()[..] else {
-            return None;
-        };
-        Some(last.clone())
+    let tried = |data: &Data| waits(data).is_some_and(|waits| waits.iter().any(|(_, last)| last.is_some()));
+    assert!(send_until(&data, &disk, &far, tried).await.is_some());
+    let last = waits(&data).unwrap().remove(0).1.unwrap();
+    assert!(last.starts_with("451 4.3.0 the letter cannot be brought now"), "{last}");
+    let attempts = |data: &Data| {
+        let entries = queue::list(&data.read().ok()?, QueueId(0), 9).ok()?;
+        Some(entries.first()?.recipients.first()?.attempts)
     };
-    assert!(send_until(&data, &disk, &far, |data| bobs(data).is_some()).await.is_some());
-    assert_eq!(bobs(&data).unwrap(), "452 4.2.2 the mailbox of bob@example.test is full");
-    quota(None);
-    assert!(send_until(&data, &disk, &far, is_home).await.is_some());
-    // The address of many took no heed of it: whoever has room there is not kept from the letter.
-    assert_eq!(inbox(&data, AccountId(PERSON.0 + 1)).len(), 2);
+    // Every few hours, until its time is over and it was tried often enough.
+    let mut now = NOW.plus_ms(6 * 24 * 3_600_000);
+    while let Some(before) = attempts(&data) {
+        now = now.plus_ms(5 * 3_600_000);
+        assert!(send_from(now, &data, &disk, &far, |data| attempts(data) != Some(before)).await.is_some());
+        assert!(before < 20);
+    }
+    assert_eq!(inbox(&data, PERSON).len(), 1, "the notice");
+    assert_eq!(queue::list(&data.read().unwrap(), QueueId(0), 9).unwrap(), []);
 }
 
 /// The keys of a domain change after half a year, and a letter may be appointed for a year from now, or be held: what has waited for
@@ -789,7 +853,7 @@ async fn sent_on(
         }
         word
     });
-    let world = Room { port: far.address.port(), keepers };
+    let world = Room { port: far.address.port(), keepers, on: true };
     let clock = Arc::new(ManualClock::at(NOW));
     let sender = Sender::new(data.clone(), clock, Arc::new(OsRandom), world, Bell::default());
     let (stop, stopped) = watch::channel(false);

@@ -31,6 +31,10 @@ pub(super) fn digest(envelope: &Envelope, body: &[u8]) -> [u8; 32] {
     for recipient in recipients {
         field(recipient.as_bytes());
     }
+    // Handed in for now it is another one than for later.
+    if envelope.release.is_some() {
+        field(b"later");
+    }
     field(blake3::hash(body).as_bytes());
     *hasher.finalize().as_bytes()
 }

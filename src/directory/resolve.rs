@@ -48,7 +48,8 @@ pub fn resolve(read: &dyn Read, address: &str) -> Result<Resolution, Error> {
 pub fn lives_here(read: &dyn Read, address: &str) -> Result<bool, Error> {
     match Address::parse(address) {
         Ok(parsed) => Ok(is_ours(read, parsed.domain())?),
-        Err(_) => Ok(false),
+        // RFC 5321 4.1.1.3
+        Err(_) => Ok(address.eq_ignore_ascii_case("postmaster")),
     }
 }
 

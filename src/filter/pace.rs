@@ -56,11 +56,11 @@ impl Pace {
         Some(work(row))
     }
 
-    /// A connection; false if it is one too many.
+    /// A connection; false if it is one too many, or said too much before.
     pub fn came(&self, peer: IpAddr, limits: Limits, now: Mono) -> bool {
         let row = self.with(peer, now, |row| {
             row.connections = row.connections.saturating_add(1);
-            row.connections <= limits.connections
+            row.connections <= limits.connections && row.commands <= limits.commands
         });
         row.unwrap_or(true)
     }

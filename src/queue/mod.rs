@@ -17,7 +17,8 @@ mod spool;
 
 pub use check::check;
 pub use moves::{
-    Appointed, Due, MOST_APPOINTED, appointed, cancel, due, hold, leave, put_off, release, retry, withdraw,
+    Appointed, Due, MOST_APPOINTED, address, appointed, arrive, cancel, due, hold, leave, put_off, release, retry,
+    withdraw,
 };
 pub use restore::{is_total, returned};
 #[doc(hidden)]

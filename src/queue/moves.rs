@@ -88,6 +88,19 @@ pub fn leave(txn: &mut Txn<'_>, id: QueueId, n: u32) -> Result<bool, Error> {
     }
 }
 
+/// Waiting or later → nothing, since it has arrived in this house in the same transaction.
+pub fn arrive(txn: &mut Txn<'_>, id: QueueId, n: u32) -> Result<bool, Error> {
+    match recipient(txn, id, n)?.filter(|row| row.state != HELD) {
+        Some(row) => remove(txn, id, n, &row).map(|()| true),
+        None => Ok(false),
+    }
+}
+
+/// To whom a recipient's copy goes, while it is in the queue.
+pub fn address(read: &dyn Read, id: QueueId, n: u32) -> Result<Option<String>, Error> {
+    Ok(recipient(read, id, n)?.map(|row| row.address))
+}
+
 /// Waiting, later or held → nothing, since nobody wants it sent any more.
 pub fn cancel(txn: &mut Txn<'_>, id: QueueId) -> Result<u32, Error> {
     each(txn, id, |txn, n, row| remove(txn, id, n, &row).map(|()| true))
@@ -226,7 +239,10 @@ fn remove(txn: &mut Txn<'_>, id: QueueId, n: u32, row: &RecipientRow) -> Result<
     }
     // Q2
     txn.delete(Table::Queue, key.as_ref());
-    txn.release(BlobId(letter.blob))?;
+    // What came back from a damaged backup without its bytes can be told of and taken away all the same.
+    if txn.get(Table::Blobs, Key::new().u64(letter.blob).as_ref())?.is_some() {
+        txn.release(BlobId(letter.blob))?;
+    }
     let (letters, bytes) = totals(txn)?;
     put_totals(txn, letters.saturating_sub(1), bytes.saturating_sub(letter.size))
 }

@@ -3,8 +3,8 @@
 //! | state | on disk | leaves by |
 //! |---|---|---|
 //! | nothing | - | [`enqueue`] → waiting, or later |
-//! | waiting | rows in Queue, QueueRecipients and QueueDue | [`leave`](super::leave) → nothing (delivered, or bounced in the same transaction); [`put_off`](super::put_off) → waiting, due later; [`retry`](super::retry) → waiting, due now; [`hold`](super::hold) → held; [`cancel`](super::cancel) → nothing |
-//! | later | rows in Queue, QueueRecipients and QueueDue, marked there | [`leave`](super::leave) → nothing; [`put_off`](super::put_off) → waiting, due later; [`hold`](super::hold) → held; [`release`](super::release) where the time is dropped → waiting, due now; [`cancel`](super::cancel) and [`withdraw`](super::withdraw) → nothing |
+//! | waiting | rows in Queue, QueueRecipients and QueueDue | [`leave`](super::leave) → nothing (delivered, or bounced in the same transaction); [`arrive`](super::arrive) → nothing (delivered in this house in the same transaction); [`put_off`](super::put_off) → waiting, due later; [`retry`](super::retry) → waiting, due now; [`hold`](super::hold) → held; [`cancel`](super::cancel) → nothing |
+//! | later | rows in Queue, QueueRecipients and QueueDue, marked there | [`leave`](super::leave) and [`arrive`](super::arrive) → nothing; [`put_off`](super::put_off) → waiting, due later; [`hold`](super::hold) → held; [`release`](super::release) where the time is dropped → waiting, due now; [`cancel`](super::cancel) and [`withdraw`](super::withdraw) → nothing |
 //! | held | rows in Queue and QueueRecipients | [`release`](super::release) → waiting, due now, or later where its time is kept; [`cancel`](super::cancel) and [`withdraw`](super::withdraw) → nothing; [`leave`](super::leave) → nothing, where it was held while it was being sent |
 //!
 //! Who is later is tried at the time that the sender named, and not before; from then on they wait like all others. A time far away

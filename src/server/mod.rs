@@ -27,6 +27,7 @@ mod mounted;
 mod opening;
 mod outgoing;
 mod pages;
+mod relays;
 mod reporting;
 mod rescue;
 mod restoring;

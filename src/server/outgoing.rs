@@ -24,7 +24,7 @@ use super::doors::Shift;
 use super::folder;
 use super::house::House;
 use super::limits;
-use super::setup::RELAY_PASSWORD;
+use super::relays::PASSWORD as RELAY_PASSWORD;
 
 /// Of the servers that take a domain's mail (RFC 5321 4.5.4.2).
 const SMTP: u16 = 25;

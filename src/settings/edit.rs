@@ -37,6 +37,34 @@ pub fn set(folder: &Path, key: &str, value: impl Into<Value>) -> Result<Settings
     Ok(settings)
 }
 
+/// Takes a section out, as in `remove(folder, "relays.school")`, and what stands in it; else as [`set`]. One that is not there needs
+/// nothing.
+pub fn remove(folder: &Path, section: &str) -> Result<Settings, Error> {
+    let old = load_text(folder)?;
+    let new = without(&old, section).map_err(Error::Wrong)?;
+    let settings = Settings::parse(&new).map_err(Error::Wrong)?;
+    if new != old {
+        replace(folder, &new)?;
+    }
+    Ok(settings)
+}
+
+fn without(text: &str, section: &str) -> Result<String, Vec<Problem>> {
+    Settings::parse(text)?;
+    let whole = |what: String| vec![Problem { line: None, key: section.to_owned(), what }];
+    let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| whole(error.to_string()))?;
+    let mut table: &mut dyn TableLike = document.as_table_mut();
+    let (path, name) = section.rsplit_once('.').unwrap_or(("", section));
+    for step in path.split('.').filter(|step| !step.is_empty()) {
+        match table.get_mut(step).and_then(Item::as_table_like_mut) {
+            Some(inner) => table = inner,
+            None => return Ok(text.to_owned()),
+        }
+    }
+    table.remove(name);
+    Ok(document.to_string())
+}
+
 /// The text with one setting changed.
 fn with(text: &str, key: &str, value: &Value) -> Result<String, Vec<Problem>> {
     // A file with mistakes is not touched: its owner is in the middle of something.
@@ -102,6 +130,27 @@ on = false   # until 2027
 [limits.smtp]
 # message_size = \"50 MiB\"
 ";
+
+    #[test]
+    fn a_section_goes_with_all_that_is_in_it_and_nothing_else() {
+        let relays = "hostname = 'mail.example.test' # our name\n\n# the office\n[relays.work]\nhost = 'a.test'\ndomains = 'x.test'\n\n\
+                      # the school\n[relays.school]\nhost = 'b.test' # theirs\ndomains = 'y.test'\n";
+        let folder = folder(relays);
+        let left = remove(folder.path(), "relays.work").unwrap();
+        assert_eq!(left.relays.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["school"]);
+        let text = fs::read_to_string(folder.path().join(FILE)).unwrap();
+        assert!(
+            text.starts_with("hostname = 'mail.example.test' # our name\n") && text.ends_with("domains = 'y.test'\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("# the school\n[relays.school]\nhost = 'b.test' # theirs\n") && !text.contains("work"),
+            "{text}"
+        );
+        remove(folder.path(), "relays.nobody").unwrap();
+        remove(folder.path(), "nothing.at.all").unwrap();
+        assert_eq!(fs::read_to_string(folder.path().join(FILE)).unwrap(), text);
+    }
 
     fn folder(text: &str) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();

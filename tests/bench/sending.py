@@ -86,7 +86,7 @@ class Homepost(peers.Homepost):
         for section, key, value in (
             ("sending", "on", sending), ("sending", "recipients_per_hour", many), ("sending", "new_recipients_per_hour", many),
             ("sending", "new_recipients_per_day", many), ("sending", "queue_letters", many),
-            ("sending", "queue_size", '"64 GiB"'), ("limits.smtp", "commands_per_minute", many), ("limits.smtp", "connections_per_minute", 10_000), ("strangers", "lists", '""'),
+            ("sending", "queue_size", '"64 GiB"'), ("limits.smtp", "commands_per_minute", many), ("limits.smtp", "commands", many), ("limits.smtp", "connections_per_minute", 10_000), ("strangers", "lists", '""'),
         ):
             head = f"[{section}]\n"
             if head not in text:

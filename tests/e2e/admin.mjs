@@ -252,6 +252,28 @@ await hand.walk(async () => {
   await heading("Programs");
   check(!(await hand.page.locator("#main").textContent()).includes(`backup-${mode}`), "the token is there still");
 
+  await tab("Sending");
+  await heading("How letters leave");
+  await hand.page.getByText(t("Add a relay for some domains"), { exact: true }).click();
+  const write = async (label, text) => await hand.page.locator("details[open]").getByLabel(t(label), { exact: true }).fill(text);
+  await write("A short name for it", "office");
+  await write("Letters to these domains leave through it", "no domain");
+  await write("Server", "smtp.office.test");
+  await button("Keep the relay");
+  await hand.page.getByText(t("Type the domains whose letters it takes, as in office.example school.example.")).waitFor();
+  await seen("relay-wrong");
+  await write("Letters to these domains leave through it", "office.test .office.test");
+  await write("User name", "us");
+  await write("Password", "river oak");
+  await button("Keep the relay");
+  await hand.page.getByText("smtp.office.test:465").waitFor();
+  await hand.page.getByText(t("has its password"), { exact: true }).waitFor();
+  await seen("relays");
+  await hand.page.getByText(t("Change it"), { exact: true }).click();
+  await button("Remove this relay");
+  await heading("How letters leave");
+  check(!(await hand.page.locator("#main").textContent()).includes("smtp.office.test"), "the relay is there still");
+
   await tab("Updates");
   await heading("Updates");
   await button("Look for newer versions");

@@ -192,7 +192,7 @@ def in_a_browser(checks, house, mode, secrets):
 
 PAGES = ["/admin", "/admin/people", f"/admin/people/{ALICE}", f"/admin/people/{BEN}", "/admin/aliases", "/admin/domains",
          "/admin/domains/example.test", "/admin/domains/example.test/writing", "/admin/domains/example.test/writing/desec", "/admin/ports", "/admin/certificates", "/admin/certificates/asked", "/admin/queue", "/admin/queue/1", "/admin/reports",
-         "/admin/programs", "/admin/updates", "/admin/backup", "/admin/backup/sheet", "/admin/erase", "/admin/nothing"]
+         "/admin/sending", "/admin/programs", "/admin/updates", "/admin/backup", "/admin/backup/sheet", "/admin/erase", "/admin/nothing"]
 FORMS = [("/admin/people", {"local": "eve", "domain": "example.test"}),
          (f"/admin/people/{ALICE}", {"do": "phrase"}), (f"/admin/people/{ALICE}", {"do": "delete"}),
          (f"/admin/people/{BEN}", {"do": "administrator"}), (f"/admin/people/{BEN}", {"do": "link"}),
@@ -202,7 +202,8 @@ FORMS = [("/admin/people", {"local": "eve", "domain": "example.test"}),
          ("/admin/domains/example.test/writing", {"do": "push"}), ("/admin/domains/example.test/writing", {"do": "choose", "method": "none"}),
          ("/admin/domains/example.test/writing/desec", {"secret1": "evil"}),
          ("/admin/ports", {"port": "imaps", "on": "no", "sure": "yes"}), ("/admin/certificates", {"do": "renew"}),
-         ("/admin/queue", {"do": "hold"}), ("/admin/queue/1", {"do": "cancel", "sure": "yes"}),
+         ("/admin/queue", {"do": "hold"}), ("/admin/sending", {"form": "all", "do": "keep", "host": "evil.test", "port": "465"}),
+         ("/admin/sending", {"form": "new", "do": "keep", "name": "evil", "domains": "example.test", "host": "evil.test", "port": "465"}), ("/admin/queue/1", {"do": "cancel", "sure": "yes"}),
          ("/admin/updates", {"do": "check"}), ("/admin/backup", {"do": "now"}), ("/admin/erase", {"sure": "erase", "phrase": "x"}), ("/admin/updates", {"do": "install", "version": "9.9.9"}),
          ("/admin/programs", {"do": "add", "name": "x", "scope": "all", "days": "7"})]
 
@@ -210,7 +211,7 @@ FORMS = [("/admin/people", {"local": "eve", "domain": "example.test"}),
 def who_may_not(checks, house):
     def state():
         return [house.json(*words) for words in (("account", "list"), ("alias", "list"), ("domain", "list"), ("listeners",),
-                                                 ("token", "list"))]
+                                                 ("token", "list"), ("relay", "list"))]
 
     before = state()
     with checks("an ordinary person reaches no page and no form of an administrator's, a stranger none at all"):
@@ -309,6 +310,9 @@ CALLS = [
     ("delete-domain", {"domain": "other.test"}, None),
     ("ports", {}, None), ("switch", {"name": "imap"}, {"on": True}), ("switch", {"name": "imap"}, {"on": False}),
     ("certificates", {}, None), ("renew", {}, {"name": None}),
+    ("set-relay", {}, {"host": "smtp.relay.test", "user": "us", "password": NOT_SAID, "spf": "include:_spf.relay.test"}),
+    ("set-relay-for", {"name": "office"}, {"domains": ["office.test"], "host": "smtp.office.test", "tls": "starttls"}),
+    ("relays", {}, None), ("set-relay-for", {"name": "office"}, {"host": ""}), ("set-relay", {}, {"host": ""}),
     ("updates", {}, None), ("check-updates", {}, None), ("install-update", {}, {"version": "9.9.9"}), ("backups", {}, None), ("back-up", {}, None),
     ("tokens", {}, None), ("delete-token", {"id": None}, None),
 ]

@@ -4,7 +4,6 @@ by one, by itself or by the page of the set-up.
 The root process of the box is played (played.py), since a stick cannot be plugged into this machine.
 """
 
-import http.cookiejar
 import os
 import re
 import shutil
@@ -12,39 +11,12 @@ import smtplib
 import socket
 import threading
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 
-from house import ALICE, PASSWORD, Checks, House, anyone
+from house import ALICE, PASSWORD, Checks, House
+from pages import Pages
 from played import Machine, until
 
 LETTER = f"From: bob@example.net\r\nTo: {ALICE}\r\nSubject: kept\r\nMessage-ID: <kept@example.net>\r\n\r\nA letter.\r\n".encode()
-
-
-class Pages:
-    """A browser without JavaScript."""
-
-    def __init__(self, base, origin=None):
-        self.base, self.origin = base, origin or base
-        jar = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
-        self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=anyone()), jar)
-
-    def ask(self, path, body=None):
-        headers = {"Host": urllib.parse.urlsplit(self.origin).netloc, "Origin": self.origin}
-        request = urllib.request.Request(self.base + path, body, headers)
-        try:
-            with self.opener.open(request, timeout=120) as reply:
-                return reply.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.read().decode()
-
-    def get(self, path):
-        return self.ask(path)
-
-    def post(self, path, **fields):
-        token = re.search(r'name="t" value="([^"]+)"', self.get(path))[1]
-        return self.ask(path, urllib.parse.urlencode({"t": token, **fields}).encode())
 
 
 class Sender(threading.Thread):

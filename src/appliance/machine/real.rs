@@ -34,6 +34,8 @@ const READ_BYTES: u64 = 256 * 1024;
 /// would keep the right one out for good.
 const AHEAD_SECONDS: i64 = 10 * 366 * 24 * 3600;
 
+/// Says that the next start is to be a trial, to who restarts the box (overlays/common/usr/lib/homepost/stop).
+const TRYBOOT: &str = "run/homepost/tryboot";
 /// What init understands (busybox): end everything in order, then this.
 const REBOOT: Signal = Signal::TERM;
 const POWER_OFF: Signal = Signal::USR2;
@@ -146,6 +148,11 @@ impl Real {
     }
 
     /// Replaces a file for the scripts; they never see half of it.
+    /// A file of this start's that need not be there.
+    fn forget(&self, path: &str) {
+        let _ = fs::remove_file(self.at(path));
+    }
+
     fn write(&self, path: &str, text: &str) -> Result<(), Error> {
         let path = self.at(path);
         let beside = path.with_extension("new");
@@ -193,13 +200,16 @@ impl Machine for Real {
 
     fn reboot(&self) -> Result<(), Error> {
         // GRUB needs no telling; to others it is a file that nobody looks at.
-        if self.updating.shown().ready.is_some() {
-            self.write("run/homepost/tryboot", "")?;
+        match self.updating.shown().ready {
+            Some(_) => self.write(TRYBOOT, "")?,
+            // Of a restart that did not come, perhaps.
+            None => self.forget(TRYBOOT),
         }
         (self.acts.tell_init)(REBOOT).map_err(|error| Error::Failed(format!("the restart cannot begin: {error}")))
     }
 
     fn power_off(&self) -> Result<(), Error> {
+        self.forget(TRYBOOT);
         (self.acts.tell_init)(POWER_OFF).map_err(|error| Error::Failed(format!("the power stays on: {error}")))
     }
 

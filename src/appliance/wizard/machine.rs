@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::appliance::words;
 use crate::appliance::words::sheet_hash;
-use crate::appliance::{dnsguide, words};
 use crate::base::{Mono, Random};
 use crate::directory::{Address, normal_domain};
 use crate::settings;
@@ -639,31 +639,8 @@ pub(super) fn is_right(piece: &super::Piece) -> bool {
     piece.withheld.is_some() || piece.state == PieceState::Right
 }
 
-/// Everything on one line, and no password without somebody whose it is.
 fn relayed(relay: &Relay, password: &Secret) -> Result<Next, Refusal> {
-    let relay = Relay {
-        host: line("host", &relay.host)?.trim_end_matches('.').to_ascii_lowercase(),
-        user: line("user", &relay.user)?,
-        spf: line("spf", &relay.spf)?,
-        ..relay.clone()
-    };
-    if !relay.host.is_empty() && normal_domain(&relay.host).is_err() {
-        return Err(Refusal::field("host", "That is not the name of a server. One looks like smtp.provider.example."));
-    }
-    if relay.user.chars().any(char::is_whitespace) || !settings::fits("relay.user", relay.user.as_str()) {
-        return Err(Refusal::field("user", "A user name has no spaces in it."));
-    }
-    if !relay.spf.is_empty() && !dnsguide::is_mechanism(&relay.spf) {
-        let words = "That is no part of an SPF record; one is include:_spf.provider.example.";
-        return Err(Refusal::field("spf", words));
-    }
-    if !password.0.is_empty() && relay.user.is_empty() {
-        return Err(Refusal::field("user", "A password belongs to a user name; please type it too."));
-    }
-    // Line breaks would end a command of the dialogue (RFC 4954).
-    if password.0.len() > 512 || password.0.chars().any(char::is_control) {
-        return Err(Refusal::field("password", "There is a control character in it, or it is too long."));
-    }
+    let relay = relay.checked(password)?;
     Ok(Next::Ask(Job::Relay { relay, password: password.clone() }))
 }
 

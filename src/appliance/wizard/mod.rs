@@ -23,6 +23,7 @@ mod file;
 mod job;
 mod machine;
 mod rehearsal;
+mod relay;
 mod saved;
 mod states;
 mod step;

@@ -9,23 +9,27 @@ use tracing::{info, warn};
 use crate::account::{self, Letter, Place, quota};
 use crate::base::Time;
 use crate::delivery::envelope::Target;
-use crate::delivery::notice;
+use crate::delivery::{checks, notice};
 use crate::directory::{self, LocalRecipient, Resolution};
-use crate::message::{self, trace};
+use crate::message::{self, header, trace};
 use crate::proto::smtp::Reply;
 use crate::proto::smtp::client::{Said, Verdict};
+use crate::queue::schedule::GIVE_UP;
 use crate::queue::{self, Entry, NewLetter, NewRecipient};
 use crate::store::blob::LetterHeader;
 use crate::store::{self, Txn};
 
 use super::settle::{self, Here, Outcome, Stop, Written};
-use super::{Destination, Job, Sender, World, dialogue};
+use super::{Destination, Job, Sender, Trouble, World, dialogue};
 
 /// It was measured when it was taken; what stands on top of it now is ours.
 const MEASURED: message::Limits =
     message::Limits { header_bytes: u64::MAX, all_header_bytes: u64::MAX, parts: u32::MAX, depth: 1000 };
 
-/// Brings what waits for this house, until nothing does.
+/// Of a letter that is read, in octets at a time.
+const PIECE: u64 = 1 << 20;
+
+/// Brings what waits for this house, one after another since each is in memory whole, until nothing does.
 pub(super) async fn serve<W: World>(sender: &Arc<Sender<W>>, destination: &Destination, stop: &watch::Receiver<bool>) {
     while let Some(job) = sender.next(destination) {
         if *stop.borrow() {
@@ -54,13 +58,17 @@ struct Arrival {
 /// Errors: a sentence; nothing was changed.
 async fn bring<W: World>(sender: &Arc<Sender<W>>, job: &Job) -> Result<(), String> {
     let way = sender.world.way();
-    let (finder, job) = (sender.clone(), job.clone());
-    let found = tokio::task::spawn_blocking(move || find(&finder, &job)).await;
+    let (finder, wanted) = (sender.clone(), job.clone());
+    let found = tokio::task::spawn_blocking(move || find(&finder, &wanted)).await;
     let Some((entry, outcomes, arrivals)) = found.map_err(|_| "a mistake of ours".to_owned())?? else { return Ok(()) };
     match settle::write(sender, &way, &entry, outcomes, Some(&arrivals)).await {
         Written::Done => info!(letter = %entry.id, "a letter whose time has come is brought to this house"),
-        // Looked for anew.
-        Written::Changed => sender.bell.ring(),
+        // It may be read, or they may be back, when it is tried again; and in the end the sender is told.
+        Written::Not(why) => {
+            warn!(letter = %entry.id, why, "a letter cannot be brought to this house");
+            let trouble = Trouble::later((4, 3, 0), format!("the letter cannot be brought now: {why}"));
+            settle::all(sender, &way, job, &trouble).await;
+        }
     }
     Ok(())
 }
@@ -69,37 +77,58 @@ async fn bring<W: World>(sender: &Arc<Sender<W>>, job: &Job) -> Result<(), Strin
 fn find<W: World>(sender: &Sender<W>, job: &Job) -> Result<Option<(Entry, Vec<Outcome>, Arrivals)>, String> {
     let read = sender.data.read().map_err(|error| format!("{error:?}"))?;
     let Some(entry) = queue::find(&read, job.id).map_err(|error| error.to_string())? else { return Ok(None) };
-    let (mut outcomes, mut arrivals) = (Vec::new(), Arrivals::default());
     // RFC 2852 4.2: mode R, and nobody was there in time.
     let too_late = entry.by.is_some_and(|by| by.returns && by.is_over(sender.clock.now()));
+    let (mut outcomes, mut arrivals, mut full) = (Vec::new(), Arrivals::default(), Vec::new());
+    let outcome = |n, verdict, here| Outcome {
+        n,
+        verdict,
+        remote: None,
+        tls: false,
+        tells: false,
+        keeps_time: true,
+        here: Some(Here(here)),
+    };
+    let said = |code, enhanced, words: String| Said { reply: Reply::new(code, enhanced, words), own: true };
+    let delivered = || Verdict::Sent(said(250, (2, 1, 5), "delivered".to_owned()));
     for recipient in dialogue::still_waiting(&entry, job) {
-        let address = &recipient.address;
+        let (n, address) = (recipient.n, &recipient.address);
         let found = directory::resolve(&read, address).map_err(|error| error.to_string())?;
         let target = match found {
             Resolution::Local(local) => Target { local, outside: Vec::new() },
             Resolution::Forward { local, outside } => Target { local, outside },
-            Resolution::Unknown | Resolution::Remote => Target::default(),
+            Resolution::Unknown => Target::default(),
+            // The domain has left: its letters go there.
+            Resolution::Remote => continue,
         };
-        let said = |code, enhanced, words: String| Said { reply: Reply::new(code, enhanced, words), own: true };
-        let nobody = target.local.is_empty() && target.outside.is_empty();
-        let verdict = if nobody {
-            Verdict::Never(said(550, (5, 1, 1), format!("there is no {address} here")))
+        if target.local.is_empty() && target.outside.is_empty() {
+            let nobody = Verdict::Never(said(550, (5, 1, 1), format!("there is no {address} here")));
+            outcomes.push(outcome(n, nobody, None));
         } else if too_late {
-            Verdict::Never(said(550, (5, 4, 7), "the time that its sender has set is over".to_owned()))
-        } else if !has_room(&read, &target, entry.size).map_err(|error| error.to_string())? {
-            Verdict::Later(said(452, (4, 2, 2), format!("the mailbox of {address} is full")))
-        } else {
-            Verdict::Sent(said(250, (2, 1, 5), "delivered".to_owned()))
-        };
-        let here = Some(Here(notice::success(&target)));
-        if matches!(verdict, Verdict::Sent(_)) {
+            let late = Verdict::Never(said(550, (5, 4, 7), "the time that its sender has set is over".to_owned()));
+            outcomes.push(outcome(n, late, None));
+        } else if has_room(&read, &target, entry.size).map_err(|error| error.to_string())? {
+            outcomes.push(outcome(n, delivered(), notice::success(&target)));
             let notify = notice::passed_on(recipient.notify, &target);
             let onward = |address| NewRecipient { address, notify, orcpt: recipient.orcpt.clone() };
             let (local, onward) = (target.local, target.outside.into_iter().map(onward).collect());
-            arrivals.0.push(Arrival { n: recipient.n, local, onward });
+            arrivals.0.push(Arrival { n, local, onward });
+        } else {
+            full.push((n, address, target));
         }
-        let n = recipient.n;
-        outcomes.push(Outcome { n, verdict, remote: None, tls: false, tells: false, keeps_time: true, here });
+    }
+    for (n, address, target) in full {
+        let served = |local: &LocalRecipient| {
+            arrivals.0.iter().flat_map(|one| &one.local).any(|other| other.account == local.account)
+        };
+        // By another of its addresses it gets the letter all the same, and one is enough.
+        if target.local.iter().all(served) {
+            outcomes.push(outcome(n, delivered(), notice::success(&target)));
+            arrivals.0.push(Arrival { n, local: Vec::new(), onward: Vec::new() });
+        } else {
+            let later = Verdict::Later(said(452, (4, 2, 2), format!("the mailbox of {address} is full")));
+            outcomes.push(outcome(n, later, None));
+        }
     }
     Ok((!outcomes.is_empty()).then_some((entry, outcomes, arrivals)))
 }
@@ -136,42 +165,60 @@ pub(super) async fn stage<W: World>(
     now: Time,
 ) -> Result<Staged, String> {
     let (sender, entry, arrivals) = (sender.clone(), entry.clone(), arrivals.clone());
-    // Each is in memory whole, as one that is converted is.
-    let room = sender.converting.clone().acquire_owned().await.map_err(|_| "closing".to_owned())?;
     let make = move || -> Result<Staged, account::Error> {
-        let _room = room;
         let stays = arrivals.0.iter().any(|one| !one.local.is_empty());
         let leaves = arrivals.0.iter().any(|one| !one.onward.is_empty());
-        if !stays && !leaves {
-            return Ok(Staged { here: None, onward: None, arrivals });
-        }
         let blobs = sender.data.blobs();
-        let bytes = blobs.read(entry.blob, 0..entry.size)?;
+        // RFC 5321 4.4: the last server's to write.
+        let on_top = trace::return_path(entry.from.as_deref().unwrap_or_default());
+        let mut whole = Vec::new();
+        if stays || leaves {
+            whole.reserve_exact(on_top.len() + usize::try_from(entry.size).unwrap_or_default());
+            whole.extend_from_slice(&on_top);
+            let mut at = 0;
+            while at < entry.size {
+                let end = entry.size.min(at + PIECE);
+                whole.extend_from_slice(&blobs.read(entry.blob, at..end)?);
+                at = end;
+            }
+        }
+        let onward = match leaves {
+            true => {
+                let letter = whole.get(on_top.len()..).unwrap_or_default();
+                // The keys that signed it may be gone, as of all that has waited for long.
+                let old = entry.account.is_some() && now.0.saturating_sub(entry.queued.0) >= GIVE_UP;
+                let (head, body) = letter.split_at(header::end(letter));
+                let when = sender.clock.trusted().then_some(now);
+                let fresh = if old { checks::signed_again(&sender.data, head, body, when) } else { None };
+                let header = LetterHeader { accounts: Vec::new(), received: now };
+                let staged = match fresh {
+                    Some(head) => blobs.stage(header, &[head.as_slice(), body].concat())?,
+                    None => blobs.stage(header, letter)?,
+                };
+                Some(NewLetter {
+                    staged,
+                    from: entry.from.clone(),
+                    account: entry.account,
+                    utf8: entry.utf8,
+                    eight_bit: entry.eight_bit,
+                    ret_full: entry.ret_full,
+                    envid: entry.envid.clone(),
+                    tls: entry.tls,
+                    proven: entry.proven,
+                    release: None,
+                    by: entry.by,
+                })
+            }
+            false => None,
+        };
         let here = match stays {
             true => {
                 let accounts =
                     arrivals.0.iter().flat_map(|one| &one.local).map(|local| local.address.clone()).collect();
-                // RFC 5321 4.4: the last server's to write.
-                let on_top = trace::return_path(entry.from.as_deref().unwrap_or_default());
-                let whole = [on_top.as_slice(), &bytes].concat();
-                Some(Letter::read(blobs.stage(LetterHeader { accounts, received: now }, &whole)?, &MEASURED)?)
+                let staged = blobs.stage(LetterHeader { accounts, received: now }, &whole)?;
+                drop(whole);
+                Some(Letter::read(staged, &MEASURED)?)
             }
-            false => None,
-        };
-        let onward = match leaves {
-            true => Some(NewLetter {
-                staged: blobs.stage(LetterHeader { accounts: Vec::new(), received: now }, &bytes)?,
-                from: entry.from.clone(),
-                account: entry.account,
-                utf8: entry.utf8,
-                eight_bit: entry.eight_bit,
-                ret_full: entry.ret_full,
-                envid: entry.envid.clone(),
-                tls: entry.tls,
-                proven: entry.proven,
-                release: None,
-                by: entry.by,
-            }),
             false => None,
         };
         Ok(Staged { here, onward, arrivals })
@@ -181,6 +228,11 @@ pub(super) async fn stage<W: World>(
 }
 
 impl Staged {
+    /// This recipient gets a copy here.
+    pub(super) fn is_for(&self, n: u32) -> bool {
+        self.arrivals.0.iter().any(|one| one.n == n)
+    }
+
     /// Each account gets one, however many of its addresses were named. `left`: the recipients that leave the queue now.
     pub(super) fn put(&self, txn: &mut Txn<'_>, left: &[u32], now: Time) -> Result<(), Stop> {
         // Nobody else's queue pays for it: what was taken is passed on.

@@ -203,12 +203,12 @@ struct Destination {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum To {
+    /// Who lives here gets what had to wait for its time. First: it needs no connection, and is kept waiting by none.
+    House,
     /// Lower case.
     Domain(String),
     /// By its name.
     Relay(String),
-    /// Who lives here gets what had to wait for its time.
-    House,
 }
 
 impl std::fmt::Display for Destination {
@@ -284,10 +284,7 @@ impl<W: World> Sender<W> {
     /// Puts what is due into the lines of its destinations. How long nothing more will be.
     async fn take_due(self: &Arc<Self>) -> Result<Duration, String> {
         let way = self.world.way();
-        if !way.on {
-            return Ok(LOOK);
-        }
-        let sender = self.clone();
+        let (sender, on) = (self.clone(), way.on);
         let look = move || {
             let read = sender.data.read().map_err(|error| format!("{error:?}"))?;
             let now = (sender.clock.now(), sender.clock.trusted());
@@ -295,13 +292,22 @@ impl<W: World> Sender<W> {
             if taken.len() >= BATCH {
                 return Ok::<_, String>((Vec::new(), None));
             }
-            let skip = |id: QueueId, n: u32| taken.contains(&(id, n));
+            let lives_here = |address: &str| {
+                let home = directory::lives_here(&read, address);
+                home.inspect_err(|error| warn!(%error, "whether somebody lives here cannot be asked")).unwrap_or(false)
+            };
+            // Who lives here gets their letters though nothing is to leave.
+            let stays = |id: QueueId, n: u32| {
+                let address = queue::address(&read, id, n).ok().flatten();
+                address.is_none_or(|address| !lives_here(&address))
+            };
+            let skip = |id: QueueId, n: u32| taken.contains(&(id, n)) || !on && stays(id, n);
             let (due, next) = queue::due(&read, now, BATCH, &skip).map_err(|error| error.to_string())?;
             let with_home = |one: queue::Due| {
-                let home = directory::lives_here(&read, &one.address).map_err(|error| error.to_string())?;
-                Ok((one, home))
+                let home = lives_here(&one.address);
+                (one, home)
             };
-            Ok((due.into_iter().map(with_home).collect::<Result<_, String>>()?, next))
+            Ok((due.into_iter().map(with_home).collect(), next))
         };
         let (due, next) = tokio::task::spawn_blocking(look).await.map_err(|_| "a mistake of ours".to_owned())??;
         let mut going = self.going();
@@ -314,7 +320,7 @@ impl<W: World> Sender<W> {
                 continue;
             }
             let line = going.waiting.entry(destination).or_default();
-            let together = line.iter_mut().find(|job| job.id == one.id && job.recipients.len() < TOGETHER);
+            let together = line.iter_mut().find(|job| job.id == one.id && (home || job.recipients.len() < TOGETHER));
             match together {
                 Some(job) => job.recipients.push(one.n),
                 None => line.push_back(Job { id: one.id, recipients: vec![one.n] }),
@@ -329,7 +335,17 @@ impl<W: World> Sender<W> {
         let mut going = self.going();
         let going = &mut *going;
         for (destination, line) in &going.waiting {
-            let all: usize = going.open.values().sum();
+            if destination.to == To::House {
+                let open = going.open.entry(destination.clone()).or_default();
+                if *open == 0 && !line.is_empty() {
+                    *open = 1;
+                    let (open, stop) = (Open { sender: self.clone(), destination: destination.clone() }, stop.clone());
+                    workers.spawn(async move { house::serve(&open.sender, &open.destination, &stop).await });
+                }
+                continue;
+            }
+            let connections = going.open.iter().filter(|(destination, _)| destination.to != To::House);
+            let all: usize = connections.map(|(_, open)| open).sum();
             if all >= way.connections {
                 break;
             }
@@ -345,10 +361,7 @@ impl<W: World> Sender<W> {
                 let (sender, destination, stop) = (self.clone(), destination.clone(), stop.clone());
                 workers.spawn(async move {
                     let open = Open { sender, destination };
-                    match open.destination.to {
-                        To::House => house::serve(&open.sender, &open.destination, &stop).await,
-                        _ => dialogue::serve(&open.sender, &open.destination, &stop).await,
-                    }
+                    dialogue::serve(&open.sender, &open.destination, &stop).await;
                 });
             }
         }

@@ -50,11 +50,11 @@ pub(super) struct Outcome {
 pub(super) struct Here(pub Option<Kind>);
 
 /// How the words of what became of a letter ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Written {
     Done,
-    /// Somebody whom it was for is not here any more: nothing was written.
-    Changed,
+    /// Nothing was: the letter cannot be brought into this house as it is, or not to everybody whom it was for; a sentence.
+    Not(String),
 }
 
 /// The same for all recipients of a job.
@@ -111,7 +111,7 @@ pub(super) async fn write<W: World>(
     loop {
         match try_write(sender, way, entry, &moves, &told, now, arrivals).await {
             Ok(Tried::Done) => return Written::Done,
-            Ok(Tried::Changed) => return Written::Changed,
+            Ok(Tried::Not(why)) => return Written::Not(why),
             Ok(Tried::NoRoom) => wait_for_room(&mut moves, &mut told, now),
             Err(why) => {
                 error!(letter = %entry.id, why, "what became of a letter cannot be written down now; it is tried again");
@@ -146,8 +146,8 @@ enum Tried {
     Done,
     /// A notice that has to leave found none: nothing was written.
     NoRoom,
-    /// As [`Written::Changed`].
-    Changed,
+    /// As [`Written::Not`].
+    Not(String),
 }
 
 /// R1. Errors: a sentence.
@@ -161,7 +161,10 @@ async fn try_write<W: World>(
     arrivals: Option<&Arrivals>,
 ) -> Result<Tried, String> {
     let staged = match arrivals {
-        Some(arrivals) => Some(house::stage(sender, entry, arrivals, now).await?),
+        Some(arrivals) => match house::stage(sender, entry, arrivals, now).await {
+            Ok(staged) => Some(staged),
+            Err(why) => return Ok(Tried::Not(why)),
+        },
         None => None,
     };
     let parcels = notices(sender, way, entry, told, now).await?;
@@ -175,7 +178,11 @@ async fn try_write<W: World>(
         let mut left = Vec::new();
         for one in &moves {
             moved |= match one {
-                Move::Leave(n) => queue::leave(txn, id, *n)?.then(|| left.push(*n)).is_some(),
+                // Whoever held it meanwhile does not want it brought.
+                Move::Leave(n) if staged.as_ref().is_some_and(|staged| staged.is_for(*n)) => {
+                    queue::arrive(txn, id, *n)?.then(|| left.push(*n)).is_some()
+                }
+                Move::Leave(n) => queue::leave(txn, id, *n)?,
                 Move::PutOff { n, due, last, told } => queue::put_off(txn, id, *n, *due, last, *told)?,
             };
         }
@@ -199,8 +206,8 @@ async fn try_write<W: World>(
     match written.await {
         Ok(_) => {}
         Err(Stop::NoRoom) => return Ok(Tried::NoRoom),
-        Err(Stop::Account(account::Error::NoSuchAccount | account::Error::NoSuchMailbox)) if arrivals.is_some() => {
-            return Ok(Tried::Changed);
+        Err(Stop::Account(error)) if arrivals.is_some() && !matches!(error, account::Error::Store(_)) => {
+            return Ok(Tried::Not(error.to_string()));
         }
         Err(stop) => return Err(stop.to_string()),
     }

@@ -18,7 +18,7 @@ pub enum Ask {
     Connect { secured: Option<Secured> },
     /// HELO or EHLO. The text of a 2xx is not used.
     Hello { name: String, esmtp: bool, secured: Option<Secured> },
-    /// Many more commands of a stranger's than before; each that was given, whatever became of it, is in one of these. 2xx lets
+    /// A stranger has given so many more commands, whatever became of them; the last few of a connection are not told of. 2xx lets
     /// it go on, and its text is not used.
     Commands { count: u64 },
     /// A step of AUTH → [`Answer::Sasl`]. After `Accepted` the host answers for that account.

@@ -10,7 +10,9 @@ use tracing::{error, warn};
 use crate::account as mailboxes;
 use crate::appliance::attached::own_addresses as own;
 use crate::appliance::backup::{Secret as Opens, Sheet};
-use crate::appliance::wizard::{Clock as ClockState, Facts, HOME, Host, Internet, Job, Outcome, Saved, Secret, Seen};
+use crate::appliance::wizard::{
+    Clock as ClockState, Facts, HOME, Host, Internet, Job, Outcome, Refusal, Saved, Secret, Seen,
+};
 use crate::appliance::words;
 use crate::appliance::writing::Wish;
 use crate::base::{Clock, OsRandom, Random, SystemClock, Time};
@@ -26,6 +28,7 @@ use super::super::backup;
 use super::super::dns::{self, How};
 use super::super::folder::Folder;
 use super::super::house::House;
+use super::super::relays;
 use super::super::restoring::{self, Restoring};
 use super::super::serve::{Held, Told};
 use super::super::stick;
@@ -224,10 +227,10 @@ impl Clerk {
             }
             Job::Records { domain, .. } => super::records::records(&house, domain, self.clock.now())
                 .unwrap_or_else(|error| failed(error.to_string())),
-            Job::Relay { relay, password } => match super::relay::keep(&house, relay, password) {
+            Job::Relay { relay, password } => match relays::keep(&house, "", "", relay, password) {
                 Ok(()) => self.reread(&house).unwrap_or(Outcome::Relayed),
-                Err((Some(field), words)) => Outcome::Field { field, words },
-                Err((None, why)) => failed(why),
+                Err(Refusal { field: Some(field), words }) => Outcome::Field { field, words },
+                Err(Refusal { field: None, words }) => failed(words),
             },
             Job::Line { before } => {
                 // As they are written now: before the doors are open nobody reads them anew.
@@ -300,7 +303,7 @@ impl Clerk {
         let settings = house.settings.load();
         let domain = admin.address.rsplit_once('@').map_or("", |(_, domain)| domain);
         facts.writing = if domain == HOME { None } else { Some(dns::writing(&house, domain)?) };
-        facts.relay = super::relay::known(&house);
+        facts.relay = relays::known(&house);
         facts.plan = super::line::plan(&settings.line);
         facts.measuring = self.measuring.lock().unwrap_or_else(PoisonError::into_inner).clone();
         facts.authority = Some(super::authority::known(&house)?);

@@ -10,7 +10,6 @@ mod files;
 mod letter;
 mod line;
 mod records;
-mod relay;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,7 +37,6 @@ use super::serve::{Held, Told};
 use super::verbs::{Reply, Secret, SetupAnswer};
 use clerk::Clerk;
 pub(super) use file::closed as file_closed;
-pub(super) use relay::PASSWORD as RELAY_PASSWORD;
 
 /// Names that the set-up's own certificate is for, before there is a better one.
 const NAMES: [&str; 3] = ["homepost.local", "homepost.home.arpa", "localhost"];

@@ -12,21 +12,23 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::appliance::forgotten::{Forgotten, Tried};
 use crate::appliance::machine::Machine;
-use crate::appliance::wizard::span;
+use crate::appliance::wizard::{Refusal, Relay as NewRelay, Secret as Kept, span};
 use crate::appliance::writing::{Method, NewMethod, Wish, Work, Writing};
 use crate::base::{AccountId, Family, QueueId};
 use crate::directory::manage::{device, invitation, token};
 use crate::directory::{self, login};
 use crate::proto::sasl::{SaslAnswer, SaslAsk};
 use crate::queue;
+use crate::settings::Settings;
 use crate::web::admin::{
     Act, Alias, Backups, Bearer, Certificate, Checked, Device, Domain, Error, Household, Later, Letter, Link, NewSheet,
-    Person, Port, Problem, Record, Reports, Secret, Standing, Token, Updates,
+    Person, Port, Problem, Record, Relay, Reports, Secret, Standing, Token, Updates,
 };
 
 use super::dns::{self, How};
 use super::house::House;
 use super::limits;
+use super::relays;
 use super::serve::Told;
 use super::stick;
 use super::verbs::{self, QueueAct, Reply, Request, Secret as Password, link_of, new_link, profile_link_of};
@@ -333,6 +335,33 @@ impl Household for Steward {
             Err(_) => Vec::new(),
         };
         Ok((port, (!problems.is_empty()).then(|| problems.join("; "))))
+    }
+
+    fn relays(&self) -> Result<Vec<Relay>, Error> {
+        self.ask(Request::RelayList)
+    }
+
+    fn keep_relay(
+        &self,
+        name: &str,
+        domains: &str,
+        relay: &NewRelay,
+        password: &Kept,
+    ) -> Result<Option<Refusal>, Error> {
+        let relay = match relay.checked(password) {
+            Ok(relay) => relay,
+            Err(refusal) => return Ok(Some(refusal)),
+        };
+        if relay.host.is_empty() && !self.relays()?.iter().any(|known| known.name == name) {
+            return Err(Error::Missing("there is no such relay".to_owned()));
+        }
+        let refused = relays::keep(&self.house, name, domains, &relay, password).err();
+        // Whatever was kept counts from the next attempt on.
+        let settings =
+            Settings::load(self.house.folder.path()).map_err(|error| Error::Unavailable(error.to_string()))?;
+        self.house.settings.store(settings.into());
+        self.house.bell.ring();
+        Ok(refused)
     }
 
     fn certificates(&self) -> Result<Vec<Certificate>, Error> {

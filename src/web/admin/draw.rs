@@ -12,6 +12,7 @@ use super::household::{
     Alias, Backups, Certificate, Device, Link, Person, Port, Problem, Report, Standing, Token, UpdateLast, UpdateNow,
 };
 use super::queue::Waiting;
+use super::relays;
 use super::site::{Answer, Site};
 use super::updates::Newer;
 use super::visit::{Fields, Visit, encode};
@@ -37,7 +38,7 @@ struct Tab {
 /// The last ones are everybody's.
 const OWN: usize = 2;
 
-const TABS: [(&str, &str); 13] = [
+const TABS: [(&str, &str); 14] = [
     ("/admin", "How it is"),
     ("/admin/people", "People"),
     ("/admin/aliases", "Aliases"),
@@ -45,6 +46,7 @@ const TABS: [(&str, &str); 13] = [
     ("/admin/ports", "Ports"),
     ("/admin/certificates", "Certificates"),
     ("/admin/queue", "Queue"),
+    ("/admin/sending", "Sending"),
     ("/admin/reports", "Reports"),
     ("/admin/backup", "Backup"),
     ("/admin/programs", "Programs"),
@@ -135,6 +137,7 @@ page!(Ports, "ports.html", ports: Vec<(Port, &'static str)>);
 page!(Sure, "sure.html", port: Port, words: &'static str);
 page!(Certificates, "certificates.html", certificates: Vec<Held>, asked: bool);
 page!(Queue, "queue.html", letters: Vec<Waiting>, all: usize, why: Option<String>, waits: bool, held: bool);
+page!(Sending, "sending.html", why: Option<String>, all: relays::Form, some: Vec<relays::Form>, new: relays::Form);
 page!(LetterPage, "letter.html", letter: Option<Waiting>, why: Option<String>, sure: bool);
 page!(ReportsPage, "reports.html", reports: Vec<Told>, advice: Vec<String>);
 page!(UpdatesPage, "updates.html", version: String, on_trial: bool, now: Option<UpdateNow>, ready: Option<String>, last: Option<UpdateLast>, url: Option<String>, by_itself: bool, looked: Option<String>, offers: Vec<Newer>, problem: Option<String>, busy: bool);

@@ -9,6 +9,7 @@ use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
 
+use crate::appliance::wizard::{Refusal, Relay as NewRelay, Secret as Kept};
 use crate::appliance::writing::{Method, NewMethod, Wish, Work, Writing};
 
 /// A pass phrase, link or token on its way to its hash. It has no `Debug`.
@@ -378,6 +379,24 @@ pub enum Act {
 
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// A server of somebody else's that letters leave through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relay {
+    /// Empty for the one that takes all letters.
+    pub name: String,
+    /// Whose letters it takes; `None` is everybody's.
+    pub domains: Option<Vec<String>>,
+    pub host: String,
+    pub port: u16,
+    /// `implicit` or `starttls`.
+    pub tls: String,
+    pub user: String,
+    /// There is one for this server.
+    pub password: bool,
+    /// What stands for it in SPF records.
+    pub spf: String,
+}
+
 pub trait Household: Send + Sync + 'static {
     /// By which mail programs and people reach us.
     fn hostname(&self) -> String;
@@ -463,6 +482,16 @@ pub trait Household: Send + Sync + 'static {
     fn letter(&self, id: u64) -> Result<Letter, Error>;
     /// Does it to this letter, or to every one. Errors: it is not there, or nothing of it is in a state for that.
     fn act(&self, what: Act, id: Option<u64>) -> Result<(), Error>;
+    fn relays(&self) -> Result<Vec<Relay>, Error>;
+    /// Keeps one with a name for these domains, or the one without a name for all letters; without a host it goes. An empty password
+    /// leaves the one that is there. What is wrong with it, if something is.
+    fn keep_relay(
+        &self,
+        name: &str,
+        domains: &str,
+        relay: &NewRelay,
+        password: &Kept,
+    ) -> Result<Option<Refusal>, Error>;
     /// Why nothing leaves at all, in a sentence, if that is so.
     fn standstill(&self) -> Option<String>;
     fn reports(&self) -> Result<Reports, Error>;

@@ -25,6 +25,7 @@ mod pages;
 pub(crate) mod play;
 mod queue;
 mod records;
+mod relays;
 mod sessions;
 mod site;
 mod updates;
@@ -32,7 +33,7 @@ mod visit;
 
 pub use household::{
     Act, Alias, Backups, Bearer, Certificate, CertificateProblem, Checked, CheckedRecord, Device, Domain, Error,
-    Household, KeptBackup, Later, Letter, Link, NewSheet, Offered, Person, Port, Problem, Recipient, Record, Report,
-    ReportRow, Reports, RunningBackup, Secret, Standing, Token, UpdateLast, UpdateNow, Updates,
+    Household, KeptBackup, Later, Letter, Link, NewSheet, Offered, Person, Port, Problem, Recipient, Record, Relay,
+    Report, ReportRow, Reports, RunningBackup, Secret, Standing, Token, UpdateLast, UpdateNow, Updates,
 };
 pub use site::part;

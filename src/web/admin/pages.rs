@@ -18,7 +18,7 @@ use super::draw::{
 use super::household::{Checked, Error, Port, Record, Secret, Standing};
 use super::site::{Answer, Site};
 use super::visit::{Fields, Visit, encode};
-use super::{backup, erase, forgotten, queue, records, updates};
+use super::{backup, erase, forgotten, queue, records, relays, updates};
 
 pub(super) type Done = Result<Answer, Error>;
 /// A form that was refused, and what was typed into it.
@@ -383,6 +383,7 @@ async fn admin(site: &Arc<Site>, visit: &Visit, path: &[&str], again: Again<'_>)
         }
         ["queue"] => return queue::list(site, visit, again).await,
         ["queue", id] => return queue::letter(site, visit, id, again).await,
+        ["sending"] => return relays::show(site, visit, again, None).await,
         ["reports"] => {
             let all = site.ask(|household| household.reports()).await?;
             let reports = all.reports.into_iter().map(|one| Told::of(one, &times(site))).collect();
@@ -424,6 +425,7 @@ async fn act(site: &Arc<Site>, visit: &Visit, who: &Standing, path: &[&str], fie
         ["people", address] => person(site, visit, address, what, fields).await,
         ["queue"] => queue::act(site, visit, None, fields).await,
         ["queue", id] => queue::act(site, visit, Some(id), fields).await,
+        ["sending"] => relays::act(site, visit, fields).await,
         ["aliases"] => {
             let alias = field(fields, "alias").to_owned();
             let targets = field(fields, "targets").split([',', ' ', '\r', '\n']).filter(|one| !one.is_empty());

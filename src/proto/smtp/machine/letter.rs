@@ -12,6 +12,8 @@ use super::{Asking, LOOK_ALIKE_MS, Machine, Stage};
 
 /// The most that leaves in one [`Output::BodyChunk`].
 const CHUNK: usize = 64 << 10;
+/// Octets of a BDAT that is no chatter.
+const PIECE: u64 = 1024;
 
 /// What was begun by MAIL.
 pub(super) struct Letter {
@@ -169,6 +171,10 @@ impl Machine {
         // Bytes that are only to be skipped are skipped up to a measure.
         if size / 2 > self.limits().message_bytes {
             return self.give_up(Fault::TooLarge);
+        }
+        // It carries a good piece of a letter: who sends a long one in pieces does not talk too much.
+        if matches!(fate, Fate::Take(_)) && size >= PIECE {
+            self.uncounted = self.uncounted.saturating_sub(1);
         }
         let pace = Pace { begun, touched: self.now };
         self.stage = Stage::Bdat(Chunk { left: size, last, size, fate, pace });

@@ -155,6 +155,19 @@ fn household() -> Value {
                 "last": or_null("string"),
             }), &[]) },
         }), &[]),
+        "Relay": object(json!({
+            "name": text(), "domains": texts_or_null(), "host": text(), "port": number(), "tls": { "enum": ["implicit", "starttls"] },
+            "user": text(), "password": { "type": "boolean" }, "spf": text(),
+        }), &[]),
+        "NewRelay": object(json!({
+            "domains": texts(),
+            "host": { "type": "string", "maxLength": 253 },
+            "port": { "type": ["integer", "null"], "minimum": 1, "maximum": 65535 },
+            "tls": { "enum": ["implicit", "starttls", null] },
+            "user": { "type": ["string", "null"], "maxLength": 254 },
+            "password": { "type": ["string", "null"], "format": "password", "maxLength": 512 },
+            "spf": { "type": ["string", "null"], "maxLength": 255 },
+        }), &["domains", "port", "tls", "user", "password", "spf"]),
         "Updates": object(json!({
             "version": text(),
             "on_trial": { "type": "boolean" },

@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::appliance::wizard::Secret as Kept;
+use crate::appliance::wizard::{Relay as NewRelay, Secret as Kept};
 use crate::appliance::writing::{NewMethod, Wish};
 
 use super::super::household::{Act, Error, Household, Secret};
@@ -201,6 +201,34 @@ struct Renewal {
     name: Option<String>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RelayWanted {
+    #[serde(default)]
+    domains: Vec<String>,
+    host: String,
+    port: Option<u16>,
+    tls: Option<String>,
+    user: Option<String>,
+    password: Option<String>,
+    spf: Option<String>,
+}
+
+fn keep_relay(house: &dyn Household, name: &str, wanted: RelayWanted) -> Ran {
+    let RelayWanted { domains, host, port, tls, user, password, spf } = wanted;
+    let tls = tls.unwrap_or_else(|| "implicit".to_owned());
+    let port = port.unwrap_or(if tls == "starttls" { 587 } else { 465 });
+    let relay =
+        NewRelay { host, port, tls, user: user.unwrap_or_default(), spf: spf.unwrap_or_default(), password: false };
+    match house.keep_relay(name, &domains.join(" "), &relay, &Kept(password.unwrap_or_default()))? {
+        None => Ok(Outcome::Done),
+        Some(refusal) => Err(Error::Refused(match refusal.field {
+            Some(field) => format!("{field}: {}", refusal.words),
+            None => refusal.words,
+        })),
+    }
+}
+
 fn is(value: impl serde::Serialize) -> Ran {
     serde_json::to_value(value).map(Outcome::Is).map_err(|error| Error::Own(error.to_string()))
 }
@@ -390,6 +418,13 @@ pub(super) const OPERATIONS: &[Operation] = &[
         None => NO_CONTENT None, |house, call| done(house.act(Act::Hold, Some(call.letter()?)))),
     operation!("POST" "/api/queue/{id}/release" "release-letter" All "Lets a letter go that was held.",
         None => NO_CONTENT None, |house, call| done(house.act(Act::Release, Some(call.letter()?)))),
+
+    operation!("GET" "/api/relays" "relays" Read "Servers of others that letters leave through: the one without a name takes all letters, the others those to some domains.",
+        None => OK Some(Many("Relay")), |house, _| is(house.relays()?)),
+    operation!("PUT" "/api/relay" "set-relay" All "Letters leave through this one, which takes all that no other relay takes. Without a host they go to the domains' own servers again.",
+        Some("NewRelay") => NO_CONTENT None, |house, call| keep_relay(house, "", call.read()?)),
+    operation!("PUT" "/api/relays/{name}" "set-relay-for" All "Letters to some domains leave through this one. Without a host it goes. Without a password the one that is there stays.",
+        Some("NewRelay") => NO_CONTENT None, |house, call| keep_relay(house, call.value(0), call.read()?)),
 
     operation!("GET" "/api/reports" "reports" Read "What other servers report about letters in the household's name, the newest first, and what follows from it.",
         None => OK Some(One("Reports")), |house, _| is(house.reports()?)),
