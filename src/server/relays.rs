@@ -41,14 +41,26 @@ pub(super) fn keep(house: &House, name: &str, domains: &str, relay: &Relay, pass
         return forget_password(house, name)
             .map_err(|error| Refusal::words(format!("the password is still there: {error}")));
     }
+    let domains: Vec<String> = domains
+        .split([',', ' ', '\r', '\n', '\t'])
+        .filter(|one| !one.is_empty())
+        .map(|one| match one.strip_prefix('.') {
+            Some(below) => normal_domain(below).map(|below| format!(".{below}")),
+            None => normal_domain(one),
+        })
+        .collect::<Result<_, _>>()
+        .unwrap_or_default();
     if !name.is_empty() {
-        let mut all = domains.split([',', ' ', '\r', '\n', '\t']).filter(|one| !one.is_empty()).peekable();
-        let right = |one: &str| normal_domain(one.strip_prefix('.').unwrap_or(one)).is_ok();
-        if all.peek().is_none() || !all.all(right) {
+        if domains.is_empty() {
             return Err(refusal(
                 "domains",
                 "Type the domains whose letters it takes, as in office.example school.example.",
             ));
+        }
+        let settings = house.settings.load();
+        let mut others = settings.relays.iter().filter(|one| one.name != name && !one.relay.host.is_empty());
+        if others.any(|one| one.domains.iter().any(|known| domains.contains(known))) {
+            return Err(refusal("domains", "One of these domains has a relay already."));
         }
     }
     let known = settings::Relay { host: relay.host.clone(), port: relay.port, ..settings::Relay::default() };
@@ -64,8 +76,7 @@ pub(super) fn keep(house: &House, name: &str, domains: &str, relay: &Relay, pass
     edit::set(path, &format!("{section}.port"), u64::from(relay.port))
         .map_err(|_| refusal("port", "A port is a number from 1 to 65535; relays use 465 or 587."))?;
     let mut fields = vec![("tls", &relay.tls), ("user", &relay.user), ("spf", &relay.spf)];
-    let domains =
-        domains.split([',', ' ', '\r', '\n', '\t']).filter(|one| !one.is_empty()).collect::<Vec<_>>().join(" ");
+    let domains = domains.join(" ");
     if !name.is_empty() {
         fields.push(("domains", &domains));
     }
@@ -81,7 +92,6 @@ fn wrong(field: &str) -> &'static str {
         "host" => "That is not the name of a server. One looks like smtp.provider.example.",
         "user" => "A user name has no spaces in it.",
         "tls" => "Choose one of the two.",
-        "domains" => "One of these domains has a relay already.",
         _ => "That cannot be used.",
     }
 }

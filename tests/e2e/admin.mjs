@@ -257,7 +257,7 @@ await hand.walk(async () => {
   await hand.page.getByText(t("Add a relay for some domains"), { exact: true }).click();
   const write = async (label, text) => await hand.page.locator("details[open]").getByLabel(t(label), { exact: true }).fill(text);
   await write("A short name for it", "office");
-  await write("Letters to these domains leave through it", "no domain");
+  await write("Letters to these domains leave through it", "x@office.test");
   await write("Server", "smtp.office.test");
   await button("Keep the relay");
   await hand.page.getByText(t("Type the domains whose letters it takes, as in office.example school.example.")).waitFor();

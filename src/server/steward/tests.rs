@@ -772,3 +772,75 @@ async fn the_page_of_backups_says_how_it_is_and_what_to_do_next() {
     ben.sign_in(BEN, PHRASE).await;
     assert_eq!(ben.get("/admin/backup").await.status, 403);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn relays_are_kept_and_taken_away_on_their_page_and_no_password_comes_back() {
+    let home = home(&[]);
+    let (alice, all) = (home.browser(), home.token("all"));
+    alice.sign_in(ALICE, PHRASE).await;
+    let page = "/admin/sending";
+    let list = || async { home.program("GET", "/api/relays", &all, "").await.body };
+    assert!(alice.get(page).await.body.contains("straight to the servers of those they are for"));
+    let office = |domains: &'static str, host: &'static str, secret: &'static str| {
+        let user = if secret.is_empty() { "" } else { "us" };
+        let known = [("form", "new"), ("do", "keep"), ("name", "office"), ("domains", domains), ("host", host)];
+        [&known[..], &[("port", "465"), ("tls", "starttls"), ("user", user), ("secret", secret)]].concat()
+    };
+    let with = |mut fields: Vec<(&'static str, &'static str)>, name: &str, value: &'static str| {
+        fields.iter_mut().filter(|field| field.0 == name).for_each(|field| field.1 = value);
+        fields
+    };
+    for (fields, words) in [
+        (office("x@office.test", "smtp.office.test", ""), "Type the domains"),
+        (office("office.test", "smtp office", ""), "That is not the name of a server"),
+        (office("office.test", "", ""), "That is not the name of a server"),
+        (with(office("office.test", "a.test", ""), "name", "o/../x"), "Give it a short name"),
+        (with(office("office.test", "a.test", ""), "port", "0"), "A port is a number"),
+    ] {
+        let seen = alice.post(page, &fields).await;
+        assert!(seen.status == 422 && seen.body.contains(words), "{words}: {}", seen.body);
+        assert!(seen.body.contains("<details open>"), "where it was typed");
+        assert_eq!(list().await, "[]");
+    }
+    let fields = office("office.test .office.test", "smtp.office.test", "s3cret-phrase");
+    assert_eq!(alice.post(page, &fields).await.place, page);
+    let relay = &home.house.settings.load().relays[0].clone();
+    assert_eq!((relay.name.as_str(), relay.relay.tls.as_str()), ("office", "starttls"));
+    assert_eq!(relay.domains, ["office.test", ".office.test"]);
+    let seen = alice.get(page).await.body;
+    assert!(seen.contains("smtp.office.test:465") && seen.contains("has its password"), "{seen}");
+    assert!(!seen.contains("s3cret") && !list().await.contains("s3cret"));
+    let twice = alice.post(page, &fields).await;
+    assert!(twice.body.contains("There is a relay of that name already."), "{}", twice.body);
+    // The password was for that server.
+    let change = [
+        ("form", "for-office"),
+        ("do", "keep"),
+        ("domains", "office.test"),
+        ("host", "other.test"),
+        ("port", "465"),
+        ("user", "us"),
+    ];
+    let other = alice.post(page, &change).await;
+    assert!(other.body.contains("The password that is kept is for another server"), "{}", other.body);
+    let school = r#"{"domains":["office.test"],"host":"smtp.school.test"}"#;
+    let refused = home.program("PUT", "/api/relays/school", &all, school).await;
+    assert!(
+        refused.status == 422 && refused.body.contains("One of these domains has a relay already."),
+        "{}",
+        refused.body
+    );
+    let everything = r#"{"host":"smtp.relay.test","spf":"include:_spf.relay.test"}"#;
+    assert_eq!(home.program("PUT", "/api/relay", &all, everything).await.status, 204);
+    assert!(alice.get(page).await.body.contains("Letters leave through a relay."));
+    assert_eq!(home.house.settings.load().relay.host, "smtp.relay.test");
+    assert_eq!(alice.post(page, &[("form", "all"), ("do", "remove")]).await.place, page);
+    assert_eq!(alice.post(page, &[("form", "for-office"), ("do", "remove")]).await.place, page);
+    assert_eq!(list().await, "[]");
+    let left = std::fs::read_dir(home.house.folder.path()).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().contains("relay-password")), "{left:?}");
+    let text = std::fs::read_to_string(home.house.folder.path().join("settings.toml")).unwrap();
+    assert!(!text.contains("\n[relays.office]") && !text.contains("s3cret"), "{text}");
+    assert_eq!(home.program("PUT", "/api/relays/office", &all, r#"{"host":""}"#).await.status, 404);
+}
