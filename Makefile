@@ -124,8 +124,9 @@ fuzz: ## ten minutes for each fuzz target (SECONDS_EACH=n for another time)
 	@scripts/fuzz
 
 bench: ## homepost beside Postfix and Dovecot, in one run; figures in target/bench
-	@scripts/need build python peers
+	@scripts/need build python peers dns world
 	@scripts/bench
+	@scripts/bench sending
 
 bench-backup: ## backups of 100,000 letters beside restic; figures in target/bench
 	@scripts/need build static restic
