@@ -104,7 +104,12 @@ where
             let place = Place { mailbox: account::INBOX, flags: account::Flags::default() };
             match account::append(txn, *account, letter, &[place], now, now, None) {
                 Ok(_) | Err(account::Error::NoSuchAccount | account::Error::NoSuchMailbox) => Ok(true),
-                Err(error) => Err(error.into()),
+                Err(error @ account::Error::Store(_)) => Err(error.into()),
+                // An account that is damaged keeps nobody else's letter.
+                Err(error) => {
+                    tracing::error!(%error, account = account.0, "a notice cannot be put into an account");
+                    Ok(true)
+                }
             }
         }
         Parcel::Out(letter, to) => match queue::enqueue(txn, letter, std::slice::from_ref(to), now, share(limits)) {

@@ -265,6 +265,23 @@ pub(super) fn forget_password(house: &House, name: &str) -> Result<(), std::io::
     folder::remove(&path.join(bound_file(name)))
 }
 
+/// What is kept of a relay's password, and whom it is for, as it lies there.
+pub(super) fn kept_files(house: &House, name: &str) -> [Option<String>; 2] {
+    [password_file(name), bound_file(name)].map(|file| read_short(&house.folder.path().join(file)).ok())
+}
+
+/// Puts that back, where something else came to nothing.
+pub(super) fn put_files(house: &House, name: &str, files: &[Option<String>; 2]) {
+    for (file, text) in [password_file(name), bound_file(name)].iter().zip(files) {
+        let path = house.folder.path().join(file);
+        let done = match text {
+            Some(text) => folder::write(&path, text.as_bytes()),
+            None => folder::remove(&path),
+        };
+        done.unwrap_or_else(|error| warn!(%error, "a relay's password cannot be put back"));
+    }
+}
+
 /// Passwords of a version that did not write down whom they are for are for whom the settings name at this start.
 fn bind_passwords(house: &House) {
     let (settings, path) = (house.settings.load(), house.folder.path());

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use toml_edit::{DocumentMut, Item, Table, TableLike};
 
@@ -28,8 +29,27 @@ pub fn create(folder: &Path, hostname: &str) -> Result<Settings, Error> {
 /// Changes one setting, as in `set(folder, "listeners.imap.on", true)`, and gives the settings as they are then. The
 /// change is durable. Errors: no such key, a value out of its bounds, or a file that was or would be wrong.
 pub fn set(folder: &Path, key: &str, value: impl Into<Value>) -> Result<Settings, Error> {
+    set_all(folder, &[(key, value.into())])
+}
+
+/// Changes several at once, or none.
+pub fn set_all(folder: &Path, changes: &[(&str, Value)]) -> Result<Settings, Error> {
+    changed(folder, &|text| with(text, changes))
+}
+
+/// What [`set_all`] would say, and nothing is changed.
+pub fn would_be(folder: &Path, changes: &[(&str, Value)]) -> Result<Settings, Error> {
+    let new = with(&load_text(folder)?, changes).map_err(Error::Wrong)?;
+    Settings::parse(&new).map_err(Error::Wrong)
+}
+
+/// Who changes the file reads it first, and has one name for the new one: one after another.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn changed(folder: &Path, change: &dyn Fn(&str) -> Result<String, Vec<Problem>>) -> Result<Settings, Error> {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let old = load_text(folder)?;
-    let new = with(&old, key, &value.into()).map_err(Error::Wrong)?;
+    let new = change(&old).map_err(Error::Wrong)?;
     let settings = Settings::parse(&new).map_err(Error::Wrong)?;
     if new != old {
         replace(folder, &new)?;
@@ -40,13 +60,7 @@ pub fn set(folder: &Path, key: &str, value: impl Into<Value>) -> Result<Settings
 /// Takes a section out, as in `remove(folder, "relays.school")`, and what stands in it; else as [`set`]. One that is not there needs
 /// nothing.
 pub fn remove(folder: &Path, section: &str) -> Result<Settings, Error> {
-    let old = load_text(folder)?;
-    let new = without(&old, section).map_err(Error::Wrong)?;
-    let settings = Settings::parse(&new).map_err(Error::Wrong)?;
-    if new != old {
-        replace(folder, &new)?;
-    }
-    Ok(settings)
+    changed(folder, &|text| without(text, section))
 }
 
 fn without(text: &str, section: &str) -> Result<String, Vec<Problem>> {
@@ -65,14 +79,21 @@ fn without(text: &str, section: &str) -> Result<String, Vec<Problem>> {
     Ok(document.to_string())
 }
 
-/// The text with one setting changed.
-fn with(text: &str, key: &str, value: &Value) -> Result<String, Vec<Problem>> {
+/// The text with some settings changed.
+fn with(text: &str, changes: &[(&str, Value)]) -> Result<String, Vec<Problem>> {
     // A file with mistakes is not touched: its owner is in the middle of something.
     Settings::parse(text)?;
+    let whole = |what: String| vec![Problem { line: None, key: String::new(), what }];
+    let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| whole(error.to_string()))?;
+    for (key, value) in changes {
+        put(&mut document, key, value)?;
+    }
+    Ok(document.to_string())
+}
+
+fn put(document: &mut DocumentMut, key: &str, value: &Value) -> Result<(), Vec<Problem>> {
     let value = read::check(key, value).map_err(|problem| vec![problem])?;
     let whole = |what: String| vec![Problem { line: None, key: key.to_owned(), what }];
-    let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| whole(error.to_string()))?;
-
     let mut table: &mut dyn TableLike = document.as_table_mut();
     let (path, name) = key.rsplit_once('.').unwrap_or(("", key));
     let steps: Vec<&str> = path.split('.').filter(|step| !step.is_empty()).collect();
@@ -98,7 +119,7 @@ fn with(text: &str, key: &str, value: &Value) -> Result<String, Vec<Problem>> {
             table.insert(name, Item::Value(value));
         }
     }
-    Ok(document.to_string())
+    Ok(())
 }
 
 /// T3: written beside, synced, renamed over, and the folder synced.

@@ -26,7 +26,7 @@ mod values;
 pub use help::{default_file, reference};
 pub use table::{
     Acme, Checks, DNS_METHODS, Def, Dns, DomainRelay, ImapLimits, Kind, Line, LoginLimits, Relay, ReportsSent,
-    SECTIONS, Section, Sending, SmtpLimits, StoreLimits, Strangers, Updates,
+    SECTIONS, Section, Sending, SmtpLimits, StoreLimits, Strangers, Updates, is_relay_name,
 };
 pub use value::Value;
 

@@ -467,7 +467,7 @@ pub(super) fn relay_name(key: &str) -> Option<(&str, String)> {
 }
 
 /// Whether a relay may be called that: it is part of a file's name.
-pub(super) fn is_relay_name(name: &str) -> bool {
+pub fn is_relay_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     (1..=32).contains(&name.len()) && name.bytes().all(plain)
 }

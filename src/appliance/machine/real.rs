@@ -147,12 +147,12 @@ impl Real {
         })
     }
 
-    /// Replaces a file for the scripts; they never see half of it.
     /// A file of this start's that need not be there.
     fn forget(&self, path: &str) {
         let _ = fs::remove_file(self.at(path));
     }
 
+    /// Replaces a file for the scripts; they never see half of it.
     fn write(&self, path: &str, text: &str) -> Result<(), Error> {
         let path = self.at(path);
         let beside = path.with_extension("new");
@@ -205,7 +205,10 @@ impl Machine for Real {
             // Of a restart that did not come, perhaps.
             None => self.forget(TRYBOOT),
         }
-        (self.acts.tell_init)(REBOOT).map_err(|error| Error::Failed(format!("the restart cannot begin: {error}")))
+        (self.acts.tell_init)(REBOOT).map_err(|error| {
+            self.forget(TRYBOOT);
+            Error::Failed(format!("the restart cannot begin: {error}"))
+        })
     }
 
     fn power_off(&self) -> Result<(), Error> {

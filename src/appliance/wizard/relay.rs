@@ -16,7 +16,8 @@ impl Relay {
             spf: line("spf", &self.spf)?,
             ..self.clone()
         };
-        if !relay.host.is_empty() && normal_domain(&relay.host).is_err() {
+        let none = self.host.trim().is_empty();
+        if !none && (relay.host.is_empty() || normal_domain(&relay.host).is_err()) {
             return Err(Refusal::field(
                 "host",
                 "That is not the name of a server. One looks like smtp.provider.example.",
@@ -35,6 +36,12 @@ impl Relay {
         // Line breaks would end a command of the dialogue (RFC 4954).
         if password.0.len() > 512 || password.0.chars().any(char::is_control) {
             return Err(Refusal::field("password", "There is a control character in it, or it is too long."));
+        }
+        if !none && relay.port == 0 {
+            return Err(Refusal::field("port", "A port is a number from 1 to 65535; relays use 465 or 587."));
+        }
+        if !none && !settings::fits("relay.tls", relay.tls.as_str()) {
+            return Err(Refusal::field("tls", "Choose one of the two."));
         }
         Ok(relay)
     }

@@ -228,11 +228,6 @@ pub(super) async fn stage<W: World>(
 }
 
 impl Staged {
-    /// This recipient gets a copy here.
-    pub(super) fn is_for(&self, n: u32) -> bool {
-        self.arrivals.0.iter().any(|one| one.n == n)
-    }
-
     /// Each account gets one, however many of its addresses were named. `left`: the recipients that leave the queue now.
     pub(super) fn put(&self, txn: &mut Txn<'_>, left: &[u32], now: Time) -> Result<(), Stop> {
         // Nobody else's queue pays for it: what was taken is passed on.

@@ -18,7 +18,8 @@ mod standing;
 mod sts;
 mod tls;
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -203,7 +204,7 @@ struct Destination {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum To {
-    /// Who lives here gets what had to wait for its time. First: it needs no connection, and is kept waiting by none.
+    /// Who lives here gets what had to wait for its time. First, since it needs no connection.
     House,
     /// Lower case.
     Domain(String),
@@ -292,22 +293,26 @@ impl<W: World> Sender<W> {
             if taken.len() >= BATCH {
                 return Ok::<_, String>((Vec::new(), None));
             }
+            // Most of what waits is for few domains. `None`: it cannot be asked now.
+            let known: RefCell<HashMap<String, Option<bool>>> = RefCell::default();
             let lives_here = |address: &str| {
-                let home = directory::lives_here(&read, address);
-                home.inspect_err(|error| warn!(%error, "whether somebody lives here cannot be asked")).unwrap_or(false)
+                let key = domain_of(address).to_lowercase();
+                let ask = || {
+                    let home = directory::lives_here(&read, address);
+                    home.inspect_err(|error| warn!(%error, "whether somebody lives here cannot be asked")).ok()
+                };
+                // RFC 5321 4.1.1.3: Postmaster has none.
+                if key.is_empty() { ask() } else { *known.borrow_mut().entry(key).or_insert_with(ask) }
             };
             // Who lives here gets their letters though nothing is to leave.
             let stays = |id: QueueId, n: u32| {
                 let address = queue::address(&read, id, n).ok().flatten();
-                address.is_none_or(|address| !lives_here(&address))
+                address.is_none_or(|address| lives_here(&address) != Some(true))
             };
             let skip = |id: QueueId, n: u32| taken.contains(&(id, n)) || !on && stays(id, n);
             let (due, next) = queue::due(&read, now, BATCH, &skip).map_err(|error| error.to_string())?;
-            let with_home = |one: queue::Due| {
-                let home = lives_here(&one.address);
-                (one, home)
-            };
-            Ok((due.into_iter().map(with_home).collect(), next))
+            let with_home = |one: queue::Due| lives_here(&one.address).map(|home| (one, home));
+            Ok((due.into_iter().filter_map(with_home).collect(), next))
         };
         let (due, next) = tokio::task::spawn_blocking(look).await.map_err(|_| "a mistake of ours".to_owned())??;
         let mut going = self.going();

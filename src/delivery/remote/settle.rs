@@ -98,19 +98,24 @@ pub(super) async fn write<W: World>(
 ) -> Written {
     let now = sender.clock.now();
     let mut moves = Vec::new();
-    let mut told: Vec<Told> = Vec::new();
+    let (mut told, mut fates): (Vec<Told>, Vec<Fate>) = (Vec::new(), Vec::new());
     for outcome in outcomes {
         let waits = |one: &&Recipient| one.n == outcome.n && one.state != State::Held;
         let Some(recipient) = entry.recipients.iter().find(waits) else { continue };
         judge(entry, recipient, &outcome, now, &mut moves, &mut told);
-        if let Some(fate) = fate(entry, recipient, outcome) {
-            sender.world.fate(fate);
-        }
+        fates.extend(fate(entry, recipient, outcome));
+    }
+    // What another server has said is so; what is brought here is not before it is written.
+    if arrivals.is_none() {
+        std::mem::take(&mut fates).into_iter().for_each(|fate| sender.world.fate(fate));
     }
     let mut pause = FIRST_PAUSE;
     loop {
         match try_write(sender, way, entry, &moves, &told, now, arrivals).await {
-            Ok(Tried::Done) => return Written::Done,
+            Ok(Tried::Done) => {
+                fates.into_iter().for_each(|fate| sender.world.fate(fate));
+                return Written::Done;
+            }
             Ok(Tried::Not(why)) => return Written::Not(why),
             Ok(Tried::NoRoom) => wait_for_room(&mut moves, &mut told, now),
             Err(why) => {
@@ -178,10 +183,8 @@ async fn try_write<W: World>(
         let mut left = Vec::new();
         for one in &moves {
             moved |= match one {
-                // Whoever held it meanwhile does not want it brought.
-                Move::Leave(n) if staged.as_ref().is_some_and(|staged| staged.is_for(*n)) => {
-                    queue::arrive(txn, id, *n)?.then(|| left.push(*n)).is_some()
-                }
+                // Nobody has been told yet: who held it meanwhile does not want it brought.
+                Move::Leave(n) if staged.is_some() => queue::arrive(txn, id, *n)?.then(|| left.push(*n)).is_some(),
                 Move::Leave(n) => queue::leave(txn, id, *n)?,
                 Move::PutOff { n, due, last, told } => queue::put_off(txn, id, *n, *due, last, *told)?,
             };
@@ -207,6 +210,9 @@ async fn try_write<W: World>(
         Ok(_) => {}
         Err(Stop::NoRoom) => return Ok(Tried::NoRoom),
         Err(Stop::Account(error)) if arrivals.is_some() && !matches!(error, account::Error::Store(_)) => {
+            return Ok(Tried::Not(error.to_string()));
+        }
+        Err(Stop::Queue(error)) if arrivals.is_some() && !matches!(error, queue::Error::Store(_)) => {
             return Ok(Tried::Not(error.to_string()));
         }
         Err(stop) => return Err(stop.to_string()),

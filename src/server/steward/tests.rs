@@ -830,6 +830,29 @@ async fn relays_are_kept_and_taken_away_on_their_page_and_no_password_comes_back
         "{}",
         refused.body
     );
+    // No name reaches a file that is not its own, and what is refused leaves nothing.
+    let bound = || std::fs::read_to_string(home.house.folder.path().join("relay-password-office.for")).unwrap();
+    let before = bound();
+    let long = "x".repeat(33);
+    for name in ["office.for", "x%2F..%2Fy", &long] {
+        let evil = r#"{"domains":["zz.test"],"host":"x.test","user":"u","password":"evil.test:465"}"#;
+        let refused = home.program("PUT", &format!("/api/relays/{name}"), &all, evil).await;
+        assert!(refused.status == 422 && refused.body.contains("Give it a short name"), "{name}: {}", refused.body);
+    }
+    for body in [
+        r#"{"domains":["b.test"],"host":"b.test","tls":"ssl","user":"u","password":"x"}"#,
+        r#"{"domains":["b.test"],"host":"b.test","port":0,"user":"u","password":"x"}"#,
+        r#"{"domains":["b.test"],"host":".","user":"u","password":"x"}"#,
+        r#"{"domains":[],"host":"b.test","user":"u","password":"x"}"#,
+    ] {
+        assert_eq!(home.program("PUT", "/api/relays/office", &all, body).await.status, 422, "{body}");
+    }
+    assert_eq!((bound(), home.house.settings.load().relays[0].clone()), (before, relay.clone()));
+    // A domain named twice is one; a server that asks for no log-in gets no password.
+    let open = r#"{"domains":["office.test","OFFICE.test"],"host":"open.test"}"#;
+    assert_eq!(home.program("PUT", "/api/relays/office", &all, open).await.status, 204);
+    assert_eq!(home.house.settings.load().relays[0].domains, ["office.test"]);
+    assert!(!home.house.folder.path().join("relay-password-office").exists());
     let everything = r#"{"host":"smtp.relay.test","spf":"include:_spf.relay.test"}"#;
     assert_eq!(home.program("PUT", "/api/relay", &all, everything).await.status, 204);
     assert!(alice.get(page).await.body.contains("Letters leave through a relay."));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use crate::appliance::wizard::{Refusal, Relay as NewRelay, Secret as Kept};
+use crate::settings::is_relay_name;
 
 use super::draw::{Frame, Sending, draw};
 use super::household::{Error, Relay};
@@ -121,8 +122,7 @@ pub(super) async fn act(site: &Arc<Site>, visit: &Visit, fields: &Fields) -> Don
     }
     .to_owned();
     let refuse = |name: &'static str, words: &str| show(site, visit, None, Some((fields, name, words.to_owned())));
-    let plain = |one: char| one.is_ascii_alphanumeric() || matches!(one, '-' | '_');
-    if key != "all" && !((1..=32).contains(&name.len()) && name.chars().all(plain)) {
+    if key != "all" && !is_relay_name(&name) {
         return refuse("name", "Give it a short name of letters and digits, as in office.").await;
     }
     let mut relay = NewRelay { port: 465, tls: "implicit".to_owned(), ..NewRelay::default() };
@@ -143,7 +143,9 @@ pub(super) async fn act(site: &Arc<Site>, visit: &Visit, fields: &Fields) -> Don
         }
         _ => return Err(Error::Refused("nothing can be done of that name".to_owned())),
     }
-    let (domains, password) = (field(fields, "domains").to_owned(), Kept(phrase(fields, "secret").0));
+    // Whoever takes one away has not typed a password for it, whatever their browser did.
+    let typed = if relay.host.is_empty() { String::new() } else { phrase(fields, "secret").0 };
+    let (domains, password) = (field(fields, "domains").to_owned(), Kept(typed));
     let new = key == NEW;
     let kept = site.ask(move |household| {
         if new && household.relays()?.iter().any(|one| one.name == name) {
