@@ -1,7 +1,7 @@
 # What one does with this tree. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage backup dns checks strangers sending secure reports autoconf announce trial acme wizard admin firstboot homes fuzz bench bench-backup bench-sending static image qemu test-image test-aarch64 bench-image test-update test-stick powercut powercut-box test-buildroot check-buildroot clean-run
+.PHONY: help run test lint format architecture unit integration transcripts crash deny e2e mail clients staysup kill salvage backup dns checks strangers sending secure reports autoconf announce trial acme wizard admin firstboot homes fuzz bench bench-backup bench-sending static image release qemu test-image test-aarch64 bench-image test-update test-stick powercut powercut-box test-buildroot check-buildroot clean-run
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -140,6 +140,10 @@ static: ## the static binary for the images (ARCH=x86_64 or aarch64), in target/
 	@scripts/static $${ARCH:-x86_64}
 
 image: ## the image of a board (BOARD=qemu-x86_64; others by BUILDROOT=folder, see README.md), with what one downloads, in target/image
+	@scripts/image $${BOARD:-qemu-x86_64}
+
+release: ## that image, with an update signed by a key of yours, and what to publish (UPDATE_KEY=key.pem, BOARD=…, RELEASE_URL=https://…)
+	@test -f "$${UPDATE_KEY:-}" || { echo "release: UPDATE_KEY=FILE names the key that signs; openssl genpkey -algorithm ed25519 -out FILE makes one" >&2; exit 2; }
 	@scripts/image $${BOARD:-qemu-x86_64}
 
 qemu: ## boot that image in QEMU with its ports on loopback, and say how to reach it

@@ -78,6 +78,11 @@ def main():
     packed, listed, bill = (folder / f"{stem}.{end}" for end in ("img.xz", "os_list.json", "cdx.json"))
     checks = Checks()
 
+    with checks("nothing is made for publishing without a key of the publisher's"):
+        without = {name: value for name, value in os.environ.items() if name not in ("UPDATE_KEY", "MAKEFLAGS", "MAKELEVEL")}
+        for words in ([], ["UPDATE_KEY=/nowhere/key.pem"]):
+            done = subprocess.run(["make", "-s", "release", *words], cwd=ROOT, env=without, capture_output=True, text=True)
+            assert done.returncode and "UPDATE_KEY" in done.stderr and not done.stdout, done
     with checks("the packed image is what was built, and small enough"):
         size, digest = unpacked(packed)
         same((size, digest), (image.stat().st_size, sha256(image)), "unpacked")
