@@ -45,15 +45,18 @@ def keys(box):
     return found
 
 
-def served(box):
-    """Until its ports are open, which takes a moment behind the words on its screen."""
+def open_(box, ask):
+    """What `ask` gives, once the ports are open, which takes a moment behind the words on the screen."""
     def answers():
         try:
-            box.imap().logout()
-            return True
+            return ask() or True
         except OSError:
-            return False
-    until(answers, 120, box)
+            return None
+    return until(answers, 120, box)
+
+
+def served(box):
+    open_(box, lambda: box.imap().logout())
 
 
 def same_box(box, before, sent, last):
@@ -142,6 +145,7 @@ def main():
             third.wait(r"code +\S+", 900)
             stick.plug(third)
             page = Pages(f"http://127.0.0.1:{third.port(8080)}")
+            open_(third, lambda: page.get("/step/code"))
             page.post("/step/code", code=re.search(r"code +(\S+)", third.serial())[1])
             page.post("/step/origin", origin="restore")
             body = until(lambda: "Found a backup" in (body := page.get("/step/origin")) and body, 120, third)
