@@ -52,8 +52,8 @@ class Strangers(Town):
     def chatter(self, source, commands):
         """What each of many commands is answered that ask for nothing, until the connection ends."""
         client = smtplib.SMTP(timeout=60, local_hostname="out.open.test", source_address=(source, 0))
-        client.connect("127.0.0.1", self.house.port(25))
-        out = []
+        code, _ = client.connect("127.0.0.1", self.house.port(25))
+        out = [code] if code != 220 else []
         try:
             while len(out) < commands and 421 not in out:
                 out.append(client.noop()[0])

@@ -388,10 +388,11 @@ class Tryboot(unittest.TestCase):
             program, seen = pathlib.Path(folder, "tryboot"), pathlib.Path(folder, "seen")
             subprocess.run(["cc", "-Wall", "-Werror", "-o", program, EXTERNAL / "package/homepost-tryboot/tryboot.c"], check=True)
             # In a process namespace of its own a restart is the end of that namespace, and of nothing else (reboot(2)).
-            watched = ["strace", "-f", "-qq", "-e", "trace=reboot", "-o", seen, program]
-            done = subprocess.run(["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", '[ $$ = 1 ] && "$@"; exit 3', "sh", *watched],
-                                  capture_output=True, text=True)
-            self.assertIn('LINUX_REBOOT_CMD_RESTART2, "0 tryboot")', seen.read_text() if seen.exists() else done.stderr)
+            # Who watches stands outside, and outlives it.
+            watch = ["strace", "-f", "-qq", "-e", "trace=reboot", "-o", seen]
+            apart = ["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", '[ $$ = 1 ] && exec "$0"; exit 3', program]
+            done = subprocess.run([*watch, *apart], capture_output=True, text=True)
+            self.assertIn('LINUX_REBOOT_CMD_RESTART2, "0 tryboot"', seen.read_text() if seen.exists() else done.stderr)
             self.assertNotIn(done.returncode, (0, 3), "the namespace went on")
 
     def test_only_a_restart_into_a_trial_asks_for_it(self):
