@@ -17,6 +17,8 @@ from pages import Pages
 from usb import MIB, USB, Stick, until
 
 DISK = 1500 * MIB
+# On the screen, and not in what the report says of the box's programs.
+CODE = r"(?m)^ +code +(\S+)$"
 
 
 def sheet(folder):
@@ -142,11 +144,11 @@ def main():
             same(stick.sound(), "", "fsck.vfat")
         with checks("another one is restored by the page of the set-up, by whoever types the words"):
             third.start(memory=256, more=USB)
-            third.wait(r"code +\S+", 900)
+            third.wait(CODE, 900)
             stick.plug(third)
             page = Pages(f"http://127.0.0.1:{third.port(8080)}")
             open_(third, lambda: page.get("/step/code"))
-            page.post("/step/code", code=re.search(r"code +(\S+)", third.serial())[1])
+            page.post("/step/code", code=re.search(CODE, third.serial())[1])
             page.post("/step/origin", origin="restore")
             body = until(lambda: "Found a backup" in (body := page.get("/step/origin")) and body, 120, third)
             assert f"with {len(sent)} letters" in body, body
