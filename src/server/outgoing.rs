@@ -254,9 +254,10 @@ pub(super) fn keep_password(
     password: &str,
 ) -> Result<(), std::io::Error> {
     let path = house.folder.path();
-    // A cut between the two leaves it for the server of before, who knew the old one.
-    folder::write(&path.join(password_file(name)), password.as_bytes())?;
-    folder::write(&path.join(bound_file(name)), server(relay).as_bytes())
+    // A cut in between leaves none, which is said where one looks; never one for a server that it was not given for.
+    folder::remove(&path.join(password_file(name)))?;
+    folder::write(&path.join(bound_file(name)), server(relay).as_bytes())?;
+    folder::write(&path.join(password_file(name)), password.as_bytes())
 }
 
 pub(super) fn forget_password(house: &House, name: &str) -> Result<(), std::io::Error> {

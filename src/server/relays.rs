@@ -3,7 +3,6 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::appliance::dnsguide;
 use crate::appliance::wizard::{Refusal, Relay, Secret};
 use crate::directory::normal_domain;
 use crate::settings::{self, Value, edit};
@@ -50,9 +49,6 @@ pub(super) fn keep(house: &House, name: &str, domains: &str, relay: &Relay, pass
         gone.map_err(|error| Refusal::words(error.to_string()))?;
         return forget();
     }
-    if !relay.spf.is_empty() && !dnsguide::is_mechanism(&relay.spf) {
-        return Err(refusal("spf", "That is no part of an SPF record; one is include:_spf.provider.example."));
-    }
     let domains = match name {
         "" => Vec::new(),
         _ => domains_of(domains).ok_or_else(|| {
@@ -83,16 +79,15 @@ pub(super) fn keep(house: &House, name: &str, domains: &str, relay: &Relay, pass
     edit::would_be(path, &changes).map_err(|error| Refusal::words(error.to_string()))?;
     // The password is for the new server only, and the old one gets none meanwhile.
     let before = kept_files(house, name);
-    if !logs_in {
-        forget()?;
-    } else if !password.0.is_empty() {
-        keep_password(house, name, &known, &password.0)
-            .map_err(|error| Refusal::words(format!("the password cannot be kept: {error}")))?;
-    }
-    edit::set_all(path, &changes).map(drop).map_err(|error| {
-        put_files(house, name, &before);
-        Refusal::words(error.to_string())
-    })
+    let kept = match (logs_in, password.0.is_empty()) {
+        (false, _) => forget(),
+        (true, true) => Ok(()),
+        (true, false) => keep_password(house, name, &known, &password.0)
+            .map_err(|error| Refusal::words(format!("the password cannot be kept: {error}"))),
+    };
+    let written =
+        kept.and_then(|()| edit::set_all(path, &changes).map(drop).map_err(|error| Refusal::words(error.to_string())));
+    written.inspect_err(|_| put_files(house, name, &before))
 }
 
 /// Lower case, A-labels, each once. `None`: there is none, or something else between them.

@@ -847,7 +847,17 @@ async fn relays_are_kept_and_taken_away_on_their_page_and_no_password_comes_back
     ] {
         assert_eq!(home.program("PUT", "/api/relays/office", &all, body).await.status, 422, "{body}");
     }
-    assert_eq!((bound(), home.house.settings.load().relays[0].clone()), (before, relay.clone()));
+    assert_eq!((bound(), home.house.settings.load().relays[0].clone()), (before.clone(), relay.clone()));
+    // Where the settings cannot be written the password stays with the server that it was given for.
+    let (folder, secret) = (home.house.folder.path(), "relay-password-office");
+    std::fs::create_dir(folder.join("settings.toml.new")).unwrap();
+    let moved = r#"{"domains":["office.test"],"host":"b.test","user":"u","password":"another"}"#;
+    assert_eq!(home.program("PUT", "/api/relays/office", &all, moved).await.status, 422);
+    assert_eq!(
+        (bound(), std::fs::read_to_string(folder.join(secret)).unwrap()),
+        (before.clone(), "s3cret-phrase".into())
+    );
+    std::fs::remove_dir(folder.join("settings.toml.new")).unwrap();
     // A domain named twice is one; a server that asks for no log-in gets no password.
     let open = r#"{"domains":["office.test","OFFICE.test"],"host":"open.test"}"#;
     assert_eq!(home.program("PUT", "/api/relays/office", &all, open).await.status, 204);
