@@ -342,29 +342,104 @@ fn on_a_full_stick_the_oldest_goes_first_and_the_last_good_one_never() {
     create_at(&disk, &data, &keys, at(0)).unwrap();
     create_at(&disk, &data, &keys, at(1)).unwrap();
     create_at(&disk, &data, &keys, at(2)).unwrap();
-    let taken =
-        |disk: &SimDisk| -> u64 { content(disk).values().map(|bytes| bytes.len().div_ceil(4096) as u64 * 4096).sum() };
     fill_house(&data, 20..22);
-    disk.set_capacity(Some(taken(&disk) + 12_000));
+    disk.set_capacity(Some(taken(&disk) + 20_000));
     let made = create_at(&disk, &data, &keys, at(3)).unwrap();
     assert!(made.removed > 0 && backup::list(&disk).unwrap()[0].number == made.number);
-    // No room at all: the last one stays as it is.
-    let last = loop {
-        let last = backup::list(&disk).unwrap();
-        disk.set_capacity(Some(taken(&disk)));
-        fill_house(&data, 100..130);
-        match create_at(&disk, &data, &keys, at(4)) {
-            Ok(_) => continue,
+    let there = backup::list(&disk).unwrap();
+    assert!(there.len() < 4);
+    assert!(restored(&disk, &keys).is_ok());
+}
+
+fn taken(disk: &SimDisk) -> u64 {
+    content(disk).values().map(|bytes| bytes.len().div_ceil(4096) as u64 * 4096).sum()
+}
+
+/// With any room, from none to enough: either a backup is made, or all that was there is as it was.
+#[test]
+fn a_stick_on_which_there_can_be_no_room_loses_nothing_for_it() {
+    let (data, keys, base) = (house(), keys(), SimDisk::sound());
+    let at = |hour: i64| Time(1_700_000_000_000 + hour * 3_600_000);
+    // Letters that only the oldest backups have, and then some.
+    for hour in 0..4 {
+        fill_house(&data, hour * 34..hour * 34 + 34);
+        create_at(&base, &data, &keys, at(hour as i64)).unwrap();
+    }
+    let gone: Vec<Uid> = uids(&data, INBOX).into_iter().filter(|uid| uid.0 <= 68).collect();
+    data.write_blocking(move |txn| account::expunge(txn, ALICE, INBOX, &gone, Which::Any)).unwrap();
+    create_at(&base, &data, &keys, at(4)).unwrap();
+    fill_house(&data, 200..370);
+    let (mut full, mut dropped, mut kept_all) = (0, 0, 0);
+    for blocks in 0..40 {
+        let disk = copied(&base, blocks);
+        let before = content(&disk);
+        disk.set_capacity(Some(taken(&disk) + blocks * 4096));
+        match create_at(&disk, &data, &keys, at(5)) {
+            Ok(made) => {
+                assert_eq!(restored(&disk, &keys).unwrap().1.letters, 238);
+                assert!(backup::verify(&disk, Some(&keys.identity)).unwrap().findings.is_empty());
+                dropped += usize::from(made.removed > 0);
+                kept_all += usize::from(made.removed == 0);
+            }
             Err(error) => {
                 assert_eq!(error, Error::Full);
-                break last;
+                assert!(content(&disk) == before, "with {blocks} blocks something changed");
+                assert_eq!((dropped, kept_all), (0, 0), "more room is no less");
+                full += 1;
             }
         }
-    };
-    let left = backup::list(&disk).unwrap();
-    assert_eq!(left.len(), 1);
-    assert_eq!(left[0], last[0]);
-    assert!(restored(&disk, &keys).is_ok());
+    }
+    assert!(full > 0 && dropped > 0 && kept_all > 0, "{full}, {dropped}, {kept_all}");
+    // More letters than the stick has room for: nothing is written that would have to go again.
+    let (data, disk) = (house(), copied(&base, 1));
+    fill_house(&data, 0..3000);
+    let (before, room) = (content(&disk), taken(&disk) + 40 * 4096);
+    disk.set_capacity(Some(room));
+    assert_eq!(create_at(&disk, &data, &keys, at(5)), Err(Error::Full));
+    assert!(content(&disk) == before);
+}
+
+/// As it is asked, so it is answered: neither a cut nor an error while room is looked for, and made, costs the last backup.
+#[test]
+fn a_cut_or_an_error_while_room_is_made_costs_only_what_had_to_go() {
+    let (data, keys, base) = (house(), keys(), SimDisk::sound());
+    let at = |hour: i64| Time(1_700_000_000_000 + hour * 3_600_000);
+    for hour in 0..4 {
+        fill_house(&data, hour * 34..hour * 34 + 34);
+        create_at(&base, &data, &keys, at(hour as i64)).unwrap();
+    }
+    let gone: Vec<Uid> = uids(&data, INBOX).into_iter().filter(|uid| uid.0 <= 68).collect();
+    data.write_blocking(move |txn| account::expunge(txn, ALICE, INBOX, &gone, Which::Any)).unwrap();
+    create_at(&base, &data, &keys, at(4)).unwrap();
+    fill_house(&data, 200..234);
+    let room = (1..40).find(|blocks| {
+        let disk = copied(&base, 1);
+        disk.set_capacity(Some(taken(&disk) + blocks * 4096));
+        create_at(&disk, &data, &keys, at(5)).is_ok_and(|made| made.removed > 0)
+    });
+    let room = taken(&base) + room.expect("with some room one has to go") * 4096;
+    for fault in [Fault::Cut, Fault::Eio] {
+        let mut n = 1;
+        loop {
+            let disk = copied(&base, n);
+            disk.set_capacity(Some(room));
+            disk.plan(&[(n, fault)]);
+            let made = create_at(&disk, &data, &keys, at(5));
+            let is_over = disk.calls() < n;
+            disk.reboot();
+            disk.plan(&[]);
+            let head = backup::newest(&disk, &keys.identity).unwrap().expect("one is there");
+            assert!(head.number >= 5, "{fault:?} {n}");
+            assert!(made.is_err() || head.number == 6, "{fault:?} {n}");
+            let report = backup::verify(&disk, Some(&keys.identity)).unwrap();
+            assert!(report.sound.contains(&head.number), "{fault:?} {n}: {report:?}");
+            if is_over {
+                break;
+            }
+            n += 3;
+        }
+        assert!(n > 60, "{n}");
+    }
 }
 
 /// On a card that is dying.
@@ -403,7 +478,7 @@ fn the_last_backup_with_the_letters_outlives_those_without() {
         settings(hour).unwrap();
     }
     assert_eq!(backup::list(&disk).unwrap().iter().filter(|sums| sums.everything).count(), 1);
-    disk.set_capacity(Some(content(&disk).values().map(|bytes| bytes.len().div_ceil(4096) as u64 * 4096).sum()));
+    disk.set_capacity(Some(taken(&disk)));
     for hour in 60..70 {
         let _ = settings(hour);
     }
@@ -532,13 +607,25 @@ fn a_full_stick_that_wears_out_keeps_the_last_backup_that_is_whole() {
     // A file that only the newest has.
     let own = head.letters.iter().map(|letters| letters.part.clone()).max().unwrap();
     backup::mark(&disk, &BTreeSet::from([own.clone()])).unwrap();
-    let taken = content(&disk).values().map(|bytes| bytes.len().div_ceil(4096) as u64 * 4096).sum();
-    disk.set_capacity(Some(taken));
-    fill_house(&data, 1000..1200);
-    assert_eq!(create_at(&disk, &data, &keys, at(4)), Err(Error::Full));
-    let left = backup::list(&disk).unwrap();
+    fill_house(&data, 1000..1040);
     let names = |sums: &backup::Sums| sums.files.iter().any(|(name, _)| *name == own);
-    assert_eq!(left.iter().map(|sums| (sums.number, names(sums))).collect::<Vec<_>>(), [(2, false)]);
+    // The last that names no damaged file outlives the one that does, which is newer.
+    let mut seen = BTreeSet::new();
+    for blocks in 0..30 {
+        let disk = copied(&disk, blocks);
+        disk.set_capacity(Some(taken(&disk) + blocks * 4096));
+        let made = create_at(&disk, &data, &keys, at(4));
+        let left = backup::list(&disk).unwrap();
+        let left: Vec<_> = left.iter().map(|sums| (sums.number, names(sums))).collect();
+        match made {
+            Ok(_) => assert!(left[0].0 > 3 && !left[0].1 && left.contains(&(2, false)), "{left:?}"),
+            Err(error) => {
+                assert_eq!((error, left.as_slice()), (Error::Full, [(3, true), (2, false), (1, false)].as_slice()))
+            }
+        }
+        seen.insert(left);
+    }
+    assert!(seen.iter().any(|left| left.len() == 2 && left[0].0 > 3), "{seen:?}");
 }
 
 /// P8: two boxes, one backup.

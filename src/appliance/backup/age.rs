@@ -109,6 +109,8 @@ pub struct Sealing<W: Write> {
     key: LessSafeKey,
     piece: Vec<u8>,
     count: u64,
+    /// A piece could not be written: nothing may follow, not even from a compressor that is dropped.
+    failed: bool,
 }
 
 impl<W: Write> Sealing<W> {
@@ -136,7 +138,8 @@ impl<W: Write> Sealing<W> {
         header.push_str(&format!(" {}\n", text(mac.as_ref())));
         out.write_all(header.as_bytes())?;
         out.write_all(&nonce)?;
-        Ok(Sealing { out, key: payload_key(&file_key, &nonce)?, piece: Vec::with_capacity(PIECE + TAG), count: 0 })
+        let piece = Vec::with_capacity(PIECE + TAG);
+        Ok(Sealing { out, key: payload_key(&file_key, &nonce)?, piece, count: 0, failed: false })
     }
 
     /// Writes the last piece; without it the file does not open.
@@ -146,12 +149,16 @@ impl<W: Write> Sealing<W> {
     }
 
     fn flush_piece(&mut self, last: bool) -> io::Result<()> {
+        if std::mem::replace(&mut self.failed, true) {
+            return Err(io::Error::other("a piece before could not be written"));
+        }
         self.key
             .seal_in_place_append_tag(nonce(self.count, last), Aad::empty(), &mut self.piece)
             .map_err(|_| io::Error::other("cannot encrypt"))?;
         self.out.write_all(&self.piece)?;
         self.piece.clear();
         self.count += 1;
+        self.failed = false;
         Ok(())
     }
 }
@@ -159,7 +166,7 @@ impl<W: Write> Sealing<W> {
 impl<W: Write> Write for Sealing<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // A full piece waits for what follows: the last one is marked, and never empty behind others.
-        if self.piece.len() == PIECE && !bytes.is_empty() {
+        if self.failed || (self.piece.len() == PIECE && !bytes.is_empty()) {
             self.flush_piece(false)?;
         }
         let taken = bytes.len().min(PIECE - self.piece.len());

@@ -13,7 +13,7 @@ use super::file::{self, Packing, Part, hex};
 use super::head::{Chunk, Head, Letters};
 use super::key::{Keys, Sheet};
 use super::rows::{self, Rows};
-use super::{Error, keep, packs};
+use super::{Error, packs, room};
 use crate::account::{self, Owners};
 use crate::base::{BlobId, Random, Time};
 use crate::store::blob::{Described, Held, describe};
@@ -54,11 +54,11 @@ const PACK_BYTES: u64 = 32 << 20;
 /// Bytes of a letter held at once.
 const PIECE: u64 = 1 << 20;
 
-/// Makes a backup, the next in this archive. When there is no room the oldest go first, but never the newest whole one.
-/// Without `everything` only the configuration is in it. Blocks, and for long.
+/// Makes a backup, the next in this archive. When there is no room the oldest go first, but never the newest whole one, and none
+/// for a backup that has no room even so. Without `everything` only the configuration is in it. Blocks, and for long.
 ///
-/// After an error the backups that were there are as they were (U1), and what was written of letters is used the next time. Nothing
-/// builds on files that [`super::mark`] has named.
+/// After an error the backups that were there are as they were (U1), and what was written of letters is used the next time, unless
+/// there is no room for it. Nothing builds on files that [`super::mark`] has named.
 pub fn create(
     disk: &dyn Disk,
     source: &Source<'_>,
@@ -70,22 +70,38 @@ pub fn create(
     if keys.words.is_none() && keys.phrase.is_none() {
         return Err(Error::NoSheet);
     }
-    let mut removed = 0;
+    let before: BTreeSet<String> = disk.list()?.into_iter().collect();
+    let attempt = |disk: &dyn Disk, fits| Run::begin(disk, keys, random, fits)?.run(source, everything, now);
+    let (mut removed, mut fits) = (0, false);
     loop {
-        let mut run = Run::begin(disk, keys, random)?;
-        match run.run(source, everything, now) {
+        match attempt(disk, fits) {
             Ok(made) => {
-                removed += prune(disk)?;
+                removed += room::prune(disk)?;
                 return Ok(Made { removed, ..made });
             }
-            Err(Error::Full) if drop_oldest(disk)? => removed += 1,
+            Err(Error::Full) => {}
             Err(error) => return Err(error),
         }
+        let needed = match room::needed(disk, |disk| attempt(disk, true).map(drop)) {
+            Ok(needed) => Some(needed),
+            Err(Error::Full) => None,
+            Err(error) => return Err(error),
+        };
+        let gone = needed.map_or(Ok(0), |needed| room::make(disk, needed))?;
+        // Where nothing went, a second try ends as the first did.
+        if needed.is_none() || (fits && gone == 0) {
+            room::undo(disk, &before)?;
+            return Err(Error::Full);
+        }
+        removed += gone;
+        fits = true;
     }
 }
 
 struct Run<'a> {
     disk: &'a dyn Disk,
+    /// It is known that there is room.
+    fits: bool,
     keys: &'a Keys,
     identity: &'a Identity,
     random: &'a dyn Random,
@@ -99,8 +115,8 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn begin(disk: &'a dyn Disk, keys: &'a Keys, random: &'a dyn Random) -> Result<Run<'a>, Error> {
-        sweep(disk, false)?;
+    fn begin(disk: &'a dyn Disk, keys: &'a Keys, random: &'a dyn Random, fits: bool) -> Result<Run<'a>, Error> {
+        room::sweep(disk, false)?;
         let names = disk.list()?;
         let number = names.iter().filter_map(|name| archive::number(name)).max().unwrap_or(0).saturating_add(1);
         let damaged = archive::damaged(disk, &names);
@@ -110,6 +126,7 @@ impl<'a> Run<'a> {
         let identity = &keys.identity;
         Ok(Run {
             disk,
+            fits,
             keys,
             identity,
             random,
@@ -139,7 +156,8 @@ impl<'a> Run<'a> {
         self.finish(source, rows, everything, now)
     }
 
-    /// Letters that the archive does not have. On the first look files in which little is wanted any more are given up.
+    /// Letters that the archive does not have. On the first look files in which little is wanted any more are given up, and
+    /// nothing is begun for which there may be no room.
     fn missing(&mut self, snapshot: &Snapshot, first: bool) -> Result<Vec<(BlobId, Described)>, Error> {
         if first {
             let mut wanted = HashMap::new();
@@ -152,16 +170,23 @@ impl<'a> Run<'a> {
             })?;
             self.known.give_up(&wanted);
         }
-        let (mut missing, mut seen) = (Vec::new(), HashSet::new());
+        let (mut missing, mut seen, mut bytes) = (Vec::new(), HashSet::new(), 0_u64);
         rows::each(snapshot, Table::Blobs, &mut |key, value| {
             let letter = describe(value)?;
             let id = key.try_into().map(u64::from_be_bytes).map_err(|_| Error::Rows("a letter's key".to_owned()))?;
-            let is_new = missing.len() < ROUND && self.known.pack_of(&letter.digest).is_none();
-            if is_new && !self.known.is_unreadable(&letter.digest) && seen.insert(letter.digest) {
+            if self.known.pack_of(&letter.digest).is_some() {
+                return Ok(());
+            }
+            bytes = bytes.saturating_add(letter.len);
+            if missing.len() < ROUND && !self.known.is_unreadable(&letter.digest) && seen.insert(letter.digest) {
                 missing.push((BlobId(id), letter));
             }
             Ok(())
         })?;
+        // Sealed they may be smaller; that is found without writing to a stick that wears out by it.
+        if first && !self.fits && bytes > self.disk.free()? {
+            return Err(Error::Full);
+        }
         Ok(missing)
     }
 
@@ -366,6 +391,7 @@ fn write_keys(disk: &dyn Disk, keys: &Keys, number: u32) -> Result<(), Error> {
             return Ok(());
         }
     }
+    room::check_for_key(disk)?;
     let mut text = String::new();
     for (kind, bytes) in &wanted {
         let name = kind.map_or(archive::README.to_owned(), |kind| archive::key_name(kind, number));
@@ -387,74 +413,6 @@ fn write_keys(disk: &dyn Disk, keys: &Keys, number: u32) -> Result<(), Error> {
     archive::put(disk, &archive::key_sums_name(number), archive::with_end(text).as_bytes())?;
     for name in old {
         disk.remove(name)?;
-    }
-    Ok(disk.sync_dir(Site::Archive)?)
-}
-
-/// Removes what the rule does not keep, and files that nothing names. How many backups went.
-fn prune(disk: &dyn Disk) -> Result<usize, Error> {
-    let there = archive::list(disk)?;
-    let kept =
-        keep::keep_of_each(&there.iter().map(|sums| (sums.number, sums.time, sums.everything)).collect::<Vec<_>>());
-    let gone: Vec<u32> = there.iter().map(|sums| sums.number).filter(|number| !kept.contains(number)).collect();
-    for number in &gone {
-        disk.remove(&archive::sums_name(*number))?;
-    }
-    disk.sync_dir(Site::Archive)?;
-    sweep(disk, true)?;
-    Ok(gone.len())
-}
-
-/// Makes room: false if nothing may go any more.
-fn drop_oldest(disk: &dyn Disk) -> Result<bool, Error> {
-    let there = archive::list(disk)?;
-    let damaged = archive::damaged(disk, &disk.list()?);
-    let sound = |sums: &&Sums| !sums.files.iter().any(|(name, _)| damaged.contains(name));
-    let newest = there.iter().find(sound).or(there.first()).map(|sums| sums.number);
-    // The last with the letters stays, however many came after it that have none, or not all.
-    let mut whole = there.iter().filter(|sums| sums.everything);
-    let whole = whole.clone().find(sound).or(whole.next()).map(|sums| sums.number);
-    let mut old = there.iter().rev().filter(|sums| ![newest, whole].contains(&Some(sums.number)));
-    // First what is good for little.
-    match old.clone().find(|sums| !sound(sums)).or(old.next()) {
-        Some(oldest) => {
-            disk.remove(&archive::sums_name(oldest.number))?;
-            disk.sync_dir(Site::Archive)?;
-            sweep(disk, true)?;
-            Ok(true)
-        }
-        None => {
-            sweep(disk, true)?;
-            Ok(false)
-        }
-    }
-}
-
-/// Removes files of backups that no whole backup names. Unless thoroughly, whole files of letters stay, and everything does while
-/// sums are damaged: somebody may want to repair them.
-fn sweep(disk: &dyn Disk, thorough: bool) -> Result<(), Error> {
-    let names = disk.list()?;
-    let mut needed: HashSet<String> = HashSet::new();
-    for number in archive::head_numbers(&names) {
-        match archive::sums(disk, &names, number) {
-            Ok(Some(sums)) => {
-                needed.insert(archive::sums_name(number));
-                needed.extend(sums.files.into_iter().map(|(name, _)| name));
-            }
-            Ok(None) if thorough => {}
-            // What cannot be read may be readable elsewhere.
-            Ok(None) | Err(Error::Disk(_)) => return Ok(()),
-            Err(error) => return Err(error),
-        }
-    }
-    let there: HashSet<&str> = names.iter().map(String::as_str).collect();
-    for name in &names {
-        let ours =
-            ["head-", "rows-", "letters-"].iter().any(|kind| name.starts_with(kind)) && archive::number(name).is_some();
-        let whole = !thorough && name.starts_with("letters-") && there.contains(archive::list_name(name).as_str());
-        if ours && !whole && !needed.contains(name) {
-            disk.remove(name)?;
-        }
     }
     Ok(disk.sync_dir(Site::Archive)?)
 }

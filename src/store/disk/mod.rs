@@ -49,7 +49,7 @@ impl Site {
 }
 
 /// A folder of files. Names are plain file names without a slash.
-pub trait Disk: Debug + Send + Sync + 'static {
+pub trait Disk: Debug + Send + Sync {
     /// Makes an empty file (mode 0600), open for reading and writing; an error if the name is taken.
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
 
@@ -69,6 +69,9 @@ pub trait Disk: Debug + Send + Sync + 'static {
 
     /// Bytes that can still be written.
     fn free(&self) -> io::Result<u64>;
+
+    /// Bytes that a file takes at a time.
+    fn block(&self) -> io::Result<u64>;
 }
 
 /// An open file; it stays readable when its name is removed.

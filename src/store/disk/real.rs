@@ -89,6 +89,10 @@ impl Disk for RealDisk {
         let stat = rustix::fs::fstatvfs(&self.handle)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
+
+    fn block(&self) -> io::Result<u64> {
+        Ok(rustix::fs::fstatvfs(&self.handle)?.f_frsize)
+    }
 }
 
 #[derive(Debug)]

@@ -395,6 +395,10 @@ impl Disk for SimDisk {
         }
         Ok(sim.options.capacity.map_or(1 << 40, |capacity| capacity.saturating_sub(sim.used())))
     }
+
+    fn block(&self) -> io::Result<u64> {
+        Ok(BLOCK as u64)
+    }
 }
 
 #[derive(Debug)]

@@ -93,3 +93,30 @@ proptest! {
         prop_assert!(open(&with_start, &Key::Identity(&identity)).is_err());
     }
 }
+
+/// A stick that becomes full: the compressor above writes once more when it is dropped.
+#[test]
+fn after_a_piece_that_could_not_be_written_nothing_more_is() {
+    struct Full(usize);
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(self.0);
+            self.0 -= taken;
+            if taken == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(taken) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let identity = Identity::new(&SeededRandom::new(1));
+    for room in [300, 70_000, 140_000] {
+        let random = SeededRandom::new(2);
+        let sealing = Sealing::begin(Full(room), &Seal::For(&identity), &random).unwrap();
+        let mut packed = flate2::write::GzEncoder::new(sealing, flate2::Compression::new(0));
+        let failed = packed.write_all(&vec![7; 1 << 20]).unwrap_err();
+        assert_eq!(failed.kind(), io::ErrorKind::StorageFull);
+        assert!(packed.write_all(&[7; 1 << 17]).is_err());
+        drop(packed);
+    }
+}
