@@ -26,6 +26,9 @@ use super::mounted::still_in;
 use super::stick::OnStick;
 use super::update;
 
+/// Boxes that are looked for on a stick, and those named to somebody who has to choose.
+const BOXES_MOST: usize = 1000;
+const BOXES_NAMED: usize = 16;
 /// Longer files of the data folder are nothing that it needs.
 const FILE_MOST: u64 = 16 << 20;
 
@@ -112,7 +115,7 @@ fn own_archive(target: &Path, keys: &Keys) -> Result<RealDisk, String> {
         return Err(format!("{} is not a folder that is there", target.display()));
     }
     let path = target.join(FOLDER).join(&keys.box_id);
-    RealDisk::open(&path).map_err(|error| match error.kind() {
+    RealDisk::open(&path).map(|disk| disk.at_most(backup::FILES_MOST)).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => format!(
             "{}: may not be written. A server that runs writes only where it was told: `homepost serve --backup {}`",
             path.display(),
@@ -136,8 +139,9 @@ pub(super) fn boxes(from: &Path) -> Result<Vec<(String, PathBuf)>, String> {
     for folder in [from.join(FOLDER), from.to_owned()] {
         match fs::read_dir(&folder) {
             Ok(entries) => {
-                let paths = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir());
-                found.extend(paths.filter_map(|path| named(&path)));
+                let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+                let boxes = paths.filter_map(|path| named(&path)).filter(|(_, path)| path.is_dir());
+                found.extend(boxes.take(BOXES_MOST));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound && folder != from => {}
             Err(error) => return Err(words(&folder, error)),
@@ -160,11 +164,12 @@ fn chosen(from: &Path, box_id: Option<&str>) -> Result<(String, RealDisk), Strin
         [] => Err(format!("there is no backup in {}", from.display())),
         [(name, path)] => {
             let disk = RealDisk::read_only(path).map_err(|error| words(path, error))?;
-            Ok((name.clone(), disk))
+            Ok((name.clone(), disk.at_most(backup::FILES_MOST)))
         }
         several => {
-            let names: Vec<&str> = several.iter().map(|(name, _)| name.as_str()).collect();
-            Err(format!("there are backups of several boxes: say --box with one of {}", names.join(", ")))
+            let names: Vec<&str> = several.iter().take(BOXES_NAMED).map(|(name, _)| name.as_str()).collect();
+            let more = if several.len() > BOXES_NAMED { ", …" } else { "" };
+            Err(format!("there are backups of several boxes: say --box with one of {}{more}", names.join(", ")))
         }
     }
 }

@@ -350,7 +350,7 @@ pub(super) fn wait_for_restore(over: impl Fn() -> bool, run: impl Fn(Request) ->
 /// The newest backup of each box below a folder, as far as that can be said without a key.
 fn offers(from: &Path) -> Vec<Offer> {
     let newest = |(box_id, path): (String, PathBuf)| {
-        let all = archive::list(&RealDisk::read_only(&path).ok()?).ok()?;
+        let all = archive::list(&RealDisk::read_only(&path).ok()?.at_most(archive::FILES_MOST)).ok()?;
         let newest = all.iter().find(|sums| sums.everything).or(all.first())?;
         Some(Offer { box_id, at: newest.time, letters: newest.everything.then_some(newest.letters) })
     };

@@ -32,6 +32,15 @@ const SUMS_MOST: u64 = 16 << 20;
 /// Heads, before they are opened and after.
 const HEAD_MOST: u64 = 64 << 20;
 const KEY_MOST: u64 = 4096;
+/// Files of an archive: of one house there are some thousands.
+pub const FILES_MOST: usize = 100_000;
+/// Backups that are looked for, and files that they name together; of what is kept by the rule there are less than a hundred.
+const BACKUPS_MOST: usize = 1000;
+const NAMED_MOST: usize = 1_000_000;
+/// Copies of the key of one kind that are tried: each takes a second, and the memory of a quarter of a small box.
+const COPIES_MOST: usize = 4;
+/// No file of ours has a longer name.
+const NAME_MOST: usize = 64;
 
 /// What can be said of a backup without its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,8 +133,17 @@ pub(super) fn key_sums(bytes: &[u8]) -> Option<Vec<(String, String)>> {
 }
 
 pub(super) fn lines(text: &str) -> Option<Vec<(String, String)>> {
-    let of = |line: &str| line.split_once("  ").map(|(sum, name)| (name.to_owned(), sum.to_owned()));
+    let of = |line: &str| {
+        let (sum, name) = line.split_once("  ")?;
+        is_name(name).then(|| (name.to_owned(), sum.to_owned()))
+    };
     text.lines().map(of).collect()
+}
+
+/// Whether a file of ours may have this name, which is shown to people and logged.
+fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    (1..=NAME_MOST).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(plain)
 }
 
 pub(super) fn with_end(mut text: String) -> String {
@@ -145,7 +163,7 @@ pub(super) fn damaged(disk: &dyn Disk, names: &[String]) -> BTreeSet<String> {
     let last = names.iter().filter(|name| name.starts_with(DAMAGED)).max();
     let bytes = last.and_then(|name| file::read(disk, name, SUMS_MOST).ok()).unwrap_or_default();
     let text = std::str::from_utf8(&bytes).ok().and_then(without_end).unwrap_or_default();
-    text.lines().map(str::to_owned).collect()
+    text.lines().filter(|name| is_name(name)).map(str::to_owned).collect()
 }
 
 /// Has nothing build on these files any more, and on all others again.
@@ -179,17 +197,40 @@ pub(super) fn sums(disk: &dyn Disk, names: &[String], number: u32) -> Result<Opt
     Ok(sums.filter(|sums| sums.files.iter().all(|(name, _)| names.contains(name.as_str()))))
 }
 
+/// Visits the sums of all backups, the newest first, as [`sums`] gives them. False: there are more than there can be, and the
+/// oldest of them were left out.
+pub(super) fn each(
+    disk: &dyn Disk,
+    names: &[String],
+    visit: &mut dyn FnMut(u32, Result<Option<Sums>, Error>) -> Result<(), Error>,
+) -> Result<bool, Error> {
+    let numbers = head_numbers(names);
+    let mut named = 0;
+    for number in numbers.iter().rev().take(BACKUPS_MOST) {
+        let found = sums(disk, names, *number);
+        if let Ok(Some(sums)) = &found {
+            named += sums.files.len();
+            if named > NAMED_MOST {
+                return Ok(false);
+            }
+        }
+        visit(*number, found)?;
+    }
+    Ok(numbers.len() <= BACKUPS_MOST)
+}
+
 /// Whole backups, the newest first. One that cannot be read hides no other.
 pub fn list(disk: &dyn Disk) -> Result<Vec<Sums>, Error> {
     let names = disk.list()?;
     let (mut found, mut failed) = (Vec::new(), None);
-    for number in head_numbers(&names).into_iter().rev() {
-        match sums(disk, &names, number) {
+    each(disk, &names, &mut |_, sums| {
+        match sums {
             Ok(sums) => found.extend(sums),
             Err(error @ Error::Disk(_)) => failed = Some(error),
             Err(error) => return Err(error),
         }
-    }
+        Ok(())
+    })?;
     failed.filter(|_| found.is_empty()).map_or(Ok(found), Err)
 }
 
@@ -225,8 +266,10 @@ pub fn newest(disk: &dyn Disk, identity: &age::Identity) -> Result<Option<Head>,
 /// The sums of the key's copies that were written to their end.
 pub(super) fn vouched(disk: &dyn Disk) -> Result<BTreeSet<String>, Error> {
     let names = disk.list()?;
-    let lists = names.iter().filter(|name| name.starts_with("keys-"));
-    let read = lists.filter_map(|name| key_sums(&file::read(disk, name, KEY_MOST).ok()?));
+    let mut lists: Vec<&String> = names.iter().filter(|name| name.starts_with("keys-")).collect();
+    lists.sort_unstable();
+    let read =
+        lists.into_iter().rev().take(COPIES_MOST).filter_map(|name| key_sums(&file::read(disk, name, KEY_MOST).ok()?));
     Ok(read.flatten().map(|(_, sum)| sum).collect())
 }
 
@@ -239,7 +282,7 @@ pub(super) fn keys(disk: &dyn Disk) -> Result<Vec<(&'static str, Vec<u8>)>, Erro
         let mut of: Vec<&String> = names.iter().filter(|name| name.starts_with(&prefix)).collect();
         of.sort_unstable();
         // The newest first; an older one is there only where a cut came between writing that and removing this.
-        for name in of.into_iter().rev() {
+        for name in of.into_iter().rev().take(COPIES_MOST) {
             match file::read(disk, name, KEY_MOST) {
                 Ok(bytes) => found.push((kind, bytes)),
                 Err(error) if is_damage(&error) => {}
@@ -303,5 +346,45 @@ mod tests {
         }
         assert_eq!(number(README), None);
         assert_eq!(number("head-xyz"), None);
+    }
+
+    /// Of a folder that somebody has filled to do harm.
+    #[test]
+    fn what_there_is_too_much_of_is_left_out() {
+        use crate::store::disk::SimDisk;
+        let disk = SimDisk::sound();
+        for number in 1..=BACKUPS_MOST as u32 + 5 {
+            let sums = Sums { number, time: Time(0), everything: true, letters: 0, files: Vec::new() };
+            put(&disk, &sums_name(number), sums.encode().as_bytes()).unwrap();
+        }
+        let found = list(&disk).unwrap();
+        assert_eq!((found.len(), found[0].number), (BACKUPS_MOST, BACKUPS_MOST as u32 + 5));
+        let report = super::super::verify(&disk, None).unwrap();
+        assert_eq!(report.findings, ["there are more backups than there can be: the oldest were not looked at"]);
+        for number in 0..9 {
+            put(&disk, &key_name("words", number), &[number as u8; 9]).unwrap();
+            put(&disk, &key_name("phrase", number), &[0; KEY_MOST as usize + 1]).unwrap();
+            put(&disk, &key_sums_name(number), with_end(format!("{number:064}  x\n")).as_bytes()).unwrap();
+        }
+        let found: Vec<u8> = keys(&disk).unwrap().iter().map(|(_, bytes)| bytes[0]).collect();
+        assert_eq!(found, [8, 7, 6, 5]);
+        assert_eq!(vouched(&disk).unwrap().len(), COPIES_MOST);
+        // As FAT could not have it.
+        let folder = tempfile::tempdir().unwrap();
+        let disk = crate::store::disk::RealDisk::open(folder.path()).unwrap();
+        let long = disk.create("long").unwrap();
+        long.set_len(1 << 32).unwrap();
+        assert_eq!(file::measure(&disk, "long").unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn names_are_plain() {
+        for name in [head_name(1), sums_name(1), list_name(&letters_name(1, 2)), key_sums_name(3), README.to_owned()] {
+            assert!(is_name(&name), "{name}");
+        }
+        for name in ["", ".", "..", "../x", "a b", "a\u{1b}[31m", "ä", &"a".repeat(65)] {
+            assert!(!is_name(name), "{name}");
+            assert_eq!(lines(&format!("{}  {name}\n", "ab".repeat(32))), None);
+        }
     }
 }

@@ -131,9 +131,12 @@ pub(super) fn write(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<Par
     output.end(0)
 }
 
-/// Length and SHA-256 of a file as it lies there.
+/// Length and SHA-256 of a file as it lies there. One that is longer than a file of ours can be, on FAT, is damage.
 pub(super) fn measure(disk: &dyn Disk, name: &str) -> io::Result<Part> {
     let mut input = Input::open(disk, name)?;
+    if input.len > u64::from(u32::MAX) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is longer than it can be"));
+    }
     let mut sum = digest::Context::new(&digest::SHA256);
     let mut piece = vec![0; CALL];
     loop {

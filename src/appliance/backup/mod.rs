@@ -32,7 +32,7 @@ mod rows;
 mod tar;
 mod verify;
 
-pub use archive::{Sums, list, mark, newest};
+pub use archive::{FILES_MOST, Sums, list, mark, newest};
 pub use create::{Made, Source, create};
 pub use head::{Head, VERSION};
 pub use key::{Keys, Secret, Sheet, unlock};

@@ -43,22 +43,15 @@ pub fn verify(disk: &dyn Disk, identity: Option<&Identity>) -> Result<Report, Er
     };
     look.keys(&names)?;
     look.report.keys = !look.report.findings.is_empty();
-    let mut whole = BTreeMap::new();
-    for number in archive::head_numbers(&names) {
-        let sums = archive::sums(disk, &names, number);
-        match sums.or_else(|error| look.passed_over(error).map(|_| None))? {
-            Some(sums) => drop(whole.insert(number, sums)),
-            None => {
-                let sentence =
-                    format!("backup {number} is not whole: it was cut off, or a file of it is damaged or missing");
-                look.report.findings.push(sentence);
-            }
-        }
-    }
-    if whole.is_empty() && look.report.findings.is_empty() {
-        return Err(Error::Nothing);
-    }
-    for (number, sums) in whole.iter().rev() {
+    let mut some = false;
+    let all = archive::each(disk, &names, &mut |number, sums| {
+        let Some(sums) = sums.or_else(|error| look.passed_over(error).map(|_| None))? else {
+            let sentence =
+                format!("backup {number} is not whole: it was cut off, or a file of it is damaged or missing");
+            look.report.findings.push(sentence);
+            return Ok(());
+        };
+        some = true;
         let mut sound = true;
         for (name, sum) in &sums.files {
             sound &= look.is_good(name, sum)?;
@@ -66,11 +59,18 @@ pub fn verify(disk: &dyn Disk, identity: Option<&Identity>) -> Result<Report, Er
         if let Some(identity) = identity
             && sound
         {
-            sound = look.backup(*number, sums, identity)?;
+            sound = look.backup(number, &sums, identity)?;
         }
         if sound {
-            look.report.sound.push(*number);
+            look.report.sound.push(number);
         }
+        Ok(())
+    })?;
+    if !all {
+        look.report.findings.push("there are more backups than there can be: the oldest were not looked at".to_owned());
+    }
+    if !some && look.report.findings.is_empty() {
+        return Err(Error::Nothing);
     }
     Ok(look.report)
 }

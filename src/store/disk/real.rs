@@ -15,6 +15,8 @@ pub struct RealDisk {
     handle: File,
     /// Files are opened for writing as well.
     writes: bool,
+    /// Files it may have at most.
+    most: usize,
 }
 
 impl RealDisk {
@@ -27,12 +29,17 @@ impl RealDisk {
                 File::open(parent)?.sync_all()?;
             }
         }
-        Ok(RealDisk { folder: folder.to_path_buf(), handle: File::open(folder)?, writes: true })
+        Ok(RealDisk { folder: folder.to_path_buf(), handle: File::open(folder)?, writes: true, most: usize::MAX })
     }
 
     /// Opens a folder that is there, of which nothing is changed: everything that would is an error.
     pub fn read_only(folder: &Path) -> io::Result<RealDisk> {
-        Ok(RealDisk { folder: folder.to_path_buf(), handle: File::open(folder)?, writes: false })
+        Ok(RealDisk { folder: folder.to_path_buf(), handle: File::open(folder)?, writes: false, most: usize::MAX })
+    }
+
+    /// The same, but an error where there are more files: of a folder that a stranger may have filled.
+    pub fn at_most(self, files: usize) -> RealDisk {
+        RealDisk { most: files, ..self }
     }
 
     fn may_write(&self) -> io::Result<()> {
@@ -72,6 +79,9 @@ impl Disk for RealDisk {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
+            if names.len() == self.most {
+                return Err(io::Error::other(format!("there are more than {} files in it", self.most)));
+            }
             if entry.file_type()?.is_file()
                 && let Ok(name) = entry.file_name().into_string()
             {
@@ -152,6 +162,18 @@ mod tests {
         assert_eq!(disk.list().unwrap(), ["letter"]);
         assert!(disk.create("letter").is_err());
         assert!(disk.create("../out").is_err());
+    }
+
+    #[test]
+    fn a_folder_that_somebody_has_filled_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = RealDisk::open(folder.path()).unwrap().at_most(3);
+        for name in ["a", "b", "c"] {
+            disk.create(name).unwrap();
+        }
+        assert_eq!(disk.list().unwrap().len(), 3);
+        disk.create("d").unwrap();
+        assert_eq!(disk.list().unwrap_err().to_string(), "there are more than 3 files in it");
     }
 
     #[test]
