@@ -35,7 +35,7 @@ def partitions(disk):
 
 
 def repair(device):
-    """As overlays/common/usr/lib/homepost/data does, but for the last step: a cut must leave nothing that e2fsck asks about."""
+    """As src/appliance/machine/start does, but for the last step: a cut must leave nothing that e2fsck asks about."""
     done = subprocess.run(["e2fsck", "-p", device], capture_output=True, text=True)
     if done.returncode >= 4:
         raise Wrong("filesystem", f"e2fsck -p does not dare: {done.stdout}{done.stderr}")
@@ -137,7 +137,7 @@ class Aftermath:
                     raise Wrong("system", f"{slot} starts next, and is no whole system")
         self.started[slot, "on trial" if slot == trial else "after a trial" if failed else "confirmed"] += 1
         data = data_of(disk, places, self.folder)
-        # As overlays/common/usr/lib/homepost/setup asks it.
+        # As src/appliance/machine/start asks it.
         begun = data is not None and (data / "setup/state.json").exists()
         set_up = data is not None and (data / "settings.toml").exists() and not begun
         toml = boot_partition(disk, places["homepost-boot"], self.before, set_up)

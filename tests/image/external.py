@@ -135,6 +135,11 @@ def called():
         for name in commands(path.read_text()) - KEYWORDS - SHELL - functions - own:
             if re.fullmatch(r"[a-z_][a-z0-9_.-]*", name):
                 found.setdefault(name, []).append(path.name)
+    # And what the start of the box runs.
+    steps = TOP / "src/appliance/machine/start/real.rs"
+    for name in re.findall(r'\bprogram\("([^"]+)"\)', steps.read_text().split("#[cfg(test)]")[0]):
+        if not name.startswith("/usr/lib/homepost/"):
+            found.setdefault(name.rsplit("/", 1)[-1], []).append(steps.name)
     return found
 
 
@@ -247,7 +252,7 @@ EOF
         busybox = LOST.read((EXTERNAL / "board/busybox.fragment").read_text())
         all_called = called()
         # The reader finds what is known to be there.
-        for name in ("sfdisk", "e2fsck", "nft", "udhcpc", "mke2fs", "awk", "setpriv", "ntpctl", "acpid"):
+        for name in ("sfdisk", "partx", "e2fsck", "resize2fs", "nft", "udhcpc", "mke2fs", "awk", "setpriv", "ntpctl", "acpid"):
             self.assertIn(name, all_called)
         missing = []
         for name, users in sorted(all_called.items()):
@@ -351,7 +356,7 @@ class Disk(unittest.TestCase):
             self.assertEqual((slot / "boot" / name).read_bytes(), self.read(image, f"a/{name}"), name)
         self.assertEqual(command_line, (slot / "boot/cmdline.txt").read_text().replace("@SLOT@", "a"))
 
-        # Its firmware finds the boot partition in the old kind of table too, also after the data has grown as `data` does it.
+        # Its firmware finds the boot partition in the old kind of table too, also after the data has grown as the start of the box does it.
         os.truncate(image, 2 << 30)
         command = ["sfdisk", "-q", "--no-reread", "--no-tell-kernel"]
         subprocess.run([*command, "--relocate", "gpt-bak-std", image], check=True, capture_output=True)

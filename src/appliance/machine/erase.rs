@@ -130,7 +130,7 @@ fn gather(top: &Path, folder: &Path, depth: usize, all: &mut Vec<Found>) -> io::
 }
 
 /// It goes also where it cannot be overwritten.
-fn overwrite(path: &Path, len: u64) -> io::Result<()> {
+pub(super) fn overwrite(path: &Path, len: u64) -> io::Result<()> {
     let zeroed = if len > 0 { zero(path, len) } else { Ok(()) };
     fs::remove_file(path)?;
     zeroed

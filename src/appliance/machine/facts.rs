@@ -45,8 +45,17 @@ pub(super) fn has_network(table: &str) -> bool {
 
 /// The user id of a name in the text of `/etc/passwd`.
 pub(super) fn user(table: &str, name: &str) -> Option<u32> {
+    field(table, name, 2)
+}
+
+/// The same of the user's first group.
+pub(super) fn group(table: &str, name: &str) -> Option<u32> {
+    field(table, name, 3)
+}
+
+fn field(table: &str, name: &str, at: usize) -> Option<u32> {
     let mut rows = table.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    rows.find(|row| row.first() == Some(&name))?.get(2)?.parse().ok()
+    rows.find(|row| row.first() == Some(&name))?.get(at)?.parse().ok()
 }
 
 #[cfg(test)]

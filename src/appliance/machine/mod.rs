@@ -24,6 +24,7 @@ mod facts;
 mod fake;
 mod real;
 mod slots;
+pub mod start;
 pub mod stick;
 mod updating;
 

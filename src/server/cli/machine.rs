@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use crate::appliance::machine::{self, Real, SOCKET, door, erase};
+use crate::appliance::machine::{self, Real, SOCKET, door, start};
 use crate::appliance::sandbox;
 
 /// Do to the box what the mail service may not, when it asks (init starts this as root)
@@ -15,16 +15,17 @@ pub(super) struct Args {
     /// Who may ask besides root: the user of the mail service, by name or number
     #[arg(long, value_name = "USER", default_value = "homepost")]
     user: String,
-    /// Overwrite and remove everything in this folder, and do nothing else (the start of a box that is to be made as new)
-    #[arg(long, value_name = "DIR", hide = true)]
-    erase: Option<PathBuf>,
+    /// Make the data partition of a box ready and do what lies on its boot partition, and nothing else (init does this first)
+    #[arg(long, hide = true)]
+    start: bool,
 }
 
 impl Args {
     /// Does not come back, unless it cannot begin.
     pub fn run(&self) -> Result<(), String> {
-        if let Some(folder) = &self.erase {
-            return empty(folder);
+        if self.start {
+            start::run(&mut start::Real::default());
+            return Ok(());
         }
         let user = machine::user(&self.user)?;
         if !machine::leave_network() {
@@ -45,20 +46,4 @@ impl Args {
 
 fn open(socket: &Path, user: u32) -> Result<std::os::unix::net::UnixListener, String> {
     door::open(socket, user).map_err(|error| format!("{}: {error}", socket.display()))
-}
-
-/// For the console: what is done, and how far.
-fn empty(folder: &Path) -> Result<(), String> {
-    let mut last = None;
-    let erased = erase::empty(folder, &mut |step, percent| {
-        if last.replace((step, percent / 10)) != Some((step, percent / 10)) {
-            println!("{} {percent} %", step.sentence());
-        }
-    });
-    let erased = erased.map_err(|error| format!("{}: {error}", folder.display()))?;
-    println!("{} files are overwritten, {} MB.", erased.files, erased.bytes / 1_000_000);
-    match erased.failed {
-        0 => Ok(()),
-        failed => Err(format!("{failed} files could not be overwritten")),
-    }
 }

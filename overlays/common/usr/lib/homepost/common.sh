@@ -5,6 +5,7 @@
 # /run/homepost/failing   the problem is that the mail service does not stay up; it is still being tried
 # /run/homepost/stopping  the box is being switched off
 # /run/homepost/notice    something the owner should know; the mail service runs
+# /run/homepost/step      what the start of the box does, or did last: a sentence
 # /run/homepost/clock     "trusted", or "not checked": TLS certificates, ACME and DNSSEC have to respect that
 # /run/homepost/floor     seconds since 1970: it cannot be earlier than that (the image was built, the last time known)
 # /run/homepost/show      lines that the mail service has the console show
@@ -29,24 +30,12 @@ problem() {
     log "$*"
 }
 
-notice() {
-    printf '%s\n' "$*" >$state/notice.new
-    mv $state/notice.new $state/notice
-    log "$*"
-}
-
 # Whether the rescue page has the stores just now.
 rescuing() {
     for marker in /tmp/homepost-rescue-*/rescuing; do
         if [ -e "$marker" ]; then return 0; fi
     done
     return 1
-}
-
-# Removes a file of the boot partition. Over the bytes first: removing a file of a FAT leaves them where they are.
-overwrite() {
-    head -c "$(stat -c %s "$1")" /dev/zero | dd of="$1" conv=notrunc,fsync 2>/dev/null
-    rm -f "$1"
 }
 
 # Counts a start, and keeps what dies at once from taking the machine with it.
