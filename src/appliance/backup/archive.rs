@@ -15,7 +15,7 @@
 //! N and M are hexadecimal. A file is written once, under a name that was never used, and synced before another names it (K1,
 //! K2 of the disk); FAT has nothing better to offer. Sums end with a line that has the sum of all lines before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 
 use super::file::{self, Part};
@@ -89,7 +89,7 @@ pub(super) fn number(name: &str) -> Option<u32> {
 }
 
 /// Names that tell of a backup: its sums are there, whole or not. Ascending.
-pub(super) fn head_numbers(names: &[String]) -> BTreeSet<u32> {
+fn head_numbers(names: &[String]) -> BTreeSet<u32> {
     let of = |name: &String| name.starts_with("head-") && name.ends_with(".sha256");
     names.iter().filter(|name| of(name)).filter_map(|name| number(name)).collect()
 }
@@ -186,14 +186,13 @@ pub fn mark(disk: &dyn Disk, found: &BTreeSet<String>) -> Result<(), Error> {
 }
 
 /// The sums of a backup; `None` if they are not whole, or a file is missing.
-pub(super) fn sums(disk: &dyn Disk, names: &[String], number: u32) -> Result<Option<Sums>, Error> {
+fn sums(disk: &dyn Disk, names: &HashSet<&str>, number: u32) -> Result<Option<Sums>, Error> {
     let bytes = match file::read(disk, &sums_name(number), SUMS_MOST) {
         Ok(bytes) => bytes,
         Err(error) if is_damage(&error) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let sums = Sums::decode(&bytes).filter(|sums| sums.number == number);
-    let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
     Ok(sums.filter(|sums| sums.files.iter().all(|(name, _)| names.contains(name.as_str()))))
 }
 
@@ -205,9 +204,10 @@ pub(super) fn each(
     visit: &mut dyn FnMut(u32, Result<Option<Sums>, Error>) -> Result<(), Error>,
 ) -> Result<bool, Error> {
     let numbers = head_numbers(names);
+    let names: HashSet<&str> = names.iter().map(String::as_str).collect();
     let mut named = 0;
     for number in numbers.iter().rev().take(BACKUPS_MOST) {
-        let found = sums(disk, names, *number);
+        let found = sums(disk, &names, *number);
         if let Ok(Some(sums)) = &found {
             named += sums.files.len();
             if named > NAMED_MOST {

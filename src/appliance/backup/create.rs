@@ -82,18 +82,19 @@ pub fn create(
             Err(Error::Full) => {}
             Err(error) => return Err(error),
         }
-        let needed = match room::needed(disk, |disk| attempt(disk, true).map(drop)) {
-            Ok(needed) => Some(needed),
-            Err(Error::Full) => None,
+        match room::to_go(disk, |disk| attempt(disk, true).map(drop)) {
+            // There should have been room, and was none: a disk that does not say how much it has (of a quota, say).
+            Ok(0) if fits && room::drop_oldest(disk)? => removed += 1,
+            Ok(going) if going > 0 || !fits => {
+                room::make(disk, going)?;
+                removed += going;
+            }
+            Ok(_) | Err(Error::Full) => {
+                room::undo(disk, &before)?;
+                return Err(Error::Full);
+            }
             Err(error) => return Err(error),
-        };
-        let gone = needed.map_or(Ok(0), |needed| room::make(disk, needed))?;
-        // Where nothing went, a second try ends as the first did.
-        if needed.is_none() || (fits && gone == 0) {
-            room::undo(disk, &before)?;
-            return Err(Error::Full);
         }
-        removed += gone;
         fits = true;
     }
 }

@@ -38,6 +38,11 @@ impl<'a> Rehearsal<'a> {
         let state = State { free, block, gone: HashSet::new(), new: HashMap::new() };
         Ok(Rehearsal { under, state: Arc::new(Mutex::new(state)) })
     }
+
+    /// New files that are there now.
+    pub fn created(&self) -> u64 {
+        locked(&self.state).new.len() as u64
+    }
 }
 
 impl Disk for Rehearsal<'_> {

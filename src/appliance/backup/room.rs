@@ -10,8 +10,9 @@ use super::rehearsal::Rehearsal;
 use super::{Error, keep};
 use crate::store::disk::{Disk, Site};
 
-/// Blocks left for the folder itself.
+/// Blocks left for the folder itself, and the most that a name takes in it: on FAT, four pieces of 32 bytes.
 const SPARE: u64 = 2;
+const NAME: u64 = 128;
 /// Blocks that the page, two copies of the key and their sums take.
 const KEY: u64 = 4;
 
@@ -20,25 +21,45 @@ pub(super) fn check_for_key(disk: &dyn Disk) -> Result<(), Error> {
     if disk.free()? < (KEY + SPARE) * disk.block()? { Err(Error::Full) } else { Ok(()) }
 }
 
-/// The bytes of room that a backup takes, which is made by `run` on the disk given to it. [`Error::Full`] if it could not be made
-/// even if all went that may go. Changes nothing.
-pub(super) fn needed(disk: &dyn Disk, run: impl FnOnce(&dyn Disk) -> Result<(), Error>) -> Result<u64, Error> {
-    let rehearsal = Rehearsal::of(disk)?;
-    while drop_oldest(&rehearsal)? {}
-    let before = rehearsal.free()?;
-    run(&rehearsal)?;
-    // What it takes for its own folder is not seen.
-    let needed = before.saturating_sub(rehearsal.free()?) + SPARE * disk.block()?;
-    if needed > before { Err(Error::Full) } else { Ok(needed) }
-}
-
-/// Lets the oldest backups go until this much room is there. How many went.
-pub(super) fn make(disk: &dyn Disk, needed: u64) -> Result<usize, Error> {
+/// How many of the oldest backups have to go for one that is made by `run` on the disk given to it. [`Error::Full`] if it could
+/// not be made even if all went that may go. Changes nothing.
+pub(super) fn to_go(disk: &dyn Disk, run: impl Fn(&dyn Disk) -> Result<(), Error>) -> Result<usize, Error> {
+    // With all that a backup which was cut off has left behind: that is used.
+    match taken(&Rehearsal::of(disk)?, &run) {
+        Ok(_) => return Ok(0),
+        Err(Error::Full) => {}
+        Err(error) => return Err(error),
+    }
+    let all_gone = Rehearsal::of(disk)?;
+    while drop_oldest(&all_gone)? {}
+    let taken = taken(&all_gone, &run)?;
+    let going = Rehearsal::of(disk)?;
+    sweep(&going, true)?;
     let mut gone = 0;
-    while disk.free()? < needed && drop_oldest(disk)? {
+    while going.free()? < taken {
+        if !drop_oldest(&going)? {
+            return Err(Error::Full);
+        }
         gone += 1;
     }
     Ok(gone)
+}
+
+/// The room that it takes. [`Error::Full`] if there is less.
+fn taken(disk: &Rehearsal<'_>, run: impl Fn(&dyn Disk) -> Result<(), Error>) -> Result<u64, Error> {
+    let before = disk.free()?;
+    run(disk)?;
+    let folder = SPARE + (disk.created() * NAME).div_ceil(disk.block()?);
+    let taken = before.saturating_sub(disk.free()?) + folder * disk.block()?;
+    if taken > before { Err(Error::Full) } else { Ok(taken) }
+}
+
+/// Lets so many of the oldest backups go, and what none of them has.
+pub(super) fn make(disk: &dyn Disk, going: usize) -> Result<(), Error> {
+    for _ in 0..going {
+        drop_oldest(disk)?;
+    }
+    Ok(())
 }
 
 /// Removes what was written since the folder had these names, and is of no use.
@@ -68,8 +89,11 @@ pub(super) fn prune(disk: &dyn Disk) -> Result<usize, Error> {
     Ok(gone.len())
 }
 
-/// Makes room: false if nothing may go any more.
-fn drop_oldest(disk: &dyn Disk) -> Result<bool, Error> {
+/// Makes room: false if nothing may go any more, or none could come of it.
+pub(super) fn drop_oldest(disk: &dyn Disk) -> Result<bool, Error> {
+    if !sweep(disk, true)? {
+        return Ok(false);
+    }
     let there = archive::list(disk)?;
     let damaged = archive::damaged(disk, &disk.list()?);
     let sound = |sums: &&Sums| !sums.files.iter().any(|(name, _)| damaged.contains(name));
@@ -79,36 +103,34 @@ fn drop_oldest(disk: &dyn Disk) -> Result<bool, Error> {
     let whole = whole.clone().find(sound).or(whole.next()).map(|sums| sums.number);
     let mut old = there.iter().rev().filter(|sums| ![newest, whole].contains(&Some(sums.number)));
     // First what is good for little.
-    match old.clone().find(|sums| !sound(sums)).or(old.next()) {
-        Some(oldest) => {
-            disk.remove(&archive::sums_name(oldest.number))?;
-            disk.sync_dir(Site::Archive)?;
-            sweep(disk, true)?;
-            Ok(true)
-        }
-        None => {
-            sweep(disk, true)?;
-            Ok(false)
-        }
-    }
+    let Some(oldest) = old.clone().find(|sums| !sound(sums)).or(old.next()) else { return Ok(false) };
+    disk.remove(&archive::sums_name(oldest.number))?;
+    disk.sync_dir(Site::Archive)?;
+    sweep(disk, true)?;
+    Ok(true)
 }
 
 /// Removes files of backups that no whole backup names. Unless thoroughly, whole files of letters stay, and everything does while
-/// sums are damaged: somebody may want to repair them.
-pub(super) fn sweep(disk: &dyn Disk, thorough: bool) -> Result<(), Error> {
+/// sums are damaged: somebody may want to repair them. False: nothing was removed, since not all sums could be read.
+pub(super) fn sweep(disk: &dyn Disk, thorough: bool) -> Result<bool, Error> {
     let names = disk.list()?;
     let mut needed: HashSet<String> = HashSet::new();
-    for number in archive::head_numbers(&names) {
-        match archive::sums(disk, &names, number) {
+    let mut unknown = false;
+    let all = archive::each(disk, &names, &mut |number, sums| {
+        match sums {
             Ok(Some(sums)) => {
                 needed.insert(archive::sums_name(number));
                 needed.extend(sums.files.into_iter().map(|(name, _)| name));
             }
             Ok(None) if thorough => {}
             // What cannot be read may be readable elsewhere.
-            Ok(None) | Err(Error::Disk(_)) => return Ok(()),
+            Ok(None) | Err(Error::Disk(_)) => unknown = true,
             Err(error) => return Err(error),
         }
+        Ok(())
+    })?;
+    if unknown || !all {
+        return Ok(false);
     }
     let there: HashSet<&str> = names.iter().map(String::as_str).collect();
     for name in &names {
@@ -117,5 +139,6 @@ pub(super) fn sweep(disk: &dyn Disk, thorough: bool) -> Result<(), Error> {
             disk.remove(name)?;
         }
     }
-    Ok(disk.sync_dir(Site::Archive)?)
+    disk.sync_dir(Site::Archive)?;
+    Ok(true)
 }

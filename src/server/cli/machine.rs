@@ -24,8 +24,8 @@ impl Args {
     /// Does not come back, unless it cannot begin.
     pub fn run(&self) -> Result<(), String> {
         if self.start {
-            start::run(&mut start::Real::default());
-            return Ok(());
+            let served = start::run(&mut start::Real::default());
+            return if served { Ok(()) } else { Err("no mail can be served".to_owned()) };
         }
         let user = machine::user(&self.user)?;
         if !machine::leave_network() {

@@ -25,10 +25,12 @@ mod real;
 mod table;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::io;
 
 pub use real::Real;
+use told::{MISSING, NO_FOLDERS, NOT_ERASED, NOT_GROWN, NOT_NEW, REPAIRED, UNREADABLE, WISH_STAYS};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -160,7 +162,7 @@ pub trait Board {
     fn is_asked(&mut self) -> io::Result<bool>;
     fn is_set_up(&mut self) -> io::Result<bool>;
     /// By what homepost.toml says: what came of it, in sentences; or why nothing did, without a full stop.
-    fn set_up(&mut self) -> io::Result<Result<String, String>>;
+    fn set_up(&mut self) -> Result<String, String>;
     /// Writes homepost.txt. Durable.
     fn answer(&mut self, words: &str) -> io::Result<()>;
 }
@@ -171,23 +173,15 @@ pub const TOLD: &str = "homepost.txt";
 /// Room worth having behind the partition, in sectors: 16 MB.
 const WORTH: u64 = 32_768;
 
-const MISSING: &str = "The data partition is missing from this disk, so there is nowhere to keep mail. If the image was just written, please write it again; if this box held mail before, do not write to the disk, its backup or a repair may bring it back.";
-const NOT_GROWN: &str = "The data partition could not be grown; mail has less room than the disk has.";
 const REPAIRING: &str = "the data partition was damaged and is being repaired; this can take some minutes";
-const REPAIRED: &str =
-    "The data partition was damaged and has been repaired. Please look whether your mail is complete.";
-const UNREADABLE: &str = "The data partition cannot be read, so the mail on it cannot be shown and new mail is not taken; other servers keep it for you and try again for some days. The disk is probably broken. Try a restart; if that does not help, put in a new disk and restore your backup.";
-const NO_FOLDERS: &str = "The data partition cannot be written to. The disk is probably worn out or broken: put in a new one and restore your backup.";
-const NOT_ERASED: &str = "The box should be made as new, but its boot partition cannot be written to, so nothing was deleted yet. It is tried again at the next start. The disk is probably worn out: put in a new one.";
+const ERASING: &str = "everything on this box is being deleted, as somebody asked for. Please leave it plugged in.";
 const ERASED: &str = "everything is deleted; the set-up begins from its first page.";
-const WISH_STAYS: &str = "Everything on this box is deleted, but its boot partition cannot be written to, so the next start would delete everything again. The disk is probably worn out: put in a new one.";
-const NOT_NEW: &str = "The box should be made as new, and its disk does not take a new file system. The disk is probably broken: put in a new one.";
 
 /// There is a problem, which was told: no mail can be served.
 struct Stop;
 
-/// All steps. What goes wrong is told.
-pub fn run(board: &mut dyn Board) {
+/// All steps. What goes wrong is told. Whether mail can be served.
+pub fn run(board: &mut dyn Board) -> bool {
     let mut start = Start { board, place: None };
     let mut stopped = false;
     for step in Step::ALL {
@@ -198,6 +192,7 @@ pub fn run(board: &mut dyn Board) {
         start.board.begins(step);
         stopped |= start.step(step).is_err();
     }
+    !stopped
 }
 
 struct Start<'a> {
@@ -279,7 +274,7 @@ impl Start<'_> {
 
     fn erase_all(&mut self, place: &Place) -> Result<(), Stop> {
         self.board.tell(To::Log, "the box is made as new");
-        self.board.tell(To::Console, Step::Erase.sentence());
+        self.board.tell(To::Console, ERASING);
         if let Err(error) = self.board.check(place, false) {
             self.log("the check", &error);
         }
@@ -409,7 +404,7 @@ impl Start<'_> {
         let (words, done) = if self.board.is_set_up()? {
             (format!("This box is set up. {ASKED} was removed, since a password is in it."), true)
         } else {
-            match self.board.set_up()? {
+            match self.board.set_up() {
                 Ok(words) => (format!("{words} {ASKED} was removed, since a password is in it."), true),
                 Err(why) => {
                     let words = format!("{ASKED} could not be used: {why}. Please correct it and start again.");
@@ -420,9 +415,8 @@ impl Start<'_> {
         };
         self.board.tell(To::Log, &words);
         self.board.let_write(true)?;
-        if done {
-            self.board.forget(ASKED)?;
-        }
-        self.board.answer(&words)
+        let gone = if done { self.board.forget(ASKED) } else { Ok(()) };
+        self.board.answer(&words)?;
+        gone
     }
 }

@@ -4,9 +4,10 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW};
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 
 use super::super::erase::{self, WISH};
@@ -50,6 +51,16 @@ fn program(name: &str) -> Command {
 fn worked(command: &mut Command) -> io::Result<()> {
     let status = command.status()?;
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("it ended with {status}"))) }
+}
+
+/// What mount(2) says of a disk that is write-protected.
+fn is_protected(error: Errno) -> bool {
+    matches!(error, Errno::ACCESS | Errno::ROFS)
+}
+
+/// What e2fsck says by how it ends: whole, or repaired.
+fn repaired(status: ExitStatus) -> bool {
+    status.code().is_some_and(|code| code < LEFT)
 }
 
 fn small(path: &Path) -> io::Result<String> {
@@ -103,6 +114,12 @@ impl Real {
         OpenOptions::new().write(true).open(self.at(to))?.write_all(format!("homepost: {words}\n").as_bytes())
     }
 
+    /// A whole file, and the log whether that is there or not.
+    fn note(&self, name: &str, words: &str) -> io::Result<()> {
+        let kept = self.put(name, words);
+        self.print("dev/kmsg", words).and(kept)
+    }
+
     fn sync_boot(&self) -> io::Result<()> {
         Ok(rustix::fs::syncfs(File::open(self.at(BOOT))?)?)
     }
@@ -118,8 +135,8 @@ impl Board for Real {
         let _ = match to {
             To::Console => self.print("dev/console", words),
             To::Log => self.print("dev/kmsg", words),
-            To::Notice => self.put("notice", words).and_then(|()| self.print("dev/kmsg", words)),
-            To::Problem => self.put("problem", words).and_then(|()| self.print("dev/kmsg", words)),
+            To::Notice => self.note("notice", words),
+            To::Problem => self.note("problem", words),
         };
     }
 
@@ -185,13 +202,24 @@ impl Board for Real {
             for line in lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default() {
                 self.tell(To::Log, line);
             }
+            // It can be long, and there is little room for what has to be said yet.
+            let _ = fs::remove_file(&said);
         }
-        Ok(status.code().is_some_and(|code| code < LEFT))
+        Ok(repaired(status))
     }
 
     fn mount(&mut self, place: &Place) -> io::Result<()> {
         let flags = MountFlags::NOATIME | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-        Ok(mount(self.device(&place.name), self.at("data"), c"ext4", flags, c"")?)
+        let opened = |flags| mount(self.device(&place.name), self.at("data"), c"ext4", flags, c"");
+        match opened(flags) {
+            // A disk that lets nobody write any more: what is on it can be read still.
+            Err(error) if is_protected(error) => {
+                opened(flags | MountFlags::RDONLY)?;
+                self.tell(To::Log, "the disk is write-protected");
+                Ok(())
+            }
+            done => Ok(done?),
+        }
     }
 
     fn unmount(&mut self) -> io::Result<()> {
@@ -305,12 +333,13 @@ impl Board for Real {
         Ok(mail.join("settings.toml").try_exists()? && !mail.join("setup/state.json").try_exists()?)
     }
 
-    fn set_up(&mut self) -> io::Result<Result<String, String>> {
+    fn set_up(&mut self) -> Result<String, String> {
         let mut command = program("/usr/sbin/setpriv");
         command.args(["--reuid", USER, "--regid", USER, "--clear-groups", "--no-new-privs", "--bounding-set=-all"]);
         command.args(["/usr/bin/homepost", "init", "--data"]).arg(self.at(MAIL)).args(["--from", "-"]);
-        command.stdin(File::open(self.boot(ASKED))?).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Ok(sentences(&command.output()?))
+        let asked = File::open(self.boot(ASKED)).map_err(|error| error.to_string())?;
+        command.stdin(asked).stdout(Stdio::piped()).stderr(Stdio::piped());
+        sentences(&command.output().map_err(|error| error.to_string())?)
     }
 
     fn answer(&mut self, words: &str) -> io::Result<()> {
@@ -324,7 +353,6 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
     use std::os::unix::process::ExitStatusExt;
-    use std::process::ExitStatus;
 
     fn root() -> (tempfile::TempDir, Real) {
         let folder = tempfile::tempdir().unwrap();
@@ -439,11 +467,15 @@ mod tests {
         assert_eq!(fs::read_to_string(real.at("dev/console")).unwrap(), "homepost: hello\n");
     }
 
-    /// Programs that say how they ended: e2fsck's 1 and 2 are good news, and who was killed repaired nothing.
     #[test]
     fn how_a_program_ended_is_heard() {
         assert!(worked(&mut program("true")).is_ok());
         assert!(worked(&mut program("false")).is_err());
         assert!(worked(&mut program("there-is-no-such-program")).is_err());
+        // As e2fsck(8) has it; who was killed repaired nothing.
+        let ended: Vec<i32> = (0..256).filter(|code| repaired(ExitStatus::from_raw(code << 8))).collect();
+        assert_eq!(ended, [0, 1, 2, 3]);
+        assert!(!repaired(ExitStatus::from_raw(9)));
+        assert!(is_protected(Errno::ACCESS) && is_protected(Errno::ROFS) && !is_protected(Errno::IO));
     }
 }

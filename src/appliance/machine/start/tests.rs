@@ -359,15 +359,16 @@ impl Board for Fake {
         self.look(is)
     }
 
-    fn set_up(&mut self) -> io::Result<Result<String, String>> {
+    fn set_up(&mut self) -> Result<String, String> {
         assert!(self.mounted && self.folders && self.steps.contains(&Step::Clock), "set up too early");
-        match self.call()? {
+        match self.call().map_err(|error| error.to_string())? {
             Effect::None => {}
             Effect::Torn => self.house = House::Begun,
-            Effect::Whole if self.wrong => return Ok(Err("no domain".to_owned())),
+            Effect::Whole if self.wrong => return Err("no domain".to_owned()),
             Effect::Whole => self.house = House::SetUp,
         }
-        self.over().map(|()| Ok("homepost is set up.".to_owned()))
+        self.over().map_err(|error| error.to_string())?;
+        Ok("homepost is set up.".to_owned())
     }
 
     fn answer(&mut self, words: &str) -> io::Result<()> {
@@ -400,8 +401,9 @@ fn broken_everywhere(from: &Fake, check: &dyn Fn(&Fake, &str)) -> usize {
             let what = format!("call {n} {way:?}");
             let mut fake = from.clone();
             fake.fault = Some((n, way));
-            run(&mut fake);
+            let served = run(&mut fake);
             if !fake.dead {
+                assert_eq!(served, fake.problem().is_none(), "{what}");
                 // What keeps the mail from being served is told, and nothing else does.
                 let serves = fake.mounted && fake.folders;
                 assert!(fake.problem().is_some() || serves, "{what}: {:?}", fake.said);
@@ -571,7 +573,7 @@ impl Board for Worn<'_> {
     fn is_set_up(&mut self) -> io::Result<bool> {
         self.fake.is_set_up()
     }
-    fn set_up(&mut self) -> io::Result<Result<String, String>> {
+    fn set_up(&mut self) -> Result<String, String> {
         self.fake.set_up()
     }
     fn answer(&mut self, words: &str) -> io::Result<()> {
