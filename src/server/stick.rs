@@ -46,6 +46,9 @@ const SMALL_BYTES: u64 = 256 << 20;
 /// The key is there without one only after a cut; nobody would ever get at such a backup.
 const NO_SHEET: &str = "A stick is in, but nothing would open its backups: make a recovery sheet first, in the administration (or with homepost backup key).";
 
+/// What is small is worth most.
+const NO_ROOM: &str = "there is no room on the stick for all letters, not even without the older backups. The people, their passwords and the settings were saved. For the letters, use a larger stick.";
+
 const STATE: &str = "backup/stick.json";
 const TOLD: &str = "homepost.txt";
 const ASKED: &str = "homepost.toml";
@@ -243,10 +246,10 @@ fn back_up_and_read(house: &House, state: &mut State, now: Time) -> Result<(), S
         return Err(NO_SHEET.to_owned());
     };
     let reading = |reading| set_running(running().map(|running| Running { reading, ..running }));
-    let write = || {
+    let write = |everything| {
         reading(false);
         with_stick(|| {
-            let made = backup::back_up(house, &at(), true)?;
+            let made = backup::back_up(house, &at(), everything)?;
             // Only to be shown.
             Ok::<_, String>((made, backup::kept(&at(), &keys.box_id).unwrap_or_default()))
         })?
@@ -264,20 +267,28 @@ fn back_up_and_read(house: &House, state: &mut State, now: Time) -> Result<(), S
             Ok::<_, String>(report)
         })?
     };
-    let (mut made, mut kept) = write()?;
+    let full = archive::Error::Full.to_string();
+    let (everything, written) = match write(true) {
+        Err(words) if words == full => (false, write(false)),
+        done => (true, done),
+    };
+    let (mut made, mut kept) = written?;
     if to_verify(state, now.seconds()) {
         let mut report = read()?;
         if (report.keys || !report.damaged.is_empty()) && whole(&report, &made).is_err() {
             warn!("the stick does not give back what was written to it; it is written again");
-            (made, kept) = write()?;
+            (made, kept) = write(everything)?;
             report = read()?;
         }
         whole(&report, &made)?;
         (state.verified, state.bytes) = (Some(now.seconds()), report.bytes);
         state.damaged = report.damaged.len() as u64;
     }
-    (state.made, state.messages, state.lost) = (Some(now.seconds()), made.messages, made.unreadable);
     state.kept = kept;
+    if !everything {
+        return Err(NO_ROOM.to_owned());
+    }
+    (state.made, state.messages, state.lost) = (Some(now.seconds()), made.messages, made.unreadable);
     Ok(())
 }
 
