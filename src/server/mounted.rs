@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tracing::warn;
+
 use crate::appliance::machine::stick::{at, chosen};
 use crate::appliance::machine::{Client, Machine};
 
@@ -75,8 +77,23 @@ impl Drop for Telling {
     }
 }
 
-/// Does something with the stick mounted, and has it unmounted again. Errors: sentences.
+/// Does something with the stick mounted, and has it unmounted again. Errors: sentences, also of what was written and could not be
+/// let go: then it may not be there.
 pub(super) fn with_stick<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    let (done, closed) = mounted(work)?;
+    closed.map(|()| done)
+}
+
+/// The same, where what was done counts in any case: it was read only, or is synced already.
+pub(super) fn from_stick<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    let (done, closed) = mounted(work)?;
+    if let Err(words) = closed {
+        warn!("the stick could not be let go as it should: {words}");
+    }
+    Ok(done)
+}
+
+fn mounted<T>(work: impl FnOnce() -> T) -> Result<(T, Result<(), String>), String> {
     let _turn = turn()?;
     let machine = Client::new();
     machine.open_stick().map_err(|error| error.to_string())?;
@@ -84,8 +101,7 @@ pub(super) fn with_stick<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let telling = Telling::begin();
     let done = work();
     drop(telling);
-    machine.close_stick().map_err(|error| error.to_string())?;
-    Ok(done)
+    Ok((done, machine.close_stick().map_err(|error| error.to_string())))
 }
 
 fn now_in() -> Option<u64> {

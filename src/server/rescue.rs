@@ -28,7 +28,7 @@ use super::doors::Shift;
 use super::folder::{Folder, Lock};
 use super::house::House;
 use super::languages;
-use super::mounted::with_stick;
+use super::mounted::from_stick;
 use super::opening::{Opening, PORT};
 use super::restoring;
 use super::verbs::{self, Request, Secret};
@@ -183,7 +183,7 @@ impl Helper {
         let _lock = self.lock()?;
         let secret = Secret(secret.to_owned());
         let own = super::backup::keys(&self.folder).ok().flatten().map(|keys| keys.box_id);
-        let put = with_stick(|| {
+        let put = from_stick(|| {
             let boxes = super::backup::boxes(&at())?;
             if boxes.is_empty() {
                 return Err("There is no backup on this stick.".to_owned());

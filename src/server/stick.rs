@@ -26,7 +26,7 @@ use crate::store::disk::RealDisk;
 use super::backup;
 use super::folder::{Folder, write};
 use super::house::House;
-use super::mounted::{IN_USE, still_in, with_stick};
+use super::mounted::{IN_USE, from_stick, still_in, with_stick};
 use super::restoring::{self, Restoring};
 use super::verbs::{Reply, Request, Secret};
 use super::wish;
@@ -48,6 +48,8 @@ const NO_SHEET: &str = "A stick is in, but nothing would open its backups: make 
 
 /// What is small is worth most.
 const NO_ROOM: &str = "there is no room on the stick for all letters, not even without the older backups. The people, their passwords and the settings were saved. For the letters, use a larger stick.";
+
+const PULLED: &str = "the stick was pulled out before everything was written. What was there before is still on it.";
 
 const STATE: &str = "backup/stick.json";
 const TOLD: &str = "homepost.txt";
@@ -249,7 +251,9 @@ fn back_up_and_read(house: &House, state: &mut State, now: Time) -> Result<(), S
     let write = |everything| {
         reading(false);
         with_stick(|| {
-            let made = backup::back_up(house, &at(), everything)?;
+            // Of a stick that was pulled out everything is an error.
+            let made = backup::back_up(house, &at(), everything)
+                .or_else(|words| still_in(&at()).map_err(|_| PULLED.to_owned()).and(Err(words)))?;
             // Only to be shown.
             Ok::<_, String>((made, backup::kept(&at(), &keys.box_id).unwrap_or_default()))
         })?
@@ -330,7 +334,7 @@ pub(super) fn wait_for_restore(over: impl Fn() -> bool, run: impl Fn(Request) ->
                 }
                 seen = Some(one.insertion);
                 restoring.offer(None);
-                let looked = with_stick(|| {
+                let looked = from_stick(|| {
                     restore(&at(), &run);
                     offers(&at())
                 });
@@ -372,20 +376,12 @@ fn offers(from: &Path) -> Vec<Offer> {
 /// stick, too. Blocks, and for long.
 pub(super) fn put_back(box_id: Option<String>, secret: Secret, run: impl Fn(Request) -> Reply) -> Reply {
     let Ok(_busy) = BUSY.try_lock() else { return Reply::failed("the stick is in use just now; please try again") };
-    let mut reply = None;
-    let done = with_stick(|| {
+    let put = from_stick(|| {
         let done = run(Request::BackupRestore { from: at(), box_id, secret });
         tell(&at(), &told_of(&done));
-        reply = Some(done);
+        done
     });
-    match (reply, done) {
-        (Some(reply), Err(words)) => {
-            warn!("the stick cannot be let go: {words}");
-            reply
-        }
-        (Some(reply), Ok(())) => reply,
-        (None, done) => Reply::failed(done.err().unwrap_or_default()),
-    }
+    put.unwrap_or_else(Reply::failed)
 }
 
 /// What came of it, for the file on the stick: that can be found in any pocket, so nobody's address is in it.
@@ -431,18 +427,16 @@ fn restore(from: &Path, run: &impl Fn(Request) -> Reply) {
     match &reply.error {
         Some(words) => {
             warn!("the backup was not put back: {words}");
-            let next = if restoring::is_here(words) { "" } else { " Correct that, and plug the stick in again." };
-            tell(from, &format!("{}{next}", told_of(&reply)));
+            // What is here goes on by itself at the next start, and asks nobody for the secret again.
+            let next = match restoring::is_here(words) {
+                true => forget_secret(from),
+                false => "Correct that, and plug the stick in again.",
+            };
+            tell(from, &format!("{} {next}", told_of(&reply)));
         }
         None => {
             info!("the backup on the stick was put back");
-            let gone = match remove_asked(&from.join(ASKED)) {
-                Ok(()) => "homepost.toml was removed, since a secret was in it.",
-                Err(error) => {
-                    warn!(%error, "homepost.toml stays on the stick");
-                    "homepost.toml could not be removed, and a secret is in it: please delete it."
-                }
-            };
+            let gone = forget_secret(from);
             tell(from, &format!("{}\r\n{gone}", told_of(&reply)));
         }
     }
@@ -461,6 +455,16 @@ fn asked(from: &Path) -> Result<Option<Asked>, String> {
     toml::from_str(text.trim_start_matches('\u{feff}'))
         .map(Some)
         .map_err(|_| "homepost.toml cannot be understood. Nothing was changed.".to_owned())
+}
+
+fn forget_secret(from: &Path) -> &'static str {
+    match remove_asked(&from.join(ASKED)) {
+        Ok(()) => "homepost.toml was removed, since a secret was in it.",
+        Err(error) => {
+            warn!(%error, "homepost.toml stays on the stick");
+            "homepost.toml could not be removed, and a secret is in it: please delete it."
+        }
+    }
 }
 
 /// Over the bytes first: removing a file of a FAT leaves them where they are.

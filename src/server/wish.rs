@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use crate::appliance::machine::stick::at;
 use crate::appliance::machine::{Client, Machine};
 
-use super::mounted::with_stick;
+use super::mounted::{from_stick, with_stick};
 use super::stick::tell;
 
 const ASKED: &str = "erase-this-box.txt";
@@ -34,7 +34,7 @@ pub(super) fn look(insertion: u64) -> bool {
     if failed == TRIES {
         return false;
     }
-    match with_stick(|| asks(&at())) {
+    match from_stick(|| asks(&at())) {
         Ok(asked) => {
             *last() = Some((insertion, TRIES));
             if !asked {

@@ -137,6 +137,11 @@ pub(super) fn overwrite(path: &Path, len: u64) -> io::Result<()> {
 }
 
 fn zero(path: &Path, len: u64) -> io::Result<()> {
+    wipe(path, len, &mut |_| {})
+}
+
+/// Overwrites so many bytes of a file or a device. `tell` gets percent.
+pub(super) fn wipe(path: &Path, len: u64, tell: &mut dyn FnMut(u64)) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).open(path)?;
     let zeros = vec![0u8; PIECE];
     let mut left = len;
@@ -144,6 +149,7 @@ fn zero(path: &Path, len: u64) -> io::Result<()> {
         let piece = usize::try_from(left).map_or(PIECE, |left| left.min(PIECE));
         file.write_all(&zeros[..piece])?;
         left -= piece as u64;
+        tell((len - left).saturating_mul(100) / len);
     }
     file.sync_all()
 }

@@ -8,6 +8,12 @@ pub(super) fn slot(command_line: &str) -> Option<String> {
     matches!(slot, "a" | "b").then(|| slot.to_owned())
 }
 
+/// What the loader says of this start by itself: GRUB on the kernel's command line, a Raspberry Pi's firmware in the device tree
+/// (`/chosen/bootloader/tryboot`, a number of four bytes).
+pub(super) fn is_trial(command_line: &str, tryboot: Option<&[u8]>) -> bool {
+    command_line.split_ascii_whitespace().any(|word| word == "homepost.trial=1") || tryboot == Some(&[0, 0, 0, 1])
+}
+
 /// Of `/proc/PID/net/fib_trie`: an address of ours is a leaf (`|-- 192.0.2.7`) followed by `/32 host LOCAL`.
 pub(super) fn addresses_v4(trie: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -67,6 +73,13 @@ mod tests {
         assert_eq!(slot("BOOT_IMAGE=/x quiet homepost.slot=b ro\n").as_deref(), Some("b"));
         assert_eq!(slot("homepost.slot=../x"), None);
         assert_eq!(slot("root=/dev/sda1"), None);
+    }
+
+    #[test]
+    fn the_loader_says_that_a_start_is_a_trial() {
+        assert!(is_trial("quiet homepost.trial=1 ro\n", None) && is_trial("quiet", Some(&[0, 0, 0, 1])));
+        assert!(!is_trial("homepost.trial=10 xhomepost.trial=1", Some(&[0, 0, 0, 0])));
+        assert!(!is_trial("", Some(&[1])));
     }
 
     #[test]

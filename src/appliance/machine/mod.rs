@@ -39,6 +39,15 @@ pub use real::{Real, leave_network, user};
 pub use stick::Stick;
 pub use updating::{Step, Update};
 
+/// Whether the loader says that this start is a trial, whatever else can be found out.
+pub fn is_trial_start() -> bool {
+    let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    facts::is_trial(&line, std::fs::read(TRYBOOT).ok().as_deref())
+}
+
+/// Of a Raspberry Pi's firmware.
+const TRYBOOT: &str = "/proc/device-tree/chosen/bootloader/tryboot";
+
 /// Where the socket is on a box.
 pub const SOCKET: &str = "/run/homepost/machine.sock";
 

@@ -88,6 +88,9 @@ struct Record {
     from: Version,
     /// In which life of the machine.
     boot: String,
+    /// It was started.
+    #[serde(default)]
+    tried: bool,
 }
 
 /// What the last start means for an update.
@@ -101,6 +104,8 @@ enum Story {
     BrokenOff,
     /// It was tried, and this is the old one again.
     FellBack,
+    /// The start that was to be its trial was none.
+    NotTried,
     Confirmed,
 }
 
@@ -108,9 +113,11 @@ fn story(record: Option<&Record>, state: State, running: Slot, boot: &str) -> St
     match (record, state.trial) {
         (_, Some(trial)) if trial == running => Story::OnTrial,
         (Some(record), Some(_)) if record.boot == boot && !state.tried => Story::Ready,
+        // The power went before the restart, or the loader was not asked.
+        (Some(record), Some(_)) if !record.tried && !state.tried => Story::NotTried,
         (_, Some(_)) => Story::FellBack,
         (Some(record), None) if record.step < Step::Trial => Story::BrokenOff,
-        (Some(record), None) if record.slot == running => Story::Confirmed,
+        (Some(record), None) if record.slot == running && state.confirmed == running => Story::Confirmed,
         (Some(_), None) => Story::BrokenOff,
         (None, None) => Story::Nothing,
     }
@@ -161,11 +168,18 @@ impl Updating {
     /// What the start means: a trial begins, one has ended, or a cut broke an update off.
     pub fn begin(&self) {
         let Some(running) = self.running_slot() else { return };
+        // What it says by itself counts also where what it reads cannot be read any more.
+        let trial = self.is_trial_start();
+        let on_trial = State { confirmed: running.other(), trial: Some(running), tried: true };
         let state = match self.at_boot(Mount::Look, |boot| Ok(boot.state())) {
+            Ok(state) if trial && state.trial.is_none() && state.confirmed != running => on_trial,
             Ok(state) => state,
             Err(error) => {
                 warn!("the boot loader's state cannot be read: {error}");
-                return;
+                if !trial {
+                    return;
+                }
+                on_trial
             }
         };
         let record = self.record();
@@ -177,6 +191,11 @@ impl Updating {
                 info!("this system is on trial");
                 if let Err(error) = fs::write(self.root.join(ON_TRIAL), "") {
                     warn!("{ON_TRIAL}: {error}");
+                }
+                if let Some(record) = record.as_ref().filter(|record| !record.tried)
+                    && let Err(error) = self.put_record(&Record { tried: true, ..record.clone() })
+                {
+                    warn!("{RECORD}: {error}");
                 }
                 None
             }
@@ -192,6 +211,13 @@ impl Updating {
                 true,
                 format!(
                     "The new version{} did not work here, so the one before runs again. No mail was lost.",
+                    version(&record)
+                ),
+            )),
+            Story::NotTried => Some((
+                true,
+                format!(
+                    "The new version{} was not tried: the box did not start with it. The version before runs on.",
                     version(&record)
                 ),
             )),
@@ -260,12 +286,21 @@ impl Updating {
 
     /// Errors: sentences for the owner. Whatever they say, nothing is on trial then.
     fn steps(&self, slot: Slot) -> Result<Version, String> {
-        let package = self.opened().map_err(|refusal| refusal.to_string())?;
+        // Once without a change: what is damaged costs nothing.
+        let words = |refusal: Refusal| refusal.to_string();
+        self.opened().and_then(|package| package.copy(|_| Ok(()))).map_err(words)?;
+        let package = self.opened().map_err(words)?;
         let here = self.running().map_err(|refusal| refusal.to_string())?;
         let manifest = package.manifest.clone();
         let device = slots::device(&self.root, slot).ok_or("this disk has no second place for a system")?;
-        let record =
-            Record { step: Step::Look, slot, version: manifest.version, from: here.version, boot: self.boot_id() };
+        let record = Record {
+            step: Step::Look,
+            slot,
+            version: manifest.version,
+            from: here.version,
+            boot: self.boot_id(),
+            tried: false,
+        };
         let step = |step: Step| {
             self.held().shown.step = Some(step);
             let record = Record { step, ..record.clone() };
@@ -289,15 +324,17 @@ impl Updating {
         step(Step::Write)?;
         let disk_failed = |error: io::Error| format!("the new system cannot be written: {error}");
         let mut to = OpenOptions::new().read(true).write(true).open(&device).map_err(disk_failed)?;
-        let mut written = 0;
-        package
-            .copy(|piece| {
-                to.write_all(piece)?;
-                written += piece.len() as u64;
-                self.held().shown.percent = percent(written, manifest.bytes, 0);
-                Ok(())
-            })
-            .map_err(|refusal| refusal.to_string())?;
+        let (mut written, mut broken) = (0, None);
+        let copied = package.copy(|piece| {
+            if let Err(error) = to.write_all(piece) {
+                broken = Some(disk_failed(error));
+                return Err(io::ErrorKind::Other.into());
+            }
+            written += piece.len() as u64;
+            self.held().shown.percent = percent(written, manifest.bytes, 0);
+            Ok(())
+        });
+        copied.map_err(|refusal| broken.unwrap_or_else(|| words(refusal)))?;
         to.sync_all().map_err(disk_failed)?;
 
         step(Step::ReadBack)?;
@@ -422,6 +459,11 @@ impl Updating {
 
     fn running_slot(&self) -> Option<Slot> {
         Slot::read(&super::facts::slot(&self.text("proc/cmdline")?)?)
+    }
+
+    fn is_trial_start(&self) -> bool {
+        let line = self.text("proc/cmdline").unwrap_or_default();
+        super::facts::is_trial(&line, fs::read(self.root.join(&super::TRYBOOT[1..])).ok().as_deref())
     }
 
     fn boot_id(&self) -> String {

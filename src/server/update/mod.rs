@@ -26,7 +26,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
-use crate::appliance::machine::{Client, Error, Machine, Slot, Status};
+use crate::appliance::machine::{Client, Error, Machine, Slot, Status, is_trial_start};
 use crate::base::{Clock, SystemClock};
 
 use super::doors::Shift;
@@ -41,6 +41,8 @@ const PATIENCE_MS: u64 = 60_000;
 /// Between two looks for an update that was put down.
 const LOOK: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(500);
+/// Times that the machine may not answer while it writes.
+const ASKED_MOST: u32 = 20;
 
 /// A version on trial, and what it may go back to.
 pub(super) struct Trial {
@@ -130,19 +132,37 @@ pub(super) fn offer(folder: &Folder, file: &Path, most: u64) -> Result<(), Strin
 pub(super) fn begin(folder: &Folder) -> Result<Option<Trial>, String> {
     // To be read as long as this process has more than the data folder.
     offers::remember_system();
+    begin_with(folder, Arc::new(Client::new()), &told())
+}
+
+/// The kernel's command line, with the loader's word of a trial on it where that stands elsewhere.
+fn told() -> String {
     let line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
-    begin_with(folder, Arc::new(Client::new()), &line)
+    if is_trial_start() { format!("{line} {TRIAL}") } else { line }
+}
+
+const TRIAL: &str = "homepost.trial=1";
+
+/// Whether the machine knows of no trial although the loader says that there is one, and does not say that it was passed either.
+fn is_in_doubt(status: &Status, line: &str) -> bool {
+    let passed = status.update.confirmed.is_some() && status.update.confirmed == status.running_slot();
+    line.contains(TRIAL) && !status.on_trial() && !passed
 }
 
 /// `line` is the kernel's command line.
 fn begin_with(folder: &Folder, machine: Arc<dyn Machine>, line: &str) -> Result<Option<Trial>, String> {
     let snapshot = Snapshot::of(folder);
     let on_slot = line.contains("homepost.slot=");
-    let status = match ask(&*machine, if on_slot { PATIENCE_MS } else { 0 }) {
+    let asked = ask(&*machine, if on_slot { PATIENCE_MS } else { 0 });
+    let doubted = |status: Status| match is_in_doubt(&status, line) {
+        true => Err(Error::Failed("the boot partition cannot be read".to_owned())),
+        false => Ok(status),
+    };
+    let status = match asked.and_then(doubted) {
         Ok(status) => status,
         Err(Error::NoBox) => return Ok(None),
         // "Not known" is not "no": what a trial works on could not be put back, and what a copy is put over could be newer.
-        Err(error) if line.contains("homepost.trial=1") || snapshot.slot().is_some() => {
+        Err(error) if line.contains(TRIAL) || snapshot.slot().is_some() => {
             error!("whether this system is on trial is not known: {error}");
             again(&*machine);
             return Err(format!(
@@ -197,16 +217,19 @@ fn begin_with(folder: &Folder, machine: Arc<dyn Machine>, line: &str) -> Result<
 /// Whether a command may open the stores by itself. Not before this is known: a copy has to be taken of what no new version
 /// has opened, or an old one is to be put back. Errors: a sentence.
 pub(super) fn may_open(folder: &Folder) -> Result<(), String> {
-    may_open_with(folder, &Client::new(), &fs::read_to_string("/proc/cmdline").unwrap_or_default())
+    may_open_with(folder, &Client::new(), &told())
 }
 
 fn may_open_with(folder: &Folder, machine: &dyn Machine, line: &str) -> Result<(), String> {
     let snapshot = Snapshot::of(folder).slot();
-    let in_doubt = snapshot.is_some() || line.contains("homepost.trial=1");
+    let in_doubt = snapshot.is_some() || line.contains(TRIAL);
     if !in_doubt && !line.contains("homepost.slot=") {
         return Ok(());
     }
     match machine.status() {
+        Ok(status) if is_in_doubt(&status, line) => {
+            Err("whether a new version is being tried cannot be found out, so the stores stay closed".to_owned())
+        }
         Ok(status) => match before(snapshot, status.running_slot(), status.on_trial()) {
             Before::Nothing | Before::Discard => Ok(()),
             Before::Take(_) | Before::Restore => Err(
@@ -358,15 +381,33 @@ fn begun(folder: &Folder) -> Result<(), String> {
     write(&begun_file(folder), count.as_bytes()).map_err(|error| format!("the update cannot be begun: {error}"))
 }
 
+/// One that was begun before this service was started anew is waited for.
 fn written(folder: &Folder, machine: &dyn Machine) -> Result<String, String> {
     let words = |error: Error| error.to_string();
-    let version = machine.check_update().map_err(words)?;
-    Snapshot::of(folder).room()?;
-    info!("version {version} is being written");
-    machine.write_update().map_err(words)?;
+    let begun = machine.status().map_err(words)?.update;
+    if begun.step.is_none() && begun.ready.is_none() {
+        let version = machine.check_update().map_err(words)?;
+        Snapshot::of(folder).room()?;
+        info!("version {version} is being written");
+        machine.write_update().map_err(words)?;
+    }
+    let mut failed = 0;
     loop {
         std::thread::sleep(AGAIN);
-        let update = machine.status().map_err(words)?.update;
+        let update = match machine.status() {
+            Ok(status) => status.update,
+            // It writes to a slow disk, or others ask as well.
+            Err(_) if failed < ASKED_MOST => {
+                failed += 1;
+                continue;
+            }
+            Err(error) => {
+                // Else the next start, whenever it comes, would be a trial that nobody waits for.
+                let _ = machine.abandon_update();
+                return Err(words(error));
+            }
+        };
+        failed = 0;
         if update.step.is_none() {
             return match update.ready {
                 Some(ready) => Ok(ready.to_string()),
@@ -488,6 +529,42 @@ mod tests {
         assert_eq!(stage.rows(), "new");
         assert!(stage.start(Slot::A, Some(Slot::B)).is_none());
         assert_eq!(stage.rows(), "old", "the copy was neither dropped nor put back before");
+    }
+
+    /// A boot partition that cannot be read in the trial, say.
+    #[test]
+    fn a_trial_of_which_only_the_loader_knows_lets_nobody_in() {
+        let stage = Stage::new();
+        let begin = |running, confirmed, trial| {
+            let mut status = status(running, trial);
+            status.update.confirmed = confirmed;
+            stage.machine.set_status(status);
+            let may = may_open_with(&stage.folder, &*stage.machine, "homepost.slot=b homepost.trial=1").is_ok();
+            let begun = begin_with(&stage.folder, stage.machine.clone(), "homepost.slot=b homepost.trial=1");
+            (begun.map(|trial| trial.is_some()).map_err(drop), may)
+        };
+        assert_eq!(begin(Slot::B, None, None), (Err(()), false), "nothing is known");
+        assert_eq!(begin(Slot::B, Some(Slot::A), None), (Err(()), false), "the environment has its defaults");
+        assert_eq!(stage.machine.acts(), [Act::Reboot, Act::Reboot]);
+        assert_eq!(begin(Slot::B, Some(Slot::B), None), (Ok(false), true), "passed in this life");
+        assert_eq!(begin(Slot::B, Some(Slot::A), Some(Slot::B)), (Ok(true), false), "known");
+    }
+
+    /// The service was ended while the machine wrote.
+    #[test]
+    fn what_is_written_already_is_restarted_into() {
+        let stage = Stage::new();
+        let file = stage.folder.path().join("x.hpu");
+        fs::write(&file, "something").unwrap();
+        offer(&stage.folder, &file, 99).unwrap();
+        let mut status = status(Slot::A, Some(Slot::B));
+        status.update.ready = Some(crate::appliance::update::Version(1, 0, 1));
+        stage.machine.set_status(status);
+        install(&stage.folder, &*stage.machine);
+        assert_eq!(stage.machine.acts(), [Act::Reboot]);
+        let said = said(&stage.folder).unwrap();
+        assert!(!said.failed && said.words.contains("1.0.1 is being tried"), "{said:?}");
+        assert!(!offered(&stage.folder).exists());
     }
 
     #[test]

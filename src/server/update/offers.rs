@@ -23,7 +23,7 @@ use crate::net::Roots;
 use super::super::certificates::roots;
 use super::super::folder::{Folder, write};
 use super::super::house::House;
-use super::super::mounted::with_stick;
+use super::super::mounted::from_stick;
 use super::fetch::{Head, Place};
 use super::{drawer, make_drawer, offer, offered, say};
 
@@ -144,7 +144,7 @@ pub(in super::super) fn look(house: &House) -> Result<Offers, String> {
     }
     let sticks = Client::new().sticks().unwrap_or_default();
     if chosen(&sticks).is_ok() {
-        match with_stick(|| on_stick(&at(), &running, &keys)) {
+        match from_stick(|| on_stick(&at(), &running, &keys)) {
             Ok(offers) => found.offers.extend(offers),
             Err(words) => warn!("the stick cannot be looked at: {words}"),
         }
@@ -273,7 +273,7 @@ fn room(folder: &Folder, bytes: u64) -> Result<(), String> {
 /// Until it lies where the machine looks for it.
 fn bring(folder: &Folder, place: Option<Place>, offer_: &Offer, running: &Running, keys: &Keys) -> Result<(), String> {
     match (offer_.source, &offer_.file, place) {
-        (Source::Stick, Some(name), _) => with_stick(|| offer(folder, &at().join(name), offer_.bytes + HEAD_BYTES))?,
+        (Source::Stick, Some(name), _) => from_stick(|| offer(folder, &at().join(name), offer_.bytes + HEAD_BYTES))?,
         (Source::Url, _, Some(place)) => {
             let part = drawer(folder).join("fetched.part");
             make_drawer(folder).map_err(|error| error.to_string())?;

@@ -30,7 +30,10 @@ mod told;
 use std::io;
 
 pub use real::Real;
-use told::{MISSING, NO_FOLDERS, NOT_ERASED, NOT_GROWN, NOT_NEW, REPAIRED, UNREADABLE, WISH_STAYS};
+use told::{
+    MISSING, NO_FOLDERS, NOT_ERASED, NOT_GROWN, NOT_NEW, NOT_OVERWRITTEN, REMOVED, REPAIRED, STAYS, UNREADABLE,
+    WISH_STAYS,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -136,8 +139,10 @@ pub trait Board {
     /// Extends the mounted file system to the size of the partition. Mounted, since then its journal keeps a power cut from
     /// tearing it.
     fn extend(&mut self, place: &Place) -> io::Result<()>;
-    /// Overwrites and removes everything in it ([`super::erase::empty`]).
-    fn empty(&mut self) -> io::Result<()>;
+    /// Overwrites and removes everything in it ([`super::erase::empty`]). False: some files could not be overwritten.
+    fn empty(&mut self) -> io::Result<bool>;
+    /// Overwrites the whole partition, whatever is on it.
+    fn wipe(&mut self, place: &Place) -> io::Result<()>;
     /// Makes a new file system.
     fn make(&mut self, place: &Place) -> io::Result<()>;
     /// Those of the mail and of the box, and whose they are. Also takes away what only the run before was to see. Errors:
@@ -174,6 +179,7 @@ pub const TOLD: &str = "homepost.txt";
 const WORTH: u64 = 32_768;
 
 const REPAIRING: &str = "the data partition was damaged and is being repaired; this can take some minutes";
+const WIPING: &str = "its files cannot be read, so the whole disk is overwritten; this can take hours.";
 const ERASING: &str = "everything on this box is being deleted, as somebody asked for. Please leave it plugged in.";
 const ERASED: &str = "everything is deleted; the set-up begins from its first page.";
 
@@ -278,15 +284,24 @@ impl Start<'_> {
         if let Err(error) = self.board.check(place, false) {
             self.log("the check", &error);
         }
-        // What cannot be mounted cannot be overwritten file by file; the new file system has nothing of it.
+        let mut emptied = Err(io::Error::from(io::ErrorKind::NotFound));
         if self.board.mount(place).is_ok() {
-            if let Err(error) = self.board.empty() {
-                self.log("not everything could be overwritten", &error);
-            }
+            emptied = self.board.empty();
             if let Err(error) = self.board.unmount() {
                 self.log("the data partition", &error);
                 return Err(self.problem(NOT_NEW));
             }
+        }
+        // What cannot be overwritten file by file is overwritten as it lies there. That can take hours.
+        let overwritten = emptied.or_else(|_| {
+            self.board.tell(To::Console, WIPING);
+            self.board.wipe(place).map(|()| true)
+        });
+        if !overwritten.unwrap_or_else(|error| {
+            self.log("the data partition", &error);
+            false
+        }) {
+            self.board.tell(To::Notice, NOT_OVERWRITTEN);
         }
         if let Err(error) = self.board.make(place) {
             self.log("the new file system", &error);
@@ -401,11 +416,11 @@ impl Start<'_> {
         if !self.board.is_asked()? {
             return Ok(());
         }
-        let (words, done) = if self.board.is_set_up()? {
-            (format!("This box is set up. {ASKED} was removed, since a password is in it."), true)
+        let (mut words, done) = if self.board.is_set_up()? {
+            ("This box is set up.".to_owned(), true)
         } else {
             match self.board.set_up() {
-                Ok(words) => (format!("{words} {ASKED} was removed, since a password is in it."), true),
+                Ok(words) => (words, true),
                 Err(why) => {
                     let words = format!("{ASKED} could not be used: {why}. Please correct it and start again.");
                     self.board.tell(To::Notice, &words);
@@ -413,9 +428,16 @@ impl Start<'_> {
                 }
             }
         };
+        let mut gone = self.board.let_write(true);
+        if done {
+            gone = gone.and_then(|()| self.board.forget(ASKED));
+            words.push(' ');
+            words.push_str(if gone.is_ok() { REMOVED } else { STAYS });
+            if gone.is_err() {
+                self.board.tell(To::Notice, STAYS);
+            }
+        }
         self.board.tell(To::Log, &words);
-        self.board.let_write(true)?;
-        let gone = if done { self.board.forget(ASKED) } else { Ok(()) };
         self.board.answer(&words)?;
         gone
     }

@@ -21,6 +21,7 @@ const DATA: &str = "homepost-data";
 const USER: &str = "homepost";
 /// A file of the kernel's or of the boot partition, as far as it is read.
 const MOST: u64 = 64 << 10;
+const SECTOR: u64 = 512;
 /// Of a repair, the last lines.
 const LINES: usize = 5;
 /// From here on e2fsck left errors behind, or could not do what it should (e2fsck(8)).
@@ -135,7 +136,11 @@ impl Board for Real {
         let _ = match to {
             To::Console => self.print("dev/console", words),
             To::Log => self.print("dev/kmsg", words),
-            To::Notice => self.note("notice", words),
+            // One does not take the place of another.
+            To::Notice => {
+                let before = small(&self.at(STATE).join("notice")).unwrap_or_default();
+                self.note("notice", format!("{} {words}", before.trim()).trim())
+            }
             To::Problem => self.note("problem", words),
         };
     }
@@ -230,7 +235,7 @@ impl Board for Real {
         worked(program("resize2fs").arg(self.device(&place.name)))
     }
 
-    fn empty(&mut self) -> io::Result<()> {
+    fn empty(&mut self) -> io::Result<bool> {
         let mut last = None;
         let data = self.at("data");
         let erased = erase::empty(&data, &mut |step, percent| {
@@ -240,10 +245,20 @@ impl Board for Real {
         })?;
         let words = format!("{} files are overwritten, {} MB.", erased.files, erased.bytes / 1_000_000);
         self.tell(To::Console, &words);
-        match erased.failed {
-            0 => Ok(()),
-            failed => Err(io::Error::other(format!("{failed} files could not be overwritten"))),
+        if erased.failed > 0 {
+            self.tell(To::Log, &format!("{} files could not be overwritten", erased.failed));
         }
+        Ok(erased.failed == 0)
+    }
+
+    fn wipe(&mut self, place: &Place) -> io::Result<()> {
+        let mut last = 0;
+        erase::wipe(&self.device(&place.name), place.size.saturating_mul(SECTOR), &mut |percent| {
+            if percent != last {
+                let _ = self.print("dev/console", &format!("{percent} % are overwritten"));
+            }
+            last = percent;
+        })
     }
 
     fn make(&mut self, place: &Place) -> io::Result<()> {
@@ -458,10 +473,15 @@ mod tests {
         let mut other = Real { root: real.root.clone() };
         other.tell(To::Problem, "It is broken.");
         other.tell(To::Notice, "It is odd.");
+        other.tell(To::Notice, "It is old.");
         other.begins(Step::Grow);
         assert_eq!(
             (state("problem"), state("notice"), state("step")),
-            ("It is broken.\n".to_owned(), "It is odd.\n".to_owned(), format!("{}\n", Step::Grow.sentence()))
+            (
+                "It is broken.\n".to_owned(),
+                "It is odd. It is old.\n".to_owned(),
+                format!("{}\n", Step::Grow.sentence())
+            )
         );
         real.tell(To::Console, "hello");
         assert_eq!(fs::read_to_string(real.at("dev/console")).unwrap(), "homepost: hello\n");

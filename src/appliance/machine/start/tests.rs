@@ -257,12 +257,20 @@ impl Board for Fake {
         self.over()
     }
 
-    fn empty(&mut self) -> io::Result<()> {
+    fn wipe(&mut self, _: &Place) -> io::Result<()> {
+        assert!(!self.mounted && self.wish == Wish::Whole, "wiped without a wish");
+        if self.call()? != Effect::None {
+            (self.letters, self.house, self.files) = (false, House::None, Files::None);
+        }
+        self.over()
+    }
+
+    fn empty(&mut self) -> io::Result<bool> {
         assert!(self.mounted && self.wish == Wish::Whole, "deleted without a wish");
         if self.call()? != Effect::None {
             (self.letters, self.house) = (false, House::None);
         }
-        self.over()
+        self.over().map(|()| true)
     }
 
     fn make(&mut self, _: &Place) -> io::Result<()> {
@@ -372,7 +380,9 @@ impl Board for Fake {
     }
 
     fn answer(&mut self, words: &str) -> io::Result<()> {
-        assert!(self.boot_writable);
+        if !self.boot_writable {
+            return Err(io::Error::other("it is only to be read"));
+        }
         if self.call()? == Effect::Whole {
             self.told = Some(words.to_owned());
         }
@@ -534,8 +544,11 @@ impl Board for Worn<'_> {
     fn extend(&mut self, place: &Place) -> io::Result<()> {
         worn(self.broken.table, || self.fake.extend(place))
     }
-    fn empty(&mut self) -> io::Result<()> {
+    fn empty(&mut self) -> io::Result<bool> {
         self.fake.empty()
+    }
+    fn wipe(&mut self, place: &Place) -> io::Result<()> {
+        self.fake.wipe(place)
     }
     fn make(&mut self, place: &Place) -> io::Result<()> {
         worn(self.broken.new, || self.fake.make(place))
@@ -598,12 +611,36 @@ fn what_does_not_work_any_more_is_said_and_costs_no_more_than_it_has_to() {
     let mut asked = Fake::lived_in();
     (asked.wish, asked.toml) = (Wish::Whole, true);
     let fake = always(asked.clone(), |broken| &mut broken.boot);
-    assert_eq!((fake.problem(), fake.notices()), (None, vec![NOT_ERASED]));
+    assert_eq!((fake.problem(), fake.notices()), (None, vec![NOT_ERASED, STAYS]));
     assert!(fake.letters && fake.mounted && !fake.boot_open);
 
     let fake = always(asked, |broken| &mut broken.new);
     assert_eq!(fake.problem(), Some(NOT_NEW));
     assert!(!fake.letters && fake.wish == Wish::Whole && !fake.boot_open);
+}
+
+/// What cannot be overwritten file by file is overwritten as it lies there, and what cannot be overwritten at all is said.
+#[test]
+fn a_file_system_that_does_not_open_is_overwritten_as_it_is() {
+    let mut asked = Fake::lived_in();
+    (asked.wish, asked.toml, asked.files) = (Wish::Whole, true, Files::None);
+    let mut whole = asked.clone();
+    run(&mut whole);
+    assert!(whole.said.contains(&(To::Console, WIPING.to_owned())) && !whole.letters);
+    assert!(whole.notices().iter().all(|words| *words != NOT_OVERWRITTEN));
+    broken_everywhere(&asked, &|fake, what| {
+        assert_ready(fake, what);
+        assert!(!fake.letters, "{what}");
+    });
+    // The disk does not take it.
+    let mut seen = 0;
+    for n in 1..whole.calls {
+        let mut fake = asked.clone();
+        fake.fault = Some((n, Fault::Fails));
+        run(&mut fake);
+        seen += usize::from(fake.notices().contains(&NOT_OVERWRITTEN));
+    }
+    assert_eq!(seen, 1);
 }
 
 /// The wish is there, the deletion is done, and then the card takes nothing any more.
@@ -643,6 +680,26 @@ fn answers_that_are_no_good_stay_and_it_is_said_why() {
     fake.toml = true;
     run(&mut fake);
     assert_eq!(fake.told.as_deref(), Some("This box is set up. homepost.toml was removed, since a password is in it."));
+}
+
+/// The card takes nothing any more.
+#[test]
+fn a_password_that_stays_is_said() {
+    let mut fake = Fake::flashed();
+    run(&mut fake);
+    let calls = fake.calls;
+    let mut seen = 0;
+    for n in 1..=calls {
+        let mut fake = Fake::flashed();
+        fake.fault = Some((n, Fault::Fails));
+        run(&mut fake);
+        if fake.house == House::SetUp && fake.toml {
+            assert!(fake.notices().contains(&STAYS), "call {n}: {:?}", fake.said);
+            assert!(fake.told.as_ref().is_none_or(|words| words.ends_with(STAYS)), "call {n}: {:?}", fake.told);
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 2);
 }
 
 #[test]

@@ -9,3 +9,7 @@ pub(super) const NO_FOLDERS: &str = "The data partition cannot be written to. Th
 pub(super) const NOT_ERASED: &str = "The box should be made as new, but its boot partition cannot be written to, so nothing was deleted yet. It is tried again at the next start. The disk is probably worn out: put in a new one.";
 pub(super) const WISH_STAYS: &str = "Everything on this box is deleted, but its boot partition cannot be written to, so the next start would delete everything again. The disk is probably worn out: put in a new one.";
 pub(super) const NOT_NEW: &str = "The box should be made as new, and its disk does not take a new file system. The disk is probably broken: put in a new one.";
+pub(super) const NOT_OVERWRITTEN: &str =
+    "Not everything that was on the disk of this box could be overwritten. Before you give the disk away, destroy it.";
+pub(super) const REMOVED: &str = "homepost.toml was removed, since a password is in it.";
+pub(super) const STAYS: &str = "homepost.toml could not be removed, and a password is in it: please delete it.";

@@ -232,6 +232,7 @@ fn whatever_is_cut_the_next_start_is_the_good_slot_s_and_the_next_update_works()
         version: Version(1, 0, 1),
         from: Version(1, 0, 0),
         boot: "first".to_owned(),
+        tried: false,
     };
     stage.updating().put_record(&record).unwrap();
     stage.runs(Slot::A, "second");
@@ -271,11 +272,90 @@ fn a_trial_is_confirmed_or_it_is_over() {
     assert_eq!(stage.updating().shown().said, None);
 }
 
+/// The power goes before the restart into it.
+#[test]
+fn a_version_that_was_not_started_is_not_said_to_have_failed() {
+    let stage = Stage::new();
+    stage.offer(1, "1.0.1", "pc");
+    stage.updating().run(Slot::B);
+    stage.runs(Slot::A, "second");
+    let shown = stage.updating().shown();
+    assert_eq!(shown.ready, None);
+    assert!(shown.failed && shown.said.unwrap().contains("1.0.1 was not tried"));
+    // One that was started has it in its record, whatever the loader says.
+    let stage = Stage::new();
+    stage.offer(1, "1.0.1", "pc");
+    stage.updating().run(Slot::B);
+    stage.runs(Slot::B, "second");
+    assert!(stage.updating().on_trial());
+    stage.runs(Slot::A, "third");
+    assert!(stage.updating().shown().said.unwrap().contains("did not work here"));
+}
+
+/// The loader says that it is one, and what it reads cannot be read any more.
+#[test]
+fn a_trial_is_one_also_where_only_the_loader_s_word_is_left() {
+    let on_trial = |break_it: &dyn Fn(&Stage), word: &dyn Fn(&Stage)| {
+        let stage = Stage::new();
+        stage.offer(1, "1.0.1", "pc");
+        stage.updating().run(Slot::B);
+        stage.runs(Slot::B, "second");
+        word(&stage);
+        break_it(&stage);
+        let updating = stage.updating();
+        MOUNTS.set(u32::MAX);
+        let told = stage.at(ON_TRIAL).exists();
+        assert_eq!(updating.on_trial(), told);
+        if told {
+            updating.confirm().unwrap();
+            assert_eq!(stage.loader(), State { confirmed: Slot::B, trial: None, tried: false });
+            let again = stage.updating();
+            assert!(!again.on_trial(), "it was passed in this life");
+        }
+        told
+    };
+    let line = |stage: &Stage| stage.put("proc/cmdline", b"quiet homepost.slot=b homepost.trial=1\n");
+    let tree = |stage: &Stage| stage.put("proc/device-tree/chosen/bootloader/tryboot", &[0, 0, 0, 1]);
+    let no_mount = |_: &Stage| MOUNTS.set(0);
+    let torn = |stage: &Stage| stage.put("dev/vda1/EFI/BOOT/grubenv", b"torn");
+    for word in [&line as &dyn Fn(&Stage), &tree] {
+        assert!(on_trial(&no_mount, word));
+        assert!(on_trial(&torn, word));
+        assert!(on_trial(&|_| {}, word));
+    }
+    assert!(!on_trial(&no_mount, &|_| {}));
+}
+
+/// A byte in the last piece, behind a head that is whole.
+#[test]
+fn a_damaged_update_costs_not_even_the_idle_system() {
+    let stage = Stage::new();
+    stage.offer(1, "1.0.1", "pc");
+    let path = stage.at("data/mail/update/offered.hpu");
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(path, bytes).unwrap();
+    let updating = stage.updating();
+    assert!(updating.check().is_ok(), "its head says nothing of it");
+    updating.run(Slot::B);
+    assert!(updating.shown().failed);
+    assert_eq!(fs::read(stage.at("dev/vda3")).unwrap(), [0; 40_000]);
+    assert_eq!((stage.loader(), stage.at(RECORD).exists()), (FRESH, false));
+}
+
 #[test]
 fn what_a_start_means() {
     let record = |step, slot| {
-        Some(Record { step, slot, version: Version(1, 0, 1), from: Version(1, 0, 0), boot: "then".to_owned() })
+        Some(Record {
+            step,
+            slot,
+            version: Version(1, 0, 1),
+            from: Version(1, 0, 0),
+            boot: "then".to_owned(),
+            tried: true,
+        })
     };
+    let untried = record(Step::Trial, Slot::B).map(|record| Record { tried: false, ..record });
     let state = |trial, tried| State { confirmed: Slot::A, trial, tried };
     for (record, state, running, boot, wanted) in [
         (None, state(None, false), Slot::A, "now", Story::Nothing),
@@ -287,7 +367,18 @@ fn what_a_start_means() {
         (None, state(Some(Slot::B), true), Slot::A, "now", Story::FellBack),
         (record(Step::Write, Slot::B), state(None, false), Slot::A, "now", Story::BrokenOff),
         (record(Step::Trial, Slot::B), state(None, false), Slot::A, "now", Story::BrokenOff),
-        (record(Step::Trial, Slot::B), state(None, false), Slot::B, "now", Story::Confirmed),
+        (
+            record(Step::Trial, Slot::B),
+            State { confirmed: Slot::B, ..state(None, false) },
+            Slot::B,
+            "now",
+            Story::Confirmed,
+        ),
+        (record(Step::Trial, Slot::B), state(None, false), Slot::B, "now", Story::BrokenOff),
+        // A Raspberry Pi does not say whether it was tried; GRUB does.
+        (untried.clone(), state(Some(Slot::B), false), Slot::A, "now", Story::NotTried),
+        (untried.clone(), state(Some(Slot::B), true), Slot::A, "now", Story::FellBack),
+        (untried, state(Some(Slot::B), false), Slot::A, "then", Story::Ready),
     ] {
         assert_eq!(story(record.as_ref(), state, running, boot), wanted, "{record:?} {state:?} {running:?} {boot}");
     }
