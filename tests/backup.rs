@@ -403,6 +403,29 @@ fn a_stick_on_which_there_can_be_no_room_loses_nothing_for_it() {
     assert!(content(&disk) == before);
 }
 
+/// What no backup names makes room before any backup does.
+#[test]
+fn what_a_torn_backup_left_behind_goes_before_one_that_is_whole() {
+    let (data, keys, disk) = (house(), keys(), SimDisk::sound());
+    let at = |hour: i64| Time(1_700_000_000_000 + hour * 3_600_000);
+    fill_house(&data, 0..34);
+    create_at(&disk, &data, &keys, at(0)).unwrap();
+    fill_house(&data, 34..400);
+    create_at(&disk, &data, &keys, at(1)).unwrap();
+    // Its sums are torn, so that nothing of it goes by itself; and its letters are deleted since.
+    let file = Disk::open(&disk, "head-00000002.sha256").unwrap();
+    file.set_len(file.len().unwrap() - 9).unwrap();
+    let gone: Vec<Uid> = uids(&data, INBOX).into_iter().filter(|uid| uid.0 > 34).collect();
+    data.write_blocking(move |txn| account::expunge(txn, ALICE, INBOX, &gone, Which::Any)).unwrap();
+    fill_house(&data, 500..534);
+    disk.set_capacity(Some(taken(&disk)));
+    let made = create_at(&disk, &data, &keys, at(2)).unwrap();
+    assert_eq!(made.removed, 0);
+    let left: Vec<u32> = backup::list(&disk).unwrap().iter().map(|sums| sums.number).collect();
+    assert_eq!(left, [made.number, 1]);
+    assert_eq!(restored(&disk, &keys).unwrap().1.letters, 68);
+}
+
 /// What a backup that was cut off has left behind is used, and none goes that need not.
 #[test]
 fn a_backup_that_was_cut_off_is_ended_in_the_room_that_it_left() {

@@ -49,6 +49,9 @@ const NO_SHEET: &str = "A stick is in, but nothing would open its backups: make 
 /// What is small is worth most.
 const NO_ROOM: &str = "there is no room on the stick for all letters, not even without the older backups. The people, their passwords and the settings were saved. For the letters, use a larger stick.";
 
+/// And where the letters are on it already, as they were.
+const NO_MORE: &str = "there is no room on the stick for another backup, not even without the older ones. What is on it stays; for the letters since then, use a larger stick.";
+
 const PULLED: &str = "the stick was pulled out before everything was written. What was there before is still on it.";
 
 const STATE: &str = "backup/stick.json";
@@ -111,9 +114,12 @@ impl State {
     }
 }
 
-/// Whether it is time: at once when a stick was plugged in, then every hour. A clock that went back costs no backup.
+/// Whether it is time: at once when a stick was plugged in, then every hour, or every day where it has no room: to find that out all
+/// letters are read. A clock that went back costs no backup.
 fn due(state: &State, insertion: u64, now: i64) -> bool {
-    state.insertion != Some(insertion) || state.tried.is_none_or(|tried| !(0..HOUR).contains(&(now - tried)))
+    let full = state.problem.as_deref().is_some_and(|words| [NO_ROOM, NO_MORE].contains(&words));
+    let pause = if full { DAY } else { HOUR };
+    state.insertion != Some(insertion) || state.tried.is_none_or(|tried| !(0..pause).contains(&(now - tried)))
 }
 
 /// Whether all of the archive should be read, after a backup.
@@ -273,7 +279,13 @@ fn back_up_and_read(house: &House, state: &mut State, now: Time) -> Result<(), S
     };
     let full = archive::Error::Full.to_string();
     let (everything, written) = match write(true) {
-        Err(words) if words == full => (false, write(false)),
+        Err(words) if words == full => {
+            let there = with_stick(|| backup::kept(&at(), &keys.box_id).unwrap_or_default())?;
+            if there.iter().any(|one| one.everything) {
+                return Err(NO_MORE.to_owned());
+            }
+            (false, write(false))
+        }
         done => (true, done),
     };
     let (mut made, mut kept) = written?;
@@ -537,6 +549,10 @@ mod tests {
         assert!(!due(&state, 7, NOW + HOUR - 1));
         assert!(due(&state, 7, NOW + HOUR));
         assert!(due(&state, 8, NOW), "another one was plugged in");
+        for words in [NO_ROOM, NO_MORE] {
+            let full = State { problem: Some(words.to_owned()), ..state.clone() };
+            assert!(!due(&full, 7, NOW + DAY - 1) && due(&full, 7, NOW + DAY) && due(&full, 8, NOW));
+        }
         assert!(due(&state, 7, NOW - DAY), "the clock was wrong");
     }
 

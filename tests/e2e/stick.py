@@ -71,11 +71,23 @@ def too_small(checks):
             house.init()
             house.serve()
             client = house.smtp()
+            client.sendmail("bob@example.net", [ALICE], LETTER)
+            house.json("backup", "key")
+            machine.plug(1)
+            until(lambda: status(house)["made"])
             client.sendmail("bob@example.net", [ALICE], LETTER.replace(b"A letter.", base64.encodebytes(os.urandom(2_000_000)).replace(b"\n", b"\r\n")))
             client.quit()
-            house.json("backup", "key")
+            with checks("a stick with no room for another backup stays as it is, and the owner hears it"):
+                before = house.json("backup", "list", str(machine.inside))
+                files = sorted(path.name for path in machine.inside.rglob("*"))
+                done = house.run("backup", "now", ok=False)
+                assert done.returncode == 1 and "no room on the stick for another backup" in done.stderr, done
+                assert house.json("backup", "list", str(machine.inside)) == before and len(before) == 1
+                assert sorted(path.name for path in machine.inside.rglob("*")) == files
+            machine.pull()
+            shutil.rmtree(machine.inside / "homepost-backup")
             with checks("a stick with too little room for all letters gets the people and the settings, and the owner hears it"):
-                machine.plug(1)
+                machine.plug(2)
                 until(lambda: "no room on the stick for all letters" in (status(house)["problem"] or ""))
                 there = house.json("backup", "list", str(machine.inside))
                 assert [one["everything"] for one in there] == [False], there

@@ -21,17 +21,20 @@ pub(super) fn check_for_key(disk: &dyn Disk) -> Result<(), Error> {
     if disk.free()? < (KEY + SPARE) * disk.block()? { Err(Error::Full) } else { Ok(()) }
 }
 
-/// How many of the oldest backups have to go for one that is made by `run` on the disk given to it. [`Error::Full`] if it could
-/// not be made even if all went that may go. Changes nothing.
-pub(super) fn to_go(disk: &dyn Disk, run: impl Fn(&dyn Disk) -> Result<(), Error>) -> Result<usize, Error> {
+/// How many of the oldest backups have to go for one that is made by `run` on the disk given to it; `None`: nothing has to, not even
+/// what no backup names. [`Error::Full`] if it could not be made even if all went that may go. Changes nothing.
+pub(super) fn to_go(disk: &dyn Disk, run: impl Fn(&dyn Disk) -> Result<(), Error>) -> Result<Option<usize>, Error> {
     // With all that a backup which was cut off has left behind: that is used.
     match taken(&Rehearsal::of(disk)?, &run) {
-        Ok(_) => return Ok(0),
+        Ok(_) => return Ok(None),
         Err(Error::Full) => {}
         Err(error) => return Err(error),
     }
     let all_gone = Rehearsal::of(disk)?;
     while drop_oldest(&all_gone)? {}
+    if all_gone.list()?.len() == disk.list()?.len() {
+        return Err(Error::Full);
+    }
     let taken = taken(&all_gone, &run)?;
     let going = Rehearsal::of(disk)?;
     sweep(&going, true)?;
@@ -42,7 +45,7 @@ pub(super) fn to_go(disk: &dyn Disk, run: impl Fn(&dyn Disk) -> Result<(), Error
         }
         gone += 1;
     }
-    Ok(gone)
+    Ok(Some(gone))
 }
 
 /// The room that it takes. [`Error::Full`] if there is less.
@@ -56,6 +59,7 @@ fn taken(disk: &Rehearsal<'_>, run: impl Fn(&dyn Disk) -> Result<(), Error>) -> 
 
 /// Lets so many of the oldest backups go, and what none of them has.
 pub(super) fn make(disk: &dyn Disk, going: usize) -> Result<(), Error> {
+    sweep(disk, true)?;
     for _ in 0..going {
         drop_oldest(disk)?;
     }

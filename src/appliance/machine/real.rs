@@ -201,7 +201,10 @@ impl Machine for Real {
     fn reboot(&self) -> Result<(), Error> {
         // GRUB needs no telling; to others it is a file that nobody looks at.
         match self.updating.shown().ready {
-            Some(_) => self.write(TRYBOOT, "")?,
+            Some(_) => {
+                self.write(TRYBOOT, "")?;
+                self.updating.goes_down();
+            }
             // Of a restart that did not come, perhaps.
             None => self.forget(TRYBOOT),
         }

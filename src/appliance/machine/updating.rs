@@ -35,6 +35,8 @@ const OFFERED: [&str; 4] = ["data", "mail", "update", "offered.hpu"];
 const RECORD: &str = "data/box/update";
 /// There while this system is on trial: the scripts keep the doors closed.
 const ON_TRIAL: &str = "run/homepost/trial";
+/// There when this start was a trial that was passed: what the loader says of it is over.
+const PASSED: &str = "run/homepost/passed";
 /// A file of ours longer than this is none.
 const TEXT_BYTES: u64 = 64 * 1024;
 
@@ -169,17 +171,27 @@ impl Updating {
     pub fn begin(&self) {
         let Some(running) = self.running_slot() else { return };
         // What it says by itself counts also where what it reads cannot be read any more.
-        let trial = self.is_trial_start();
+        let passed = self.root.join(PASSED).exists();
+        let trial = !passed && self.is_trial_start();
         let on_trial = State { confirmed: running.other(), trial: Some(running), tried: true };
+        let counts = State { confirmed: running, trial: None, tried: false };
         let state = match self.at_boot(Mount::Look, |boot| Ok(boot.state())) {
+            // It was lost since.
+            Ok(state) if passed && state.trial.is_none() && state.confirmed != running => {
+                if let Err(error) = self.with_boot(|boot| boot.confirm(running)) {
+                    warn!("the boot loader's state cannot be written again: {error}");
+                }
+                counts
+            }
             Ok(state) if trial && state.trial.is_none() && state.confirmed != running => on_trial,
             Ok(state) => state,
             Err(error) => {
                 warn!("the boot loader's state cannot be read: {error}");
-                if !trial {
-                    return;
+                match (trial, passed) {
+                    (true, _) => on_trial,
+                    (false, true) => counts,
+                    (false, false) => return,
                 }
-                on_trial
             }
         };
         let record = self.record();
@@ -260,7 +272,8 @@ impl Updating {
         let own = self.clone();
         let started = std::thread::Builder::new().name("update".to_owned()).spawn(move || own.run(running.other()));
         started.map(drop).map_err(|error| {
-            self.held().busy = false;
+            let mut held = self.held();
+            (held.busy, held.shown.step) = (false, None);
             Error::Failed(format!("the update cannot begin: {error}"))
         })
     }
@@ -383,6 +396,9 @@ impl Updating {
             return Err(Error::Refused("the system that runs is not on trial".to_owned()));
         }
         self.with_boot(|boot| boot.confirm(running)).map_err(|error| failed(&error))?;
+        if let Err(error) = fs::write(self.root.join(PASSED), "") {
+            warn!("{PASSED}: {error}");
+        }
         let version = self.running().map_or(String::new(), |here| format!(" {}", here.version));
         let mut held = self.held();
         (held.shown.confirmed, held.shown.trial, held.shown.ready) = (Some(running), None, None);
@@ -391,6 +407,17 @@ impl Updating {
         self.forget();
         let _ = fs::remove_file(self.root.join(ON_TRIAL));
         Ok(())
+    }
+
+    /// The restart that is asked for now is the trial of what was written: from here on it was tried, whatever the loader says.
+    pub fn goes_down(&self) {
+        if self.held().shown.ready.is_none() {
+            return;
+        }
+        let Some(record) = self.record().filter(|record| record.step == Step::Trial) else { return };
+        if let Err(error) = self.put_record(&Record { tried: true, ..record }) {
+            warn!("{RECORD}: {error}");
+        }
     }
 
     /// Nothing is on trial any more: an update that waited for a start, or one that had it and failed.

@@ -384,36 +384,39 @@ fn begun(folder: &Folder) -> Result<(), String> {
 /// One that was begun before this service was started anew is waited for.
 fn written(folder: &Folder, machine: &dyn Machine) -> Result<String, String> {
     let words = |error: Error| error.to_string();
-    let begun = machine.status().map_err(words)?.update;
+    let begun = patiently(machine)?.update;
     if begun.step.is_none() && begun.ready.is_none() {
         let version = machine.check_update().map_err(words)?;
         Snapshot::of(folder).room()?;
         info!("version {version} is being written");
         machine.write_update().map_err(words)?;
     }
-    let mut failed = 0;
     loop {
         std::thread::sleep(AGAIN);
-        let update = match machine.status() {
-            Ok(status) => status.update,
-            // It writes to a slow disk, or others ask as well.
-            Err(_) if failed < ASKED_MOST => {
-                failed += 1;
-                continue;
-            }
-            Err(error) => {
-                // Else the next start, whenever it comes, would be a trial that nobody waits for.
-                let _ = machine.abandon_update();
-                return Err(words(error));
-            }
-        };
-        failed = 0;
+        let update = patiently(machine)?.update;
         if update.step.is_none() {
             return match update.ready {
                 Some(ready) => Ok(ready.to_string()),
                 None => Err(update.said.unwrap_or_else(|| "the update was not written".to_owned())),
             };
         }
+    }
+}
+
+/// It may write to a slow disk, or others ask as well.
+fn patiently(machine: &dyn Machine) -> Result<Status, String> {
+    let mut left = ASKED_MOST;
+    loop {
+        match machine.status() {
+            Err(_) if left > 0 => left -= 1,
+            Err(error) => {
+                // Else the next start, whenever it comes, would be a trial that nobody waits for.
+                let _ = machine.abandon_update();
+                return Err(error.to_string());
+            }
+            Ok(status) => return Ok(status),
+        }
+        std::thread::sleep(AGAIN);
     }
 }
 
