@@ -355,19 +355,27 @@ fn taken(disk: &SimDisk) -> u64 {
     content(disk).values().map(|bytes| bytes.len().div_ceil(4096) as u64 * 4096).sum()
 }
 
-/// With any room, from none to enough: either a backup is made, or all that was there is as it was.
-#[test]
-fn a_stick_on_which_there_can_be_no_room_loses_nothing_for_it() {
-    let (data, keys, base) = (house(), keys(), SimDisk::sound());
-    let at = |hour: i64| Time(1_700_000_000_000 + hour * 3_600_000);
-    // Letters that only the oldest backups have, and then some.
-    for hour in 0..4 {
-        fill_house(&data, hour * 34..hour * 34 + 34);
-        create_at(&base, &data, &keys, at(hour as i64)).unwrap();
+fn hour(n: i64) -> Time {
+    Time(1_700_000_000_000 + n * 3_600_000)
+}
+
+/// Backups of five hours; half of the letters of the first four are in none but those.
+fn five_backups() -> (Data, Keys, SimDisk) {
+    let (data, keys, disk) = (house(), keys(), SimDisk::sound());
+    for n in 0..4 {
+        fill_house(&data, n * 34..n * 34 + 34);
+        create_at(&disk, &data, &keys, hour(n as i64)).unwrap();
     }
     let gone: Vec<Uid> = uids(&data, INBOX).into_iter().filter(|uid| uid.0 <= 68).collect();
     data.write_blocking(move |txn| account::expunge(txn, ALICE, INBOX, &gone, Which::Any)).unwrap();
-    create_at(&base, &data, &keys, at(4)).unwrap();
+    create_at(&disk, &data, &keys, hour(4)).unwrap();
+    (data, keys, disk)
+}
+
+/// With any room, from none to enough: either a backup is made, or all that was there is as it was.
+#[test]
+fn a_stick_on_which_there_can_be_no_room_loses_nothing_for_it() {
+    let (data, keys, base) = five_backups();
     fill_house(&data, 200..370);
     let mut full = 0;
     let mut removed = BTreeSet::new();
@@ -375,7 +383,7 @@ fn a_stick_on_which_there_can_be_no_room_loses_nothing_for_it() {
         let disk = copied(&base, blocks);
         let before = content(&disk);
         disk.set_capacity(Some(taken(&disk) + blocks * 4096));
-        match create_at(&disk, &data, &keys, at(5)) {
+        match create_at(&disk, &data, &keys, hour(5)) {
             Ok(made) => {
                 assert_eq!(restored(&disk, &keys).unwrap().1.letters, 238);
                 assert!(backup::verify(&disk, Some(&keys.identity)).unwrap().findings.is_empty());
@@ -399,7 +407,7 @@ fn a_stick_on_which_there_can_be_no_room_loses_nothing_for_it() {
     fill_house(&data, 0..3000);
     let (before, room) = (content(&disk), taken(&disk) + 40 * 4096);
     disk.set_capacity(Some(room));
-    assert_eq!(create_at(&disk, &data, &keys, at(5)), Err(Error::Full));
+    assert_eq!(create_at(&disk, &data, &keys, hour(5)), Err(Error::Full));
     assert!(content(&disk) == before);
 }
 
@@ -464,21 +472,13 @@ fn a_backup_that_was_cut_off_is_ended_in_the_room_that_it_left() {
 /// As it is asked, so it is answered: neither a cut nor an error while room is looked for, and made, costs the last backup.
 #[test]
 fn a_cut_or_an_error_while_room_is_made_costs_only_what_had_to_go() {
-    let (data, keys, base) = (house(), keys(), SimDisk::sound());
-    let at = |hour: i64| Time(1_700_000_000_000 + hour * 3_600_000);
-    for hour in 0..4 {
-        fill_house(&data, hour * 34..hour * 34 + 34);
-        create_at(&base, &data, &keys, at(hour as i64)).unwrap();
-    }
-    let gone: Vec<Uid> = uids(&data, INBOX).into_iter().filter(|uid| uid.0 <= 68).collect();
-    data.write_blocking(move |txn| account::expunge(txn, ALICE, INBOX, &gone, Which::Any)).unwrap();
-    create_at(&base, &data, &keys, at(4)).unwrap();
+    let (data, keys, base) = five_backups();
     fill_house(&data, 200..234);
     // The most room with which some have to go.
     let tried = (1..40).rev().find_map(|blocks| {
         let disk = copied(&base, 1);
         disk.set_capacity(Some(taken(&disk) + blocks * 4096));
-        let made = create_at(&disk, &data, &keys, at(5)).ok()?;
+        let made = create_at(&disk, &data, &keys, hour(5)).ok()?;
         (made.removed > 0).then_some((blocks, made.removed))
     });
     let (blocks, went) = tried.expect("with little room some have to go");
@@ -489,7 +489,7 @@ fn a_cut_or_an_error_while_room_is_made_costs_only_what_had_to_go() {
             let disk = copied(&base, n);
             disk.set_capacity(Some(room));
             disk.plan(&[(n, fault)]);
-            let made = create_at(&disk, &data, &keys, at(5));
+            let made = create_at(&disk, &data, &keys, hour(5));
             let is_over = disk.calls() < n;
             disk.reboot();
             disk.plan(&[]);
