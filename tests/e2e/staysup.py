@@ -277,8 +277,8 @@ def no_descriptors(checks):
 
 
 @contextlib.contextmanager
-def small_disk(name, size):
-    place = TARGET / "e2e" / f"{name}-{os.getpid()}-disk"
+def small_disk(name, size, place=None):
+    place = place or TARGET / "e2e" / f"{name}-{os.getpid()}-disk"
     place.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], check=True)
     try:

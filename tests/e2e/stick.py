@@ -62,9 +62,9 @@ def too_small(checks):
     if os.geteuid() != 0:
         print("LEFT OUT, since a small file system needs root to mount: the stick that is too small", flush=True)
         return
-    with small_disk("stick-small", "1m") as place:
-        house = House("stick-small")
-        machine = Machine(place / "box")
+    house = House("stick-small")
+    machine = Machine(house.folder / "box")
+    with small_disk("stick-small", "1m", machine.inside):
         os.environ["HOMEPOST_MACHINE"] = str(machine.folder / "machine.sock")
         os.environ["HOMEPOST_STICK"] = str(machine.folder)
         try:
@@ -102,7 +102,7 @@ def too_small(checks):
         finally:
             house.stop()
             machine.listener.close()
-            shutil.rmtree(house.folder, ignore_errors=True)
+    shutil.rmtree(house.folder, ignore_errors=True)
 
 
 def status(house):
