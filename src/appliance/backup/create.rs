@@ -47,8 +47,6 @@ pub struct Made {
     pub unreadable: u64,
 }
 
-/// Backups that go for one on a disk that had room by its own words.
-const LIES_MOST: u32 = 2;
 /// Letters written between two snapshots.
 const ROUND: usize = 10_000;
 /// Bytes of letters after which the next one goes into a new file.
@@ -74,7 +72,7 @@ pub fn create(
     }
     let before: BTreeSet<String> = disk.list()?.into_iter().collect();
     let attempt = |disk: &dyn Disk, fits| Run::begin(disk, keys, random, fits)?.run(source, everything, now);
-    let (mut removed, mut fits, mut swept, mut lies) = (0, false, false, 0);
+    let (mut removed, mut fits) = (0, false);
     loop {
         match attempt(disk, fits) {
             Ok(made) => {
@@ -85,13 +83,13 @@ pub fn create(
             Err(error) => return Err(error),
         }
         match room::to_go(disk, |disk| attempt(disk, true).map(drop)) {
-            Ok(None) if !fits => {}
-            Ok(Some(going)) if going > 0 || !swept => {
-                room::make(disk, going)?;
-                (swept, removed) = (true, removed + going);
+            Ok(going) if !fits || going.is_some_and(|going| going > 0) => {
+                if let Some(going) = going {
+                    room::make(disk, going)?;
+                    removed += going;
+                }
             }
-            // There should have been room, and was none: a disk that does not say how much it has (of a quota, say).
-            Ok(_) if lies < LIES_MOST && room::drop_oldest(disk)? => (lies, removed) = (lies + 1, removed + 1),
+            // There was to be room, and is none: nothing more is lost to a disk that does not say how much it has.
             Ok(_) | Err(Error::Full) => {
                 room::undo(disk, &before)?;
                 return Err(Error::Full);

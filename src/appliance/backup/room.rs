@@ -94,7 +94,7 @@ pub(super) fn prune(disk: &dyn Disk) -> Result<usize, Error> {
 }
 
 /// Makes room: false if nothing may go any more, or none could come of it.
-pub(super) fn drop_oldest(disk: &dyn Disk) -> Result<bool, Error> {
+fn drop_oldest(disk: &dyn Disk) -> Result<bool, Error> {
     if !sweep(disk, true)? {
         return Ok(false);
     }

@@ -246,7 +246,8 @@ impl Start<'_> {
 
     /// Only if the wish is there, and can go afterwards: one that stayed would delete the next household's mail, too.
     fn erase(&mut self, place: &Place) -> Result<(), Stop> {
-        if self.board.open_boot().is_err() {
+        if let Err(error) = self.board.open_boot() {
+            self.log("the boot partition", &error);
             return Ok(());
         }
         let done = match self.board.wish() {
@@ -308,6 +309,7 @@ impl Start<'_> {
             return Err(self.problem(NOT_NEW));
         }
         // The wish last: as long as it is there it is begun again.
+        // What stays of the answers would set the box up again, with the pass phrase of before.
         let gone = self.board.let_write(true);
         let gone = gone.and_then(|()| self.board.forget(ASKED)).and_then(|()| self.board.forget(TOLD));
         match gone.and_then(|()| self.board.remove_wish()) {
@@ -402,7 +404,8 @@ impl Start<'_> {
 
     /// homepost.toml gives the set-up its answers. What came of them is said in homepost.txt beside it.
     fn answers(&mut self) -> Result<(), Stop> {
-        if self.board.open_boot().is_err() {
+        if let Err(error) = self.board.open_boot() {
+            self.log("the boot partition", &error);
             return Ok(());
         }
         if let Err(error) = self.answer() {
