@@ -115,7 +115,8 @@ fn own_archive(target: &Path, keys: &Keys) -> Result<RealDisk, String> {
         return Err(format!("{} is not a folder that is there", target.display()));
     }
     let path = target.join(FOLDER).join(&keys.box_id);
-    RealDisk::open(&path).map(|disk| disk.at_most(backup::FILES_MOST)).map_err(|error| match error.kind() {
+    let disk = RealDisk::open(&path).and_then(|disk| disk.at_most(backup::FILES_MOST).on_fat());
+    disk.map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => format!(
             "{}: may not be written. A server that runs writes only where it was told: `homepost serve --backup {}`",
             path.display(),

@@ -8,7 +8,7 @@
 //! came of it is in `homepost.txt` beside it. When it worked, `homepost.toml` is emptied and taken away, for the secret in it.
 
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::appliance::machine::stick::{self, at, chosen};
 use crate::appliance::machine::{Client, Machine, Stick};
 use crate::appliance::wizard::{Offer, Offered};
 use crate::base::Time;
-use crate::store::disk::RealDisk;
+use crate::store::disk::{Disk, DiskFile, RealDisk, Site};
 
 use super::backup;
 use super::folder::{Folder, write};
@@ -470,7 +470,7 @@ fn asked(from: &Path) -> Result<Option<Asked>, String> {
 }
 
 fn forget_secret(from: &Path) -> &'static str {
-    match remove_asked(&from.join(ASKED)) {
+    match remove_asked(from) {
         Ok(()) => "homepost.toml was removed, since a secret was in it.",
         Err(error) => {
             warn!(%error, "homepost.toml stays on the stick");
@@ -480,23 +480,40 @@ fn forget_secret(from: &Path) -> &'static str {
 }
 
 /// Over the bytes first: removing a file of a FAT leaves them where they are.
-fn remove_asked(path: &Path) -> std::io::Result<()> {
-    let file = fs::OpenOptions::new().write(true).open(path)?;
-    let len = usize::try_from(file.metadata()?.len()).unwrap_or(0);
-    file.write_all_at(&vec![0; len], 0)?;
-    file.sync_all()?;
-    fs::remove_file(path)
+fn remove_asked(from: &Path) -> std::io::Result<()> {
+    let disk = RealDisk::open(from)?.on_fat()?;
+    let file = disk.open(ASKED)?;
+    let len = usize::try_from(file.len()?).unwrap_or(0);
+    file.write_at(0, &vec![0; len])?;
+    file.sync(Site::Other)?;
+    disk.remove(ASKED)?;
+    disk.sync_dir(Site::Other)
 }
 
 pub(super) fn tell(from: &Path, words: &str) {
-    let path = from.join(TOLD);
-    let told = fs::File::create(&path).and_then(|mut file| {
-        std::io::Write::write_all(&mut file, format!("{words}\r\n").as_bytes())?;
-        file.sync_all()
-    });
-    if let Err(error) = told {
+    if let Err(error) = write_told(from, format!("{words}\r\n").as_bytes()) {
         warn!(%error, "the stick does not take homepost.txt");
     }
+}
+
+fn write_told(from: &Path, text: &[u8]) -> std::io::Result<()> {
+    let disk = RealDisk::open(from)?.on_fat()?;
+    let write = |file: Arc<dyn DiskFile>| {
+        // In the room that it has.
+        file.write_at(0, text)?;
+        file.set_len(text.len() as u64)?;
+        file.sync(Site::Other)
+    };
+    if disk.open(TOLD).and_then(write).is_ok() {
+        return Ok(());
+    }
+    // None is there, or one that was being written when the stick was pulled out.
+    match disk.remove(TOLD) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => disk.sync_dir(Site::Other)?,
+    }
+    disk.create(TOLD).and_then(write)?;
+    disk.sync_dir(Site::Other)
 }
 
 /// Empties the one stick that is in, and makes it one for us.
@@ -594,9 +611,14 @@ mod tests {
         assert!(told().starts_with("Backup 3 is put back.\r\n1 letters that waited"), "{}", told());
         assert!(told().contains("homepost.toml was removed") && !told().contains('@'), "{}", told());
         assert!(!here(ASKED).exists());
+        // One in which nothing can be written, as a stick that was pulled out may have it, is made anew.
+        fs::remove_file(here(TOLD)).unwrap();
+        std::os::unix::fs::symlink(TOLD, here(TOLD)).unwrap();
+        tell(folder.path(), "It is told.");
+        assert_eq!(told(), "It is told.\r\n");
         // What cannot be written to cannot be taken away, and its owner hears that.
         fs::create_dir(here(ASKED)).unwrap();
-        assert!(remove_asked(&here(ASKED)).is_err());
+        assert!(remove_asked(folder.path()).is_err());
         assert_eq!(asked.into_inner().unwrap(), ["a b c"]);
     }
 }

@@ -10,6 +10,7 @@ a pass phrase has it, and the stores pass `homepost check`. Never is there a hou
 
 Then that box gets more letters and backs them up to the same stick, whose writes are logged in their turn. On each stick as it could
 have been left there is a backup that can be put back: the one before, or the new one; and the new one once the box has let it go.
+Some of these sticks are plugged in again: there is a new backup then, and no file on the stick has lost its bytes to another one.
 """
 
 import argparse
@@ -63,9 +64,8 @@ def newest(stick):
     return max(int(found[1], 16) for name in stick.names() if (found := re.search(r"/head-(\w+)\.sha256$", name)))
 
 
-def record(folder, board, words, count):
-    """Where the log began to be of the restore, and where it ended; and the letters that came after it."""
-    box = Box("restorecut", board, DISK, toml=None)
+def record(box, folder, words, count):
+    """Where the log began to be of the restore, and where it ended; and the letters that came after it. The box goes on."""
     try:
         stick = Stick(box.folder / "stick.img")
         stick.put("homepost.toml", f'restore = "{words}"\r\n')
@@ -102,14 +102,10 @@ def record(folder, board, words, count):
         time.sleep(20)
         stick.pull(box)
         print(f"       and a stick has what came since after {time.monotonic() - began:.0f} s", flush=True)
-        letters = sorted(box.letters().values())
-        box.pull_plug()
-        return plugged, done, letters
+        return plugged, done, sorted(box.letters().values())
     except BaseException:
         print(box.tail() if box.log else "", flush=True)
         raise
-    finally:
-        box.end()
 
 
 def start_again(data, archive, words):
@@ -157,9 +153,15 @@ def main():
     try:
         words, letters = make(folder, args.letters, args.seed)
         assert len(letters) == args.letters
-        found = None
-        with checks("an empty box is restored from a stick, its disk being watched"):
-            found = record(folder, args.board, words, args.letters)
+        found, box = None, Box("restorecut", args.board, DISK, toml=None)
+        try:
+            with checks("an empty box is restored from a stick, its disk being watched"):
+                found = record(box, folder, words, args.letters)
+            if found:
+                again(checks, args, box, folder, work, words, found[2])
+                box.pull_plug()
+        finally:
+            box.end()
         if found:
             cuts(checks, args, found[:2], folder, work, words, letters)
             pulls(checks, args, folder, work, words, letters, found[2])
@@ -223,6 +225,27 @@ def pulls(checks, args, folder, work, words, letters, all_letters):
     print(f"       what could be put back: {dict(met)}", flush=True)
     with checks("the stick was pulled out before the new backup was whole, and after it"):
         assert len(met) == 2, met
+
+
+def again(checks, args, box, folder, work, words, all_letters):
+    log, rng = blocklog.Log(folder / "stick-writes"), random.Random(args.seed)
+    stick = Stick.__new__(Stick)
+    for n in range(max(2, args.cuts // 10)):
+        # A state in which a file has not the room that it says, if there is one: that is what could do harm.
+        disk = blocklog.Disk(log, folder / "stick-before.img", work)
+        for count in sorted(rng.randrange(1, len(log)) for _ in range(30)):
+            stick.path = pathlib.Path(disk.cut(count, log.flushed(count), blocklog.torn(rng, 0.7)))
+            if broken := stick.broken_files():
+                break
+        with checks(f"pulled out after {count} of {len(log)} writes and flushes ({len(broken)} faults), and plugged in again {n}"):
+            before = newest(stick)
+            stick.plug(box)
+            until(lambda: newest(stick) > before, 120, box)
+            time.sleep(15)
+            stick.pull(box)
+            same(stick.broken_files(), [], "files that lost their bytes to others")
+            same(sorted(on_stick(stick.path, work, words)), all_letters, "letters")
+        disk.close()
 
 
 def on_stick(path, work, words):

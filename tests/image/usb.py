@@ -1,5 +1,6 @@
 """A stick that can be plugged into a box in QEMU, started with `more=USB`."""
 
+import re
 import subprocess
 import time
 
@@ -45,6 +46,11 @@ class Stick:
         done = subprocess.run(["fsck.vfat", "-n", part], capture_output=True, text=True)
         part.unlink()
         return "" if done.returncode == 0 else done.stdout
+
+    def broken_files(self):
+        """What that tool says of files whose bytes are not theirs alone. Room that nobody has is no harm."""
+        words = r"Contains a free cluster|share clusters|cluster chain length|bad cluster|bad start|beyond limit"
+        return [line.strip() for line in self.sound().splitlines() if re.search(words, line)]
 
     def plug(self, box, writes=None):
         """`writes`: a file where every write and flush of it is logged (blocklog.py)."""

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Disk, DiskFile, Site};
 
@@ -17,6 +17,42 @@ pub struct RealDisk {
     writes: bool,
     /// Files it may have at most.
     most: usize,
+    fat: Option<Arc<Fat>>,
+}
+
+/// The order that FAT does not keep by itself.
+///
+/// A file's entry in its folder and the chain of its clusters lie in two places, which reach the medium in any order. If power
+/// goes between them there is an entry whose clusters are free. The next file gets them, and who removes the first one then
+/// frees those of the second. So (K4)
+/// - a chain is durable before the entry that names its beginning: an entry is written when its file is synced (or by the
+///   kernel, some 30 s later), and syncing the folder writes the chains of all files;
+/// - an entry is gone for good before its chain is freed: a file without a name keeps its clusters while it is open.
+#[derive(Debug)]
+struct Fat {
+    folder: File,
+    removed: Mutex<Vec<File>>,
+}
+
+/// Removed files kept open at most: then the folder is synced in between.
+const REMOVED_MOST: usize = 100;
+
+impl Fat {
+    fn sync(&self) -> io::Result<()> {
+        let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.folder.sync_all()?;
+        removed.clear();
+        Ok(())
+    }
+
+    fn removed(&self, file: File) -> io::Result<()> {
+        let count = {
+            let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
+            removed.push(file);
+            removed.len()
+        };
+        if count < REMOVED_MOST { Ok(()) } else { self.sync() }
+    }
 }
 
 impl RealDisk {
@@ -29,17 +65,32 @@ impl RealDisk {
                 File::open(parent)?.sync_all()?;
             }
         }
-        Ok(RealDisk { folder: folder.to_path_buf(), handle: File::open(folder)?, writes: true, most: usize::MAX })
+        RealDisk::of(folder, true)
     }
 
     /// Opens a folder that is there, of which nothing is changed: everything that would is an error.
     pub fn read_only(folder: &Path) -> io::Result<RealDisk> {
-        Ok(RealDisk { folder: folder.to_path_buf(), handle: File::open(folder)?, writes: false, most: usize::MAX })
+        RealDisk::of(folder, false)
+    }
+
+    fn of(folder: &Path, writes: bool) -> io::Result<RealDisk> {
+        let handle = File::open(folder)?;
+        Ok(RealDisk { folder: folder.to_path_buf(), handle, writes, most: usize::MAX, fat: None })
     }
 
     /// The same, but an error where there are more files: of a folder that a stranger may have filled.
     pub fn at_most(self, files: usize) -> RealDisk {
         RealDisk { most: files, ..self }
+    }
+
+    /// The same, but in an order that does no harm on FAT (K4). Elsewhere it costs a sync for each file.
+    pub fn on_fat(self) -> io::Result<RealDisk> {
+        let fat = Fat { folder: self.handle.try_clone()?, removed: Mutex::default() };
+        Ok(RealDisk { fat: Some(Arc::new(fat)), ..self })
+    }
+
+    fn file(&self, file: File) -> Arc<dyn DiskFile> {
+        Arc::new(RealFile { file, fat: self.fat.clone() })
     }
 
     fn may_write(&self) -> io::Result<()> {
@@ -58,11 +109,11 @@ impl Disk for RealDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         self.may_write()?;
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(self.path(name)?)?;
-        Ok(Arc::new(RealFile(file)))
+        Ok(self.file(file))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(RealFile(OpenOptions::new().read(true).write(self.writes).open(self.path(name)?)?)))
+        Ok(self.file(OpenOptions::new().read(true).write(self.writes).open(self.path(name)?)?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -72,7 +123,12 @@ impl Disk for RealDisk {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         self.may_write()?;
-        fs::remove_file(self.path(name)?)
+        let path = self.path(name)?;
+        let Some(fat) = &self.fat else { return fs::remove_file(path) };
+        // One that cannot be opened can still be removed.
+        let held = File::open(&path);
+        fs::remove_file(&path)?;
+        held.map_or(Ok(()), |file| fat.removed(file))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -92,7 +148,10 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self, _site: Site) -> io::Result<()> {
-        self.handle.sync_all()
+        match &self.fat {
+            Some(fat) => fat.sync(),
+            None => self.handle.sync_all(),
+        }
     }
 
     fn free(&self) -> io::Result<u64> {
@@ -106,39 +165,45 @@ impl Disk for RealDisk {
 }
 
 #[derive(Debug)]
-struct RealFile(File);
+struct RealFile {
+    file: File,
+    fat: Option<Arc<Fat>>,
+}
 
 impl DiskFile for RealFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read_exact_at(out, offset)
+        self.file.read_exact_at(out, offset)
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
         if self.len()? >= len {
             return Ok(());
         }
-        match rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, len) {
+        match rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), 0, len) {
             Ok(()) => Ok(()),
             // A file system that cannot take room beforehand: a full disk then shows later, as a failed write.
-            Err(rustix::io::Errno::OPNOTSUPP) => self.0.set_len(len),
+            Err(rustix::io::Errno::OPNOTSUPP) => self.file.set_len(len),
             Err(error) => Err(error.into()),
         }
     }
 
     fn sync(&self, _site: Site) -> io::Result<()> {
-        self.0.sync_data()
+        if let Some(fat) = &self.fat {
+            fat.sync()?;
+        }
+        self.file.sync_data()
     }
 }
 
@@ -174,6 +239,35 @@ mod tests {
         assert_eq!(disk.list().unwrap().len(), 3);
         disk.create("d").unwrap();
         assert_eq!(disk.list().unwrap_err().to_string(), "there are more than 3 files in it");
+    }
+
+    #[test]
+    fn k4_what_is_removed_keeps_its_bytes_until_its_name_is_gone_for_good() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = RealDisk::open(folder.path()).unwrap().on_fat().unwrap();
+        let held = || {
+            let here = folder.path().canonicalize().unwrap();
+            let handles = fs::read_dir("/proc/self/fd").unwrap().filter_map(|one| fs::read_link(one.unwrap().path()).ok());
+            let gone = |path: &PathBuf| path.starts_with(&here) && path.to_string_lossy().ends_with(" (deleted)");
+            handles.filter(gone).count()
+        };
+        for n in 0..REMOVED_MOST + 3 {
+            disk.create(&n.to_string()).unwrap().write_at(0, b"x").unwrap();
+        }
+        disk.remove("0").unwrap();
+        disk.remove("1").unwrap();
+        assert_eq!((held(), disk.list().unwrap().len()), (2, REMOVED_MOST + 1));
+        disk.sync_dir(Site::Archive).unwrap();
+        assert_eq!(held(), 0);
+        // Not as many as somebody likes.
+        for n in 2..REMOVED_MOST + 3 {
+            disk.remove(&n.to_string()).unwrap();
+        }
+        assert_eq!((held(), disk.list().unwrap().len()), (1, 0));
+        // What is synced takes the others along.
+        disk.create("last").unwrap().sync(Site::Archive).unwrap();
+        assert_eq!(held(), 0);
+        assert!(disk.remove("none").is_err());
     }
 
     #[test]

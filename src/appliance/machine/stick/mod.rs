@@ -314,7 +314,9 @@ fn mount_at(device: &Path, at: &Path, kind: Kind, writable: bool, user: u32) -> 
     if !writable {
         flags |= MountFlags::RDONLY;
     }
-    let options = std::ffi::CString::new(format!("uid={user},gid={user},umask=077"))?;
+    // A file that was being written when the stick was pulled out may have less room than it says. Whatever touches it fails;
+    // all else can be written, where the kernel would have nothing written any more from then on.
+    let options = std::ffi::CString::new(format!("uid={user},gid={user},umask=077,errors=continue"))?;
     Ok(mount(device, at, kind, flags, options.as_c_str())?)
 }
 
