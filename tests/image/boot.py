@@ -108,6 +108,7 @@ def household(checks, board):
         with checks("the data partition has grown to the disk's end"):
             kilobytes = int(report["df"][0].split()[1])
             assert kilobytes * 1024 > DISK - 500 * MIB, report["df"]
+            same([line for line in report["box"] if line.startswith("note")], [], "notes for the owner")
         with checks("no service failed or was started twice"):
             starts = dict((line.split()[0], int(line.split()[1])) for line in report["starts"])
             same({name: count for name, count in starts.items() if count != 1}, {}, "started more than once")

@@ -247,7 +247,8 @@ mod tests {
         let disk = RealDisk::open(folder.path()).unwrap().on_fat().unwrap();
         let held = || {
             let here = folder.path().canonicalize().unwrap();
-            let handles = fs::read_dir("/proc/self/fd").unwrap().filter_map(|one| fs::read_link(one.unwrap().path()).ok());
+            let handles =
+                fs::read_dir("/proc/self/fd").unwrap().filter_map(|one| fs::read_link(one.unwrap().path()).ok());
             let gone = |path: &PathBuf| path.starts_with(&here) && path.to_string_lossy().ends_with(" (deleted)");
             handles.filter(gone).count()
         };

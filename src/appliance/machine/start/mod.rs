@@ -129,8 +129,8 @@ pub trait Board {
     /// Has the table say that the partition goes to the end of the disk: the copy at the disk's end first, then the one at its
     /// start, so that one of them is always whole.
     fn grow(&mut self, place: &Place) -> io::Result<()>;
-    /// Has the kernel know of it.
-    fn reread(&mut self, place: &Place) -> io::Result<()>;
+    /// Has the kernel know of it, who forgets the partition's name by that until the next start. As it is then.
+    fn reread(&mut self, place: &Place) -> io::Result<Place>;
 
     /// Whether the file system is whole, or could be repaired; with `all` at any price.
     fn check(&mut self, place: &Place, all: bool) -> io::Result<bool>;
@@ -330,12 +330,11 @@ impl Start<'_> {
         }
         self.board.tell(To::Console, Step::Grow.sentence());
         let grown = self.board.move_copy(place).and_then(|()| self.board.grow(place));
-        match grown.and_then(|()| self.board.reread(place)).and_then(|()| self.board.place()) {
-            Ok(Some(now)) => {
+        match grown.and_then(|()| self.board.reread(place)) {
+            Ok(now) => {
                 self.board.tell(To::Log, &format!("data partition grown to {} sectors", now.size));
                 self.place = Some(now);
             }
-            Ok(None) => self.board.tell(To::Notice, NOT_GROWN),
             Err(error) => {
                 self.log("the data partition", &error);
                 self.board.tell(To::Notice, NOT_GROWN);

@@ -126,6 +126,24 @@ impl Real {
     }
 }
 
+impl Real {
+    /// The partition of this name of the kernel's.
+    fn measured(&self, name: &str) -> io::Result<Place> {
+        // A link into /sys/devices/…/DISK/PARTITION.
+        let here = fs::canonicalize(self.at("sys/class/block").join(name))?;
+        let above = here.parent().ok_or(io::ErrorKind::NotFound)?;
+        let disk = above.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Place {
+            name: name.to_owned(),
+            disk,
+            number: number(&here.join("partition"))?,
+            start: number(&here.join("start"))?,
+            size: number(&here.join("size"))?,
+            disk_size: number(&above.join("size"))?,
+        })
+    }
+}
+
 impl Board for Real {
     fn begins(&mut self, step: Step) {
         let _ = self.put("step", step.sentence());
@@ -147,19 +165,8 @@ impl Board for Real {
 
     fn place(&mut self) -> io::Result<Option<Place>> {
         let Some(device) = slots::partition(&self.root, DATA) else { return Ok(None) };
-        let name = device.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // A link into /sys/devices/…/DISK/PARTITION.
-        let here = fs::canonicalize(self.at("sys/class/block").join(&name))?;
-        let above = here.parent().ok_or(io::ErrorKind::NotFound)?;
-        let disk = above.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Some(Place {
-            name,
-            disk,
-            number: number(&here.join("partition"))?,
-            start: number(&here.join("start"))?,
-            size: number(&here.join("size"))?,
-            disk_size: number(&above.join("size"))?,
-        }))
+        let name = device.file_name().unwrap_or_default().to_string_lossy();
+        self.measured(&name).map(Some)
     }
 
     fn table_is_whole(&mut self, place: &Place) -> io::Result<bool> {
@@ -187,8 +194,9 @@ impl Board for Real {
         if status.success() { Ok(()) } else { Err(io::Error::other(format!("it ended with {status}"))) }
     }
 
-    fn reread(&mut self, place: &Place) -> io::Result<()> {
-        worked(program("partx").args(["-u", "--nr", &place.number.to_string()]).arg(self.device(&place.disk)))
+    fn reread(&mut self, place: &Place) -> io::Result<Place> {
+        worked(program("partx").args(["-u", "--nr", &place.number.to_string()]).arg(self.device(&place.disk)))?;
+        self.measured(&place.name)
     }
 
     fn check(&mut self, place: &Place, all: bool) -> io::Result<bool> {

@@ -57,6 +57,7 @@ struct Fake {
     told: Option<String>,
     // What does not.
     kernel_size: u64,
+    nameless: bool,
     mounted: bool,
     boot_open: bool,
     boot_writable: bool,
@@ -85,6 +86,7 @@ impl Fake {
             toml: true,
             told: None,
             kernel_size: FLASHED,
+            nameless: false,
             mounted: false,
             boot_open: false,
             boot_writable: false,
@@ -102,13 +104,25 @@ impl Fake {
     fn lived_in() -> Fake {
         let mut fake = Fake::flashed();
         run(&mut fake);
-        assert_eq!((fake.house, fake.problem()), (House::SetUp, None));
+        assert_eq!((fake.house, fake.problem(), fake.notices()), (House::SetUp, None, vec![]));
         fake.letters = true;
         fake.restart();
         fake
     }
 
+    fn measured(&self) -> Place {
+        Place {
+            name: "sda4".to_owned(),
+            disk: "sda".to_owned(),
+            number: 4,
+            start: START,
+            size: self.kernel_size,
+            disk_size: END,
+        }
+    }
+
     fn restart(&mut self) {
+        self.nameless = false;
         self.kernel_size = self.main.or(self.copy).expect("one copy of the table is whole");
         if self.mounted && self.dead && self.files == Files::Whole {
             self.files = Files::Torn;
@@ -166,15 +180,9 @@ impl Board for Fake {
     }
 
     fn place(&mut self) -> io::Result<Option<Place>> {
-        let size = self.kernel_size;
-        self.look(Some(Place {
-            name: "sda4".to_owned(),
-            disk: "sda".to_owned(),
-            number: 4,
-            start: START,
-            size,
-            disk_size: END,
-        }))
+        // As Linux has it: `partx -u` takes the name away.
+        let place = (!self.nameless).then(|| self.measured());
+        self.look(place)
     }
 
     fn table_is_whole(&mut self, _: &Place) -> io::Result<bool> {
@@ -210,11 +218,12 @@ impl Board for Fake {
         self.over()
     }
 
-    fn reread(&mut self, _: &Place) -> io::Result<()> {
+    fn reread(&mut self, _: &Place) -> io::Result<Place> {
         self.call()?;
         self.over()?;
         self.kernel_size = self.main.or(self.copy).unwrap();
-        Ok(())
+        self.nameless = true;
+        Ok(self.measured())
     }
 
     fn check(&mut self, _: &Place, all: bool) -> io::Result<bool> {
@@ -529,7 +538,7 @@ impl Board for Worn<'_> {
     fn grow(&mut self, place: &Place) -> io::Result<()> {
         worn(self.broken.table, || self.fake.grow(place))
     }
-    fn reread(&mut self, place: &Place) -> io::Result<()> {
+    fn reread(&mut self, place: &Place) -> io::Result<Place> {
         self.fake.reread(place)
     }
     fn check(&mut self, place: &Place, all: bool) -> io::Result<bool> {
