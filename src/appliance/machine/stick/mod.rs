@@ -11,6 +11,7 @@
 //! - A4: nothing but a USB disk is ever looked at, mounted or emptied, and none that holds a homepost system.
 //! - A5: no driver sees a stick without our label, and nothing on a stick is executed, a device or another user's.
 
+mod chains;
 mod format;
 mod scan;
 mod superblock;
@@ -185,14 +186,16 @@ impl Sticks {
         let (device, kind) = found.ok_or_else(|| Error::Failed("The stick was pulled out.".to_owned()))?;
         let at = self.root.join(folder().strip_prefix("/").unwrap_or(&folder())).join(AT);
         fs::create_dir_all(&at).map_err(|error| Error::Failed(format!("{}: {error}", at.display())))?;
-        (self.acts.mount)(&self.root.join("dev").join(device), &at, kind, stick.writable, self.user).map_err(
-            |error| {
-                Error::Failed(format!(
-                    "The stick {} cannot be opened ({error}). What is on it is probably damaged.",
-                    stick.name
-                ))
-            },
-        )?;
+        let device = self.root.join("dev").join(device);
+        if kind == Kind::Fat && stick.writable {
+            mend(&device);
+        }
+        (self.acts.mount)(&device, &at, kind, stick.writable, self.user).map_err(|error| {
+            Error::Failed(format!(
+                "The stick {} cannot be opened ({error}). What is on it is probably damaged.",
+                stick.name
+            ))
+        })?;
         held.open = Some(Open { insertion: stick.insertion, at, ticks: LEASE_TICKS });
         info!("the stick {} is open", stick.name);
         let sticks = self.clone();
@@ -278,11 +281,7 @@ impl Sticks {
         let failed = |error: io::Error| {
             Error::Failed(format!("The stick could not be prepared ({error}). It is probably broken: try another one."))
         };
-        // Who opens a disk like that is the only one who uses it.
-        let mut options = fs::OpenOptions::new();
-        options.read(true).write(true);
-        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, rustix::fs::OFlags::EXCL.bits() as i32);
-        let mut target = options.open(&disk).map_err(failed)?;
+        let mut target = alone(&disk).map_err(failed)?;
         let done = format::format(&mut target, one.bytes, OsRandom.u64() as u32);
         drop(target);
         held.scan.forget();
@@ -302,6 +301,23 @@ impl Sticks {
 
 fn shown(seen: &[Seen], open: Option<&Open>) -> Vec<Stick> {
     seen.iter().map(|one| one.stick(open.is_some_and(|open| open.insertion == one.insertion))).collect()
+}
+
+/// Opens a disk, or a partition, of which nobody else may make use then.
+fn alone(device: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(true);
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, rustix::fs::OFlags::EXCL.bits() as i32);
+    options.open(device)
+}
+
+/// What cannot be mended is left for the driver to say.
+fn mend(device: &Path) {
+    match alone(device).and_then(|mut volume| chains::mend(&mut volume)) {
+        Ok(0) => {}
+        Ok(some) => info!("the stick was pulled out while it was written to: {some} of its folders had to be mended"),
+        Err(error) => warn!(%error, "the folders on the stick were not looked at"),
+    }
 }
 
 fn mount_at(device: &Path, at: &Path, kind: Kind, writable: bool, user: u32) -> io::Result<()> {
