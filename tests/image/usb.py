@@ -47,10 +47,12 @@ class Stick:
         part.unlink()
         return "" if done.returncode == 0 else done.stdout
 
-    def broken_files(self):
-        """What that tool says of files whose bytes are not theirs alone. Room that nobody has is no harm."""
+    def broken(self):
+        """What that tool says of files and folders whose bytes are not theirs alone. Room that nobody has is no harm."""
         words = r"Contains a free cluster|share clusters|cluster chain length|bad cluster|bad start|beyond limit"
-        return [line.strip() for line in self.sound().splitlines() if re.search(words, line)]
+        lines = self.sound().splitlines()
+        # Each stands below the path that it is about.
+        return [f"{above.strip()}: {line.strip()}" for above, line in zip(lines, lines[1:]) if re.search(words, line)]
 
     def plug(self, box, writes=None):
         """`writes`: a file where every write and flush of it is logged (blocklog.py)."""
