@@ -115,7 +115,7 @@ fn own_archive(target: &Path, keys: &Keys) -> Result<RealDisk, String> {
         return Err(format!("{} is not a folder that is there", target.display()));
     }
     let path = target.join(FOLDER).join(&keys.box_id);
-    let disk = RealDisk::open(&path).and_then(|disk| disk.at_most(backup::FILES_MOST).on_fat());
+    let disk = RealDisk::open(&path).and_then(|disk| disk.at_most(backup::FILES_MOST).orderly());
     disk.map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => format!(
             "{}: may not be written. A server that runs writes only where it was told: `homepost serve --backup {}`",

@@ -481,7 +481,7 @@ fn forget_secret(from: &Path) -> &'static str {
 
 /// Over the bytes first: removing a file of a FAT leaves them where they are.
 fn remove_asked(from: &Path) -> std::io::Result<()> {
-    let disk = RealDisk::open(from)?.on_fat()?;
+    let disk = RealDisk::open(from)?.orderly()?;
     let file = disk.open(ASKED)?;
     let len = usize::try_from(file.len()?).unwrap_or(0);
     file.write_at(0, &vec![0; len])?;
@@ -497,14 +497,22 @@ pub(super) fn tell(from: &Path, words: &str) {
 }
 
 fn write_told(from: &Path, text: &[u8]) -> std::io::Result<()> {
-    let disk = RealDisk::open(from)?.on_fat()?;
+    let disk = RealDisk::open(from)?.orderly()?;
     let write = |file: Arc<dyn DiskFile>| {
-        // In the room that it has.
         file.write_at(0, text)?;
         file.set_len(text.len() as u64)?;
         file.sync(Site::Other)
     };
-    if disk.open(TOLD).and_then(write).is_ok() {
+    // In the room that it has, if that is what it takes (K4).
+    let block = disk.block()?.max(1);
+    let fits = |file: &Arc<dyn DiskFile>| {
+        std::io::Result::Ok(file.len()?.div_ceil(block) == (text.len() as u64).div_ceil(block))
+    };
+    if disk
+        .open(TOLD)
+        .and_then(|file| if fits(&file)? { write(file).map(|()| true) } else { Ok(false) })
+        .unwrap_or(false)
+    {
         return Ok(());
     }
     // None is there, or one that was being written when the stick was pulled out.

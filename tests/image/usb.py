@@ -49,10 +49,10 @@ class Stick:
 
     def broken(self):
         """What that tool says of files and folders whose bytes are not theirs alone. Room that nobody has is no harm."""
-        words = r"Contains a free cluster|share clusters|cluster chain length|bad cluster|bad start|beyond limit"
+        words = r"Contains a free cluster|share clusters|cluster chain|bad cluster|start cluster|beyond limit|does point"
         lines = self.sound().splitlines()
         # Each stands below the path that it is about.
-        return [f"{above.strip()}: {line.strip()}" for above, line in zip(lines, lines[1:]) if re.search(words, line)]
+        return [f"{above.strip()}: {line.strip()}" for above, line in zip(lines, lines[1:]) if re.search(words, line, re.I)]
 
     def plug(self, box, writes=None):
         """`writes`: a file where every write and flush of it is logged (blocklog.py)."""

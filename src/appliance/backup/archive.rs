@@ -160,10 +160,15 @@ fn without_end(text: &str) -> Option<&str> {
 
 /// Names of files that were found to be damaged. What says so may be damaged itself, and then says nothing.
 pub(super) fn damaged(disk: &dyn Disk, names: &[String]) -> BTreeSet<String> {
-    let last = names.iter().filter(|name| name.starts_with(DAMAGED)).max();
-    let bytes = last.and_then(|name| file::read(disk, name, SUMS_MOST).ok()).unwrap_or_default();
-    let text = std::str::from_utf8(&bytes).ok().and_then(without_end).unwrap_or_default();
-    text.lines().filter(|name| is_name(name)).map(str::to_owned).collect()
+    let mut lists: Vec<&String> = names.iter().filter(|name| name.starts_with(DAMAGED)).collect();
+    lists.sort_unstable();
+    let whole = |name: &&String| {
+        let bytes = file::read(disk, name, SUMS_MOST).ok()?;
+        let text = std::str::from_utf8(&bytes).ok().and_then(without_end)?;
+        Some(text.lines().filter(|name| is_name(name)).map(str::to_owned).collect())
+    };
+    // One that is not whole was being written when the stick was pulled out.
+    lists.iter().rev().take(COPIES_MOST).find_map(whole).unwrap_or_default()
 }
 
 /// Has nothing build on these files any more, and on all others again.
@@ -386,5 +391,28 @@ mod tests {
             assert!(!is_name(name), "{name}");
             assert_eq!(lines(&format!("{}  {name}\n", "ab".repeat(32))), None);
         }
+    }
+
+    #[test]
+    fn what_a_pull_out_left_without_bytes_keeps_nothing_from_being_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = crate::store::disk::RealDisk::open(folder.path()).unwrap();
+        let names = || {
+            let mut names = disk.list().unwrap();
+            names.sort_unstable();
+            names
+        };
+        put(&disk, &rows_name(2), b"half of it").unwrap();
+        put(&disk, &sums_name(2), b"sums that somebody may want to repair").unwrap();
+        assert!(!super::super::room::sweep(&disk, false).unwrap());
+        disk.remove(&sums_name(2)).unwrap();
+        put(&disk, &sums_name(2), b"").unwrap();
+        assert!(super::super::room::sweep(&disk, false).unwrap());
+        assert_eq!(names(), [] as [String; 0]);
+        // The same of what says which files are damaged: the list before counts.
+        let found: BTreeSet<String> = [rows_name(1)].into();
+        mark(&disk, &found).unwrap();
+        put(&disk, &format!("{DAMAGED}00000009.txt"), b"").unwrap();
+        assert_eq!(damaged(&disk, &names()), found);
     }
 }

@@ -403,9 +403,11 @@ fn write_keys(disk: &dyn Disk, keys: &Keys, number: u32) -> Result<(), Error> {
                     text.push_str(&format!("{}  {name}\n", file::sha256(bytes)));
                     continue;
                 }
-                Ok(_) => disk.remove(&name)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(_) => disk.remove(&name)?,
+                Ok(_) | Err(_) => {
+                    disk.remove(&name)?;
+                    disk.sync_dir(Site::Archive)?;
+                }
             }
         }
         let part = file::write(disk, &name, bytes)?;

@@ -114,6 +114,10 @@ fn drop_oldest(disk: &dyn Disk) -> Result<bool, Error> {
     Ok(true)
 }
 
+fn is_empty(disk: &dyn Disk, name: &str) -> bool {
+    disk.open(name).and_then(|file| file.len()).is_ok_and(|len| len == 0)
+}
+
 /// Removes files of backups that no whole backup names. Unless thoroughly, whole files of letters stay, and everything does while
 /// sums are damaged: somebody may want to repair them. False: nothing was removed, since not all sums could be read.
 pub(super) fn sweep(disk: &dyn Disk, thorough: bool) -> Result<bool, Error> {
@@ -126,7 +130,8 @@ pub(super) fn sweep(disk: &dyn Disk, thorough: bool) -> Result<bool, Error> {
                 needed.insert(archive::sums_name(number));
                 needed.extend(sums.files.into_iter().map(|(name, _)| name));
             }
-            Ok(None) if thorough => {}
+            // A name that was made, and then the stick was pulled out: there is nothing to be repaired.
+            Ok(None) if thorough || is_empty(disk, &archive::sums_name(number)) => {}
             // What cannot be read may be readable elsewhere.
             Ok(None) | Err(Error::Disk(_)) => unknown = true,
             Err(error) => return Err(error),

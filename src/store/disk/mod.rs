@@ -4,7 +4,7 @@
 //! - K1: bytes and lengths survive a cut once [`DiskFile::sync`] of that file returned.
 //! - K2: a name created, renamed or removed is so after a cut once [`Disk::sync_dir`] returned.
 //! - K3: what was not synced may survive all the same, sector by sector (512 bytes), in any order.
-//! - K4: on FAT, [`RealDisk::on_fat`] has no file lose its bytes to another one by a cut (`real.rs`).
+//! - K4: on FAT, [`RealDisk::orderly`] has no file lose its bytes to another one by a cut (`real.rs`).
 
 mod real;
 mod sim;

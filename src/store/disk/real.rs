@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Disk, DiskFile, Site};
 
@@ -25,33 +25,71 @@ pub struct RealDisk {
 /// A file's entry in its folder and the chain of its clusters lie in two places, which reach the medium in any order. If power
 /// goes between them there is an entry whose clusters are free. The next file gets them, and who removes the first one then
 /// frees those of the second. So (K4)
-/// - a chain is durable before the entry that names its beginning: an entry is written when its file is synced (or by the
-///   kernel, some 30 s later), and syncing the folder writes the chains of all files;
+/// - a name is durable, without clusters, before there is a chain; the chain before the entry names its beginning. Syncing a
+///   folder writes the entries that were changed by names, then the chains of all files; syncing a file its own entry;
 /// - an entry is gone for good before its chain is freed: a file without a name keeps its clusters while it is open.
+///
+/// When the kernel has put an entry into its buffers by itself, syncing the file passes over it: only syncing the whole
+/// file system takes all that is in buffers.
 #[derive(Debug)]
 struct Fat {
     folder: File,
-    removed: Mutex<Vec<File>>,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    removed: Vec<File>,
+    /// What did not reach the medium then may never do so.
+    failed: bool,
 }
 
 /// Removed files kept open at most: then the folder is synced in between.
 const REMOVED_MOST: usize = 100;
 
+/// Of `statfs(2)`.
+const MSDOS_SUPER_MAGIC: i64 = 0x4d44;
+
 impl Fat {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn sync(&self) -> io::Result<()> {
-        let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting();
+        if waiting.failed {
+            return Err(io::Error::other("it could not be written to before"));
+        }
+        waiting.failed = true;
         self.folder.sync_all()?;
-        removed.clear();
+        *waiting = Waiting::default();
         Ok(())
     }
 
     fn removed(&self, file: File) -> io::Result<()> {
         let count = {
-            let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
-            removed.push(file);
-            removed.len()
+            let mut waiting = self.waiting();
+            waiting.removed.push(file);
+            waiting.removed.len()
         };
         if count < REMOVED_MOST { Ok(()) } else { self.sync() }
+    }
+
+    fn sync_file(&self, file: &File) -> io::Result<()> {
+        self.sync()?;
+        file.sync_data()?;
+        rustix::fs::syncfs(&self.folder)?;
+        // That has the medium asked for everything, but not to put it down for good.
+        self.sync()
+    }
+}
+
+impl Drop for Fat {
+    fn drop(&mut self) {
+        // After an error on the way nobody has asked for it.
+        if !self.waiting().removed.is_empty() {
+            let _ = self.sync();
+        }
     }
 }
 
@@ -59,10 +97,13 @@ impl RealDisk {
     /// Opens the folder, making it (and those above it) when it is missing.
     pub fn open(folder: &Path) -> io::Result<RealDisk> {
         if !folder.is_dir() {
+            let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.is_dir();
+            let missing: Vec<&Path> = folder.ancestors().take_while(is_missing).collect();
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-            // The folder's own name has to survive as well as what is in it.
-            if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                File::open(parent)?.sync_all()?;
+            // The folder's own name has to survive as well as what is in it; on FAT after its room (K4).
+            let above = missing.last().and_then(|last| last.parent()).filter(|above| !above.as_os_str().is_empty());
+            for path in missing.iter().copied().chain(above) {
+                File::open(path)?.sync_all()?;
             }
         }
         RealDisk::of(folder, true)
@@ -83,9 +124,15 @@ impl RealDisk {
         RealDisk { most: files, ..self }
     }
 
-    /// The same, but in an order that does no harm on FAT (K4). Elsewhere it costs a sync for each file.
-    pub fn on_fat(self) -> io::Result<RealDisk> {
-        let fat = Fat { folder: self.handle.try_clone()?, removed: Mutex::default() };
+    /// The same, and where it lies on FAT in an order that does no harm there (K4).
+    pub fn orderly(self) -> io::Result<RealDisk> {
+        // The type of this number is not the same everywhere.
+        let kind = rustix::fs::fstatfs(&self.handle)?.f_type as i64;
+        if kind == MSDOS_SUPER_MAGIC { self.on_fat() } else { Ok(self) }
+    }
+
+    fn on_fat(self) -> io::Result<RealDisk> {
+        let fat = Fat { folder: self.handle.try_clone()?, waiting: Mutex::default() };
         Ok(RealDisk { fat: Some(Arc::new(fat)), ..self })
     }
 
@@ -109,6 +156,9 @@ impl Disk for RealDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         self.may_write()?;
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(self.path(name)?)?;
+        if let Some(fat) = &self.fat {
+            fat.sync()?;
+        }
         Ok(self.file(file))
     }
 
@@ -200,10 +250,10 @@ impl DiskFile for RealFile {
     }
 
     fn sync(&self, _site: Site) -> io::Result<()> {
-        if let Some(fat) = &self.fat {
-            fat.sync()?;
+        match &self.fat {
+            Some(fat) => fat.sync_file(&self.file),
+            None => self.file.sync_data(),
         }
-        self.file.sync_data()
     }
 }
 
@@ -269,6 +319,12 @@ mod tests {
         disk.create("last").unwrap().sync(Site::Archive).unwrap();
         assert_eq!(held(), 0);
         assert!(disk.remove("none").is_err());
+        // Nobody asks for it after an error.
+        disk.remove("last").unwrap();
+        assert_eq!(held(), 1);
+        drop(disk);
+        assert_eq!(held(), 0);
+        assert!(RealDisk::open(folder.path()).unwrap().orderly().unwrap().fat.is_none(), "no FAT");
     }
 
     #[test]

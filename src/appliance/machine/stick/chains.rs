@@ -1,9 +1,9 @@
 //! Mends what a stick cannot be used with after it was pulled out: a folder of ours that leads nowhere.
 //!
 //! When a folder on a FAT needs more room, two entries of the table of clusters are written: that the new cluster is taken, and
-//! that it comes after the last one. They may lie in two sectors, and nothing that a program can do decides which of them is
-//! there first. If only the second is, the folder goes on in a cluster that is free: no file can be made in it any more, and
-//! some other file gets that cluster. So before the kernel's driver sees a stick, such a folder is ended where it ended before.
+//! that it comes after the last one. They may lie in two sectors, and where the driver is not told to keep an order, or the stick
+//! keeps none, only the second may be there. Then the folder goes on in a cluster that is free: no file can be made in it any
+//! more, and some other file gets that cluster. So before the driver sees a stick, such a folder is ended where it ended before.
 //! Nothing was in the new cluster that was said to be there for good.
 //!
 //! Only the root directory and ours are looked at. (Files that lead nowhere are removed as what no backup names; see K4 of
@@ -20,6 +20,8 @@ use super::superblock::{Source, u16_at, u32_at};
 const DIRECTORY_BYTES: u64 = 2 << 20;
 /// Boxes that have their backups on one stick.
 const FOLDERS_MOST: usize = 64;
+/// Clusters of directories altogether: each is a read, while which everything waits.
+const CLUSTERS_MOST: usize = 8192;
 /// The short name of `homepost-backup` is made of these and a number.
 const OURS: &[u8] = b"HOMEPO";
 
@@ -58,19 +60,21 @@ impl Layout {
         if !known {
             return None;
         }
-        let of_16_or_32 = |short: u64, at: usize| if short > 0 { short } else { u64::from(u32_at(head, at)) };
-        let table_sectors = of_16_or_32(u64::from(u16_at(head, 22)), 36);
-        let sectors = of_16_or_32(u64::from(u16_at(head, 19)), 32);
+        let one_of = |short: u64, at: usize| if short > 0 { short } else { u64::from(u32_at(head, at)) };
+        let short_table = u64::from(u16_at(head, 22));
+        let table_sectors = one_of(short_table, 36);
+        let sectors = one_of(u64::from(u16_at(head, 19)), 32);
         let root_at = reserved + tables * table_sectors;
         let data = root_at + (entries * 32).div_ceil(sector);
         let clusters = sectors.checked_sub(data)? / u64::from(head[13]);
-        // 3.5: what kind it is depends on the number of clusters alone.
-        let (width, root) = match clusters {
-            ..4085 => return None,
-            4085..65_525 => (2, Root::At(root_at * sector, entries * 32)),
+        // As Linux tells them apart: FAT32 has no short length of its tables.
+        let (width, root) = match short_table {
             // One table of several may be in use (3.3): nobody makes such sticks.
-            _ if u16_at(head, 40) & 0x80 != 0 => return None,
-            _ => (4, Root::Cluster(u32_at(head, 44))),
+            0 if u16_at(head, 40) & 0x80 != 0 => return None,
+            0 => (4, Root::Cluster(u32_at(head, 44))),
+            // FAT12 (3.5).
+            _ if clusters < 4085 => return None,
+            _ => (2, Root::At(root_at * sector, entries * 32)),
         };
         let table_bytes = table_sectors * sector;
         let end = u32::try_from(clusters.min((table_bytes / width).saturating_sub(2)) + 2).ok()?;
@@ -111,8 +115,8 @@ impl Layout {
     }
 
     /// The clusters of a directory; one that went on in a free one is ended. Whether it was.
-    fn directory(&self, volume: &mut (impl Source + Target), first: u32) -> io::Result<(Vec<u32>, bool)> {
-        let most = DIRECTORY_BYTES.div_ceil(self.cluster) as usize;
+    fn directory(&self, volume: &mut (impl Source + Target), first: u32, most: usize) -> io::Result<(Vec<u32>, bool)> {
+        let most = most.min(DIRECTORY_BYTES.div_ceil(self.cluster) as usize);
         let (mut there, mut next) = (Vec::new(), first);
         while self.is_cluster(next) && there.len() < most {
             let entry = self.entry(volume, next)?;
@@ -133,7 +137,7 @@ pub(super) fn mend(volume: &mut (impl Source + Target)) -> io::Result<usize> {
     let mut head = [0; 512];
     read(volume, 0, &mut head)?;
     let Some(layout) = Layout::of(&head) else { return Ok(0) };
-    let mut mended = 0;
+    let (mut mended, mut left) = (0, CLUSTERS_MOST);
     let mut seen = HashSet::new();
     // Each with how deep it lies: the root, ours in it, those of boxes in that.
     let mut waiting = Vec::new();
@@ -144,10 +148,12 @@ pub(super) fn mend(volume: &mut (impl Source + Target)) -> io::Result<usize> {
         }
     }
     while let Some((first, depth)) = waiting.pop() {
+        let first = if layout.width == 2 { first & 0xffff } else { first };
         if !seen.insert(first) || seen.len() > FOLDERS_MOST {
             continue;
         }
-        let (clusters, ended) = layout.directory(volume, first)?;
+        let (clusters, ended) = layout.directory(volume, first, left)?;
+        left -= clusters.len();
         mended += usize::from(ended);
         for cluster in clusters.into_iter().filter(|_| depth < 2) {
             let mut found = |first| waiting.push((first, depth + 1));
@@ -240,7 +246,7 @@ mod tests {
             assert_eq!(starts.len(), 1, "ours, and not the pictures");
             folders(&mut sound.clone(), layout.place(starts[0]), layout.cluster, 1, &mut |first| starts.push(first))
                 .unwrap();
-            let (chain, _) = layout.directory(&mut disk, starts[1]).unwrap();
+            let (chain, _) = layout.directory(&mut disk, starts[1], 100).unwrap();
             assert!(chain.len() > 2, "{chain:?}");
             // The last cluster of it is free, and the one before leads there: as the cut would have it.
             for table in 0..layout.tables {
@@ -255,7 +261,7 @@ mod tests {
             let said = fsck(&path);
             assert!(!said.contains("free cluster (") && !said.contains("FATs differ"), "{said}");
             assert_eq!(mend(&mut file).unwrap(), 0, "once is enough");
-            let (now, _) = layout.directory(&mut file, starts[1]).unwrap();
+            let (now, _) = layout.directory(&mut file, starts[1], 100).unwrap();
             assert_eq!(now, chain[..chain.len() - 1]);
         }
         if tried == 0 {

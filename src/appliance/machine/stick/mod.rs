@@ -321,18 +321,24 @@ fn mend(device: &Path) {
 }
 
 fn mount_at(device: &Path, at: &Path, kind: Kind, writable: bool, user: u32) -> io::Result<()> {
-    let kind = match kind {
-        Kind::Fat => c"vfat",
-        Kind::ExFat => c"exfat",
-        Kind::Ext | Kind::Ntfs => return Err(io::ErrorKind::Unsupported.into()),
-    };
     let mut flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::NOATIME;
     if !writable {
         flags |= MountFlags::RDONLY;
     }
-    // A file that was being written when the stick was pulled out may have less room than it says. Whatever touches it fails;
-    // all else can be written, where the kernel would have nothing written any more from then on.
-    let options = std::ffi::CString::new(format!("uid={user},gid={user},umask=077,errors=continue"))?;
+    let mut options = format!("uid={user},gid={user},umask=077");
+    let kind = match kind {
+        Kind::Fat => {
+            // A file that was being written when the stick was pulled out may have less room than it says. Whatever touches it
+            // fails; all else can be written, where the kernel would have nothing written any more from then on.
+            options.push_str(",errors=continue");
+            // A folder that grows: its new room is written before what leads there.
+            flags |= MountFlags::DIRSYNC;
+            c"vfat"
+        }
+        Kind::ExFat => c"exfat",
+        Kind::Ext | Kind::Ntfs => return Err(io::ErrorKind::Unsupported.into()),
+    };
+    let options = std::ffi::CString::new(options)?;
     Ok(mount(device, at, kind, flags, options.as_c_str())?)
 }
 
