@@ -124,9 +124,7 @@ impl Real {
     fn sync_boot(&self) -> io::Result<()> {
         Ok(rustix::fs::syncfs(File::open(self.at(BOOT))?)?)
     }
-}
 
-impl Real {
     /// The partition of this name of the kernel's.
     fn measured(&self, name: &str) -> io::Result<Place> {
         // A link into /sys/devices/…/DISK/PARTITION.

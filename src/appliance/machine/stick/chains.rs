@@ -156,7 +156,11 @@ pub(super) fn mend(volume: &mut (impl Source + Target)) -> io::Result<usize> {
         left -= clusters.len();
         mended += usize::from(ended);
         for cluster in clusters.into_iter().filter(|_| depth < 2) {
-            let mut found = |first| waiting.push((first, depth + 1));
+            let mut found = |first| {
+                if waiting.len() < FOLDERS_MOST {
+                    waiting.push((first, depth + 1));
+                }
+            };
             if folders(volume, layout.place(cluster), layout.cluster, depth, &mut found)? {
                 break;
             }
