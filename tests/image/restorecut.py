@@ -247,20 +247,34 @@ def again(checks, args, box, folder, work, words, all_letters):
     with checks("however a stick was left, no file on it can lose its room to another one (K4)"):
         # A folder that grows may go on in a cluster that is free; that is mended when the stick comes back.
         same({one for broken in found.values() for one in broken if re.search(r"\.(age|sha256|txt): ", one)}, set(), "files")
+    with checks("a stick on which a file was left that has no room is backed up to, and is sound afterwards"):
+        stick.path = folder / "stick-left.img"
+        subprocess.run(["cp", "--sparse=always", folder / "stick-before.img", stick.path], check=True)
+        head = next(name for name in stick.names() if name.endswith("/head-00000001.age"))
+        left_over = head.removeprefix("::/").replace("head-00000001.age", "rows-000000f0.tar.gz.age")
+        stick.put(left_over, "x" * 3000)
+        stick.take_room(left_over)
+        assert any("rows-000000f0" in one for one in stick.broken()), stick.broken()
+        comes_back(box, stick, work, words, all_letters)
     for count, n in chosen:
         with checks(f"pulled out after {count} of {len(log)} writes and flushes ({len(found[count, n])} faults), and plugged in again"):
             disk = blocklog.Disk(log, folder / "stick-before.img", work)
             left(disk, count, n)
-            before = newest(stick)
-            stick.plug(box)
-            try:
-                until(lambda: newest(stick) > before, 120, box)
-                time.sleep(15)
-            finally:
-                stick.pull(box)
-            same(stick.broken(), [], "files that lost their bytes to others")
-            same(sorted(on_stick(stick.path, work, words)), all_letters, "letters")
+            comes_back(box, stick, work, words, all_letters)
             disk.close()
+
+
+def comes_back(box, stick, work, words, all_letters):
+    """A stick that was pulled out is plugged in again."""
+    before = newest(stick)
+    stick.plug(box)
+    try:
+        until(lambda: newest(stick) > before, 120, box)
+        time.sleep(15)
+    finally:
+        stick.pull(box)
+    same(stick.broken(), [], "files that lost their bytes to others")
+    same(sorted(on_stick(stick.path, work, words)), all_letters, "letters")
 
 
 def on_stick(path, work, words):

@@ -54,6 +54,19 @@ class Stick:
         # Each stands below the path that it is about.
         return [f"{above.strip()}: {line.strip()}" for above, line in zip(lines, lines[1:]) if re.search(words, line, re.I)]
 
+    def take_room(self, name):
+        """Has a file say that it is as long as before, and its clusters be free: as a pull-out can leave one that was being written."""
+        with open(self.path, "r+b") as disk:
+            disk.seek(self.START * 512)
+            head = disk.read(512)
+            reserved, tables, length = int.from_bytes(head[14:16], "little"), head[16], int.from_bytes(head[36:40], "little")
+            ranges = re.findall(r"<(\d+)(?:-(\d+))?>", self.tool("mshowfat", f"::{name}", check=True).stdout.decode())
+            assert ranges and length, (ranges, length)
+            for first, last in ranges:
+                for table in range(tables):
+                    disk.seek((self.START + reserved + table * length) * 512 + 4 * int(first))
+                    disk.write(bytes(4 * (int(last or first) - int(first) + 1)))
+
     def plug(self, box, writes=None):
         """`writes`: a file where every write and flush of it is logged (blocklog.py)."""
         file = {"driver": "file", "filename": str(self.path)}
